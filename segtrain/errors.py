@@ -1,0 +1,48 @@
+"""What a user can mend. Anything else is a bug and keeps its traceback.
+
+SegtrainError                  exit code
+├── ConfigError                2   a key, a value or an option of the configuration
+├── DataError                  3   an image, a label file, a split or a dataset's layout
+├── CheckpointError            4   a run folder, a checkpoint or a file of weights
+├── ResourceError              5   disk, memory, permission
+└── NumericError               7   NaN or infinity while training
+
+A message says what happened, where (file or key), what was seen, what was expected, and ends with the mend:
+`<what> in <file or key>: <seen>, expected <expected>. Fix: <one command or edit>`.
+"""
+
+
+class SegtrainError(Exception):
+    """An error that its reader can mend; the command prints its message alone, without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(SegtrainError):
+    """A key, a value or an option of the configuration is wrong."""
+
+    exit_code = 2
+
+
+class DataError(SegtrainError):
+    """An image, a label file, a split or the layout of a dataset is wrong."""
+
+    exit_code = 3
+
+
+class CheckpointError(SegtrainError):
+    """A run folder, a checkpoint or a file of weights is missing, damaged or of another network."""
+
+    exit_code = 4
+
+
+class ResourceError(SegtrainError):
+    """Disk, memory or permission is lacking."""
+
+    exit_code = 5
+
+
+class NumericError(SegtrainError):
+    """The loss or a weight became NaN or infinite."""
+
+    exit_code = 7
