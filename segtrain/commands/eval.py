@@ -1,0 +1,93 @@
+"""`segtrain eval`: score a run on a split, pixel by pixel, and draw what it sees."""
+
+import logging
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from segtrain.commands.parts import build_loss, build_model, restore_checkpoint, stored_config
+from segtrain.config import build, check
+from segtrain.data.dataset import Dataset
+from segtrain.errors import DataError
+from segtrain.inference import predict_samples
+from segtrain.metrics import confusion_matrix, scores
+from segtrain.overlay import draw_panels, write_labels
+from segtrain.report import print_scores, write_scores
+from segtrain.runs import new_run_folder, newest_run, read_json, require_run
+from segtrain.training.checkpoint import pick_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(cfg: DictConfig) -> float:
+    """Score one run; write scores, overlays and predictions. Returns the mean IoU."""
+    run = require_run(cfg.run) if cfg.run is not None else newest_run()
+    checkpoint = pick_checkpoint(run / "checkpoints", cfg.checkpoint)
+    stored = _with_dataset(stored_config(run), cfg)
+    check(OmegaConf.create({"dataset": stored.dataset, "trusted_modules": cfg.trusted_modules}))
+    dataset = build(stored.dataset)
+    _require_same_classes(dataset, run)
+    samples = dataset.samples(cfg.split)
+    model = build_model(stored, dataset.num_classes, fill=False)
+    restore_checkpoint(model, checkpoint)
+    logger.info("%s at step %d, on %d photographs of split %s", run, checkpoint.step, len(samples), cfg.split)
+    matrix = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
+    cost = 0.0
+    with new_run_folder("eval", cfg.name, keep_if="scores.json") as folder:
+        # Spread over the split: neighbours in a list often show the same scene.
+        drawn = {int(place) for place in np.linspace(0, len(samples) - 1, min(cfg.overlays, len(samples)))}
+        for kind in ("overlays", "predictions"):
+            (folder / kind).mkdir()
+        resize = None if stored.resize is None else tuple(stored.resize)
+        predictions = predict_samples(
+            model, dataset, samples, loss=build_loss(stored, dataset), resize=resize, workers=stored.workers
+        )
+        shown = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
+        for place, prediction in enumerate(shown):
+            name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted
+            counts = confusion_matrix(labels, predicted, dataset.num_classes, dataset.ignore_class)
+            matrix += counts
+            cost += prediction.loss * counts.sum()
+            if cfg.save_predictions:
+                write_labels(folder / "predictions" / f"{name}.png", predicted, dataset.colors)
+            if place in drawn:
+                caption = f"{name}   mean IoU {scores(counts).mean_iou:.3f}"
+                picture = draw_panels(
+                    prediction.image, labels, predicted, dataset.class_names, dataset.colors, cfg.alpha, caption
+                )
+                picture.save(folder / "overlays" / f"{name}.png")
+        facts = {
+            "run": str(run.resolve()),
+            "step": checkpoint.step,
+            "split": cfg.split,
+            "images": len(samples),
+            "loss": float(cost / max(1, matrix.sum())),
+        }
+        found = scores(matrix)
+        write_scores(folder, matrix, found, dataset.class_names, facts)
+    print_scores(found, dataset.class_names, facts)
+    print(f"overlays: {folder / 'overlays'}")
+    print(f"scores: {folder / 'scores.json'}, {folder / 'per_class.csv'}")
+    return found.mean_iou if math.isfinite(found.mean_iou) else 0.0
+
+
+def _with_dataset(stored: DictConfig, cfg: DictConfig) -> DictConfig:
+    """Put the command line's dataset, whole or single keys, in the place of the run's own."""
+    if cfg.dataset is not None:
+        stored.trusted_modules = cfg.trusted_modules
+        stored.dataset = cfg.dataset if "_target_" in cfg.dataset else OmegaConf.merge(stored.dataset, cfg.dataset)
+    return stored
+
+
+def _require_same_classes(dataset: Dataset, run: Path) -> None:
+    trained = tuple(read_json(run / "classes.json")["class_names"])
+    if trained != dataset.class_names:
+        raise DataError(
+            f"the dataset has {dataset.num_classes} classes ({', '.join(dataset.class_names[:4])}, ...), the run {run} "
+            f"was trained on {len(trained)} ({', '.join(trained[:4])}, ...), expected the same. Fix: evaluate on a "
+            f"dataset with the run's classes"
+        )

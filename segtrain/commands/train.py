@@ -1,0 +1,210 @@
+"""`segtrain train`: train one network and leave a run folder that needs nothing else."""
+
+import logging
+import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from segtrain.commands.parts import FACTS, build_loss, build_model, stored_config
+from segtrain.config import build, check
+from segtrain.data.batches import num_steps, training_batches
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.errors import ConfigError
+from segtrain.inference import predict_samples
+from segtrain.metrics import confusion_matrix, scores
+from segtrain.runs import new_run_folder, require_run, write_json
+from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar, TensorBoardScalars
+from segtrain.training.checkpoint import pick_checkpoint
+from segtrain.training.state import restore
+from segtrain.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> float:
+    """Train one network. Returns the best validation score (`monitor`), for sweeps to compare."""
+    if cfg.resume is not None:
+        run = require_run(cfg.resume)
+        return _train_in(run, _resumed_config(run, cfg))
+    check(cfg, FACTS)
+    with new_run_folder("train", cfg.name, keep_if="checkpoints") as run:
+        return _train_in(run, cfg)
+
+
+def _train_in(run: Path, cfg: DictConfig) -> float:
+    dataset = build(cfg.dataset)
+    samples, validation = dataset.samples("train"), dataset.samples("val")
+    steps_per_epoch = num_steps(samples, cfg.batch_size)
+    total_steps = steps_per_epoch * cfg.epochs
+    _check_headers(dataset, [*samples, *validation])
+    keras.utils.set_random_seed(cfg.seed)
+    loss = build_loss(cfg, dataset)
+    augment = build(
+        cfg.augment,
+        crop_size=tuple(cfg.crop_size),
+        ignore_class=dataset.ignore_class,
+        swap_pairs=dataset.swap_pairs,
+    )
+    model = build_model(cfg, dataset.num_classes, fill=cfg.resume is None)
+    trainer = Trainer(model, _build_optimizer(cfg, total_steps), loss, dataset.num_classes, dataset.ignore_class)
+    if cfg.resume is not None:
+        checkpoint = pick_checkpoint(run / "checkpoints", "last")
+        restore(model, trainer.optimizer, checkpoint.arrays())
+        trainer.step = checkpoint.step
+        logger.info("%s goes on at step %d of %d", run, trainer.step, total_steps)
+    _warn_of_slow_statistics(model, total_steps)
+    _write_facts(run, cfg, dataset)
+    checkpoints = Checkpoints(run / "checkpoints", trainer, cfg.monitor)
+    callbacks: list[Any] = [
+        ProgressBar(trainer, cfg.batch_size, total_steps),
+        MetricsLog(run / "metrics.jsonl", trainer),
+        TensorBoardScalars(run / "tensorboard"),
+        checkpoints,
+        Curves(run / "metrics.jsonl", run / "plots"),
+        *(build(cfg.callbacks) or {}).values(),
+    ]
+    batches = training_batches(
+        dataset,
+        augment,
+        crop_size=tuple(cfg.crop_size),
+        batch_size=cfg.batch_size,
+        seed=cfg.seed,
+        first_step=trainer.step,
+        last_step=total_steps,
+        shuffle=cfg.shuffle,
+        workers=cfg.workers,
+    )
+    logger.info(
+        "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
+        *(len(samples), len(validation), dataset.num_classes, cfg.epochs, steps_per_epoch, run),
+    )
+    with _log_file(run / "train.log"), logging_redirect_tqdm():
+        try:
+            trainer.run(
+                batches,
+                steps_per_epoch=steps_per_epoch,
+                epochs=cfg.epochs,
+                validate=lambda: _validate(model, dataset, validation, loss, cfg),
+                validate_every=cfg.validate_every,
+                callbacks=callbacks,
+            )
+        except KeyboardInterrupt:
+            if trainer.step:
+                checkpoints.save()
+                logger.warning("stopped at step %d; go on with: segtrain train resume=%s", trainer.step, run)
+            raise
+    best = math.nan if checkpoints.best is None else checkpoints.best
+    print(f"best {cfg.monitor}: {best:.4f}")
+    print(f"curves: {run / 'plots'}")
+    print(f"run folder: {run}")
+    return best
+
+
+def _validate(
+    model: keras.Model, dataset: Dataset, samples: list[Sample], loss: Any, cfg: DictConfig
+) -> dict[str, float]:
+    """Score the validation split as `segtrain eval` does: whole photographs, every pixel at its own size."""
+    matrix = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
+    cost = 0.0
+    resize = None if cfg.resize is None else tuple(cfg.resize)
+    predictions = predict_samples(model, dataset, samples, loss=loss, resize=resize, workers=cfg.workers)
+    shown = tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty())
+    for prediction in shown:
+        counts = confusion_matrix(
+            prediction.labels, prediction.predicted, dataset.num_classes, dataset.ignore_class
+        )
+        matrix += counts
+        cost += prediction.loss * counts.sum()
+    found = scores(matrix)
+    return {
+        "val_loss": float(cost / max(1, matrix.sum())),
+        "val_pixel_accuracy": found.pixel_accuracy,
+        "val_mean_accuracy": found.mean_accuracy,
+        "val_mean_iou": found.mean_iou,
+        "val_frequency_weighted_iou": found.frequency_weighted_iou,
+    }
+
+
+def _build_optimizer(cfg: DictConfig, total_steps: int) -> keras.optimizers.Optimizer:
+    """Build the optimizer with the schedule in the place of its learning rate."""
+    schedule = build(cfg.schedule, learning_rate=cfg.optimizer.learning_rate, total_steps=total_steps)
+    node = cfg.optimizer.copy()
+    with open_dict(node):
+        del node.learning_rate
+    return build(node, learning_rate=schedule)
+
+
+def _check_headers(dataset: Dataset, samples: list[Sample]) -> None:
+    """Compare all sizes before the first step; a mismatch in the last file would otherwise show after an epoch."""
+    with ThreadPoolExecutor(2) as pool:
+        checks = pool.map(dataset.check_header, samples, chunksize=64)
+        for _ in tqdm(checks, "headers", len(samples), leave=False, delay=2, disable=not sys.stderr.isatty()):
+            pass
+
+
+def _warn_of_slow_statistics(model: keras.Model, total_steps: int) -> None:
+    momenta = [layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    left = max(momenta, default=0.0) ** total_steps
+    if left > 0.01:
+        logger.warning(
+            "batch norm: after %d steps its statistics still hold %.0f %% of their first values (momentum %g). Fix: "
+            "a lower model.batch_norm_momentum, or more epochs",
+            *(total_steps, 100 * left, max(momenta)),
+        )
+
+
+def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> None:
+    """Write what eval and resume need beside the checkpoints."""
+    stored = cfg.copy()
+    stored.resume = None
+    OmegaConf.save(stored, run / "config.yaml", resolve=True)
+    classes = {
+        "class_names": dataset.class_names,
+        "colors": dataset.colors.tolist(),
+        "ignore_class": dataset.ignore_class,
+        "swap_pairs": dataset.swap_pairs,
+    }
+    write_json(run / "classes.json", classes)
+
+
+def _resumed_config(run: Path, cfg: DictConfig) -> DictConfig:
+    """Take the run's own config, changed only by the single values given on the command line."""
+    stored = stored_config(run)
+    for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
+        key = override.split("=", 1)[0].lstrip("+~")
+        value = OmegaConf.select(cfg, key)
+        if key not in ("experiment", "resume") and not isinstance(value, DictConfig):
+            OmegaConf.update(stored, key, value)
+        elif key != "resume":
+            raise ConfigError(
+                f"{override}: a resumed run keeps its own parts, only single values may change. Fix: leave it out, or "
+                f"start a new run without resume"
+            )
+    stored.resume = str(run)
+    stored.trusted_modules = cfg.trusted_modules
+    check(stored, FACTS)
+    return stored
+
+
+class _log_file:
+    """Copy the package's log into a file while open."""
+
+    def __init__(self, path: Path) -> None:
+        self._handler = logging.FileHandler(path, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def __enter__(self) -> None:
+        logging.getLogger("segtrain").addHandler(self._handler)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("segtrain").removeHandler(self._handler)
+        self._handler.close()

@@ -1,0 +1,81 @@
+"""Crowd Instance-level Human Parsing: 20 body parts and garments (Gong et al. 2018, arXiv:1808.00157)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from segtrain.data.colormap import read_colormap
+from segtrain.data.dataset import Dataset, Sample, pair_files, require_root, require_split
+from segtrain.errors import ConfigError, DataError
+
+CLASS_NAMES = (
+    "Background", "Hat", "Hair", "Glove", "Sunglasses", "UpperClothes", "Dress", "Coat", "Socks", "Pants",
+    "Torso-skin", "Scarf", "Skirt", "Face", "Left-arm", "Right-arm", "Left-leg", "Right-leg", "Left-shoe", "Right-shoe",
+)  # fmt: skip
+COLORS = np.array(
+    [
+        (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51), (255, 85, 0), (0, 0, 85), (0, 119, 221),
+        (85, 85, 0), (0, 85, 85), (85, 51, 0), (52, 86, 128), (0, 128, 0), (0, 0, 255), (51, 170, 221), (0, 255, 255),
+        (85, 255, 170), (170, 255, 85), (255, 255, 0), (255, 170, 0),
+    ],
+    np.uint8,
+)  # fmt: skip
+# Left and right are the person's own; a mirrored photograph changes them over.
+SWAP_PAIRS = ((14, 15), (16, 17), (18, 19))
+
+_FOLDERS = {"train": "Training", "val": "Validation"}
+
+
+class Cihp(Dataset):
+    """CIHP as its archive unpacks: `Training` and `Validation` with `Images` and `Category_ids`, and the colour table.
+
+    Args:
+        root: The folder `instance-level_human_parsing` that holds `Training`.
+        num_train_images: Only the first so many training photographs, by name; all where None.
+        num_val_images: Only the first so many validation photographs.
+        val_folder: "Validation", or "Training" for programs that validate on the training photographs that follow
+            the first `num_train_images`.
+        colormap_scale: Factor of `human_colormap.mat`. Its numbers are k/256, so 256 gives the true colours; the
+            keras.io program uses 100 and paints them dark.
+
+    Raises:
+        ConfigError: `val_folder="Training"` without `num_train_images`.
+        DataError: The colour table is there and cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        num_train_images: int | None = None,
+        num_val_images: int | None = None,
+        val_folder: str = "Validation",
+        colormap_scale: float = 256,
+    ) -> None:
+        self.root = Path(root).expanduser()
+        if val_folder == "Training" and num_train_images is None:
+            raise ConfigError("dataset.val_folder=Training needs dataset.num_train_images, to know where training ends")
+        self._limits = {"train": num_train_images, "val": num_val_images}
+        self._val_folder = val_folder
+        super().__init__(CLASS_NAMES, self._colors(colormap_scale), swap_pairs=SWAP_PAIRS)
+
+    def samples(self, split: str) -> list[Sample]:
+        require_split(split, _FOLDERS)
+        looked_for = [f"{folder}/{kind}" for folder in ("Training", self._val_folder) for kind in ("Images", "Category_ids")]
+        require_root(self.root, list(dict.fromkeys(looked_for)), "/data/CIHP/instance-level_human_parsing")
+        folder = self.root / (self._val_folder if split == "val" else "Training")
+        samples = pair_files(folder / "Images", folder / "Category_ids", None, split)
+        if split == "val" and self._val_folder == "Training":
+            first = self._limits["train"] or 0
+            if len(samples) <= first:
+                raise DataError(
+                    f"split 'val' is empty: {folder} holds {len(samples)} photographs and the first {first} are for "
+                    f"training. Fix: dataset.num_train_images={max(1, len(samples) - 50)}"
+                )
+            samples = samples[first:]
+        return samples[: self._limits[split]]
+
+    def _colors(self, scale: float) -> np.ndarray:
+        path = self.root / "human_colormap.mat"
+        fractions = read_colormap(path, len(CLASS_NAMES)) if path.is_file() else COLORS / 256
+        return np.clip(fractions * scale, 0, 255).astype(np.uint8)
+

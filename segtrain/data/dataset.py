@@ -1,0 +1,196 @@
+"""What a dataset is: samples by split, and the facts every other part needs (classes, colours, void, left and right)."""
+
+import abc
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from segtrain.data.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, files_by_stem, read_image, read_labels, read_size
+from segtrain.errors import ConfigError, DataError
+
+
+class Sample(NamedTuple):
+    """One photograph and the file of its labels; `name` is unique within a split."""
+
+    name: str
+    image: Path
+    labels: Path
+
+
+class Dataset(abc.ABC):
+    """Base of every dataset; a subclass gives the facts to `__init__` and lists its samples.
+
+    Args:
+        class_names: One name a class, in the order of the ids.
+        colors: (K, 3) uint8 RGB, one colour a class.
+        ignore_class: The id of pixels that are no class at all: never trained on, never scored. Crops that reach
+            beyond a photograph are padded with it, so it must not be a class.
+        swap_pairs: Ids that change places when a photograph is mirrored, such as (left arm, right arm).
+        label_values: Stored value to class id, where the files do not hold ids (binary masks of 0 and 255).
+
+    Raises:
+        ConfigError: The facts contradict each other.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        colors: np.ndarray,
+        *,
+        ignore_class: int = 255,
+        swap_pairs: Iterable[tuple[int, int]] = (),
+        label_values: Mapping[int, int] | None = None,
+    ) -> None:
+        num_classes = len(class_names)
+        if not 0 <= ignore_class <= 255 or ignore_class < num_classes:
+            raise ConfigError(
+                f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class ids"
+            )
+        if colors.shape != (num_classes, 3):
+            raise ConfigError(f"dataset colours: {colors.shape}, expected one RGB colour for each of {num_classes} classes")
+        self.class_names = tuple(class_names)
+        self.colors = np.asarray(colors, np.uint8)
+        self.ignore_class = ignore_class
+        self.swap_pairs = tuple((int(left), int(right)) for left, right in swap_pairs)
+        values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
+        self._class_of_value = np.full(256, ignore_class, np.uint8)
+        self._is_known = np.zeros(256, bool)
+        for value, class_id in values.items():
+            self._class_of_value[value] = class_id
+            self._is_known[value] = True
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; the ignored one is not counted."""
+        return len(self.class_names)
+
+    @abc.abstractmethod
+    def samples(self, split: str) -> list[Sample]:
+        """List the samples of "train" or "val" in a fixed order.
+
+        Raises:
+            DataError: The layout is not the dataset's, a photograph has no labels, or the split is empty.
+        """
+
+    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+        """Read one sample.
+
+        Returns:
+            (H, W, 3) uint8 RGB and (H, W) uint8 class ids or `ignore_class`.
+
+        Raises:
+            DataError: A file cannot be read, the sizes differ, or a stored value is no class.
+        """
+        image = read_image(sample.image)
+        labels = self.read_labels(sample)
+        if image.shape[:2] != labels.shape:
+            raise DataError(_sizes_differ(sample, image.shape[:2], labels.shape))
+        return image, labels
+
+    def read_labels(self, sample: Sample) -> np.ndarray:
+        """Read the class ids of one sample, (H, W) uint8.
+
+        Raises:
+            DataError: The file cannot be read, or a stored value is no class.
+        """
+        values = read_labels(sample.labels)
+        if not self._is_known[values].all():
+            strangers, counts = np.unique(values[~self._is_known[values]], return_counts=True)
+            listed = ", ".join(f"{value} ({count} pixels)" for value, count in zip(strangers[:5], counts[:5], strict=True))
+            known = _ranges(np.flatnonzero(self._is_known))
+            raise DataError(
+                f"labels in {sample.labels}: unknown {'value' if len(strangers) == 1 else 'values'} {listed}, expected "
+                f"{known}. Fix: correct the file, or the dataset's classes, or set dataset.ignore_class"
+            )
+        return self._class_of_value[values]
+
+    def check_header(self, sample: Sample) -> None:
+        """Compare the sizes in the two files' headers without decoding a pixel.
+
+        Raises:
+            DataError: A header cannot be read, or the sizes differ.
+        """
+        image_size, labels_size = read_size(sample.image), read_size(sample.labels)
+        if image_size != labels_size:
+            raise DataError(_sizes_differ(sample, image_size, labels_size))
+
+
+def pair_files(images: Path, labels: Path, names: Sequence[str] | None, split: str) -> list[Sample]:
+    """Pair the photographs of one folder with the label files of another by name without suffix.
+
+    Args:
+        images: Folder of photographs.
+        labels: Folder of label files.
+        names: Which to take, in this order, with or without suffix; all photographs, sorted, where None.
+        split: For the message of an empty split.
+
+    Raises:
+        DataError: A folder is missing, a photograph has no labels, or nothing is left.
+    """
+    image_files = files_by_stem(images, IMAGE_SUFFIXES)
+    # JPEG labels are listed so that reading them can say what is wrong with them.
+    label_files = files_by_stem(labels, LABEL_SUFFIXES | {".jpg", ".jpeg"})
+    stems = list(image_files) if names is None else [_stem(name) for name in names]
+    _refuse_missing([stem for stem in stems if stem not in image_files], "image", images)
+    _refuse_missing([stem for stem in stems if stem not in label_files], "label file", labels)
+    if not stems:
+        raise DataError(f"split '{split}' is empty: looked for photographs in {images} with labels in {labels}, found 0")
+    return [Sample(stem, image_files[stem], label_files[stem]) for stem in stems]
+
+
+def require_split(split: str, known: Iterable[str]) -> None:
+    """Refuse a split that the dataset does not have.
+
+    Raises:
+        DataError: `split` is not in `known`.
+    """
+    known = list(known)
+    if split not in known:
+        raise DataError(f"no split '{split}': this dataset has {', '.join(known)}. Fix: split={known[-1]}")
+
+
+def require_root(root: str | Path, looked_for: Sequence[str], example: str) -> Path:
+    """Return the dataset's root once everything in `looked_for` exists below it.
+
+    Raises:
+        DataError: The root or a part of its layout is missing.
+    """
+    root = Path(root).expanduser()
+    missing = [name for name in looked_for if not (root / name).exists()]
+    if missing:
+        seen = "no such folder"
+        if root.is_dir():
+            found = sorted(entry.name for entry in root.iterdir())[:6]
+            seen = f"it holds {', '.join(found)}" if found else "it is empty"
+        raise DataError(
+            f"dataset.root={root}: {seen}, looked for {', '.join(missing)}. Fix: dataset.root={example}"
+        )
+    return root
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else Path(name).name
+
+
+def _refuse_missing(stems: Sequence[str], what: str, folder: Path) -> None:
+    if stems:
+        listed = ", ".join(stems[:5]) + (f" and {len(stems) - 5} more" if len(stems) > 5 else "")
+        raise DataError(
+            f"{len(stems)} names without {what} in {folder}: {listed}. Fix: add the missing files, or take the names "
+            f"off the split"
+        )
+
+
+def _sizes_differ(sample: Sample, image_size: tuple[int, ...], labels_size: tuple[int, ...]) -> str:
+    return (
+        f"sizes differ in {sample.labels}: labels {labels_size[0]}x{labels_size[1]} (HxW), image {sample.image} "
+        f"{image_size[0]}x{image_size[1]}, expected equal. Fix: export one of them again at the other's size"
+    )
+
+
+def _ranges(values: np.ndarray) -> str:
+    """Write sorted integers as runs: 0..19, 255."""
+    runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)

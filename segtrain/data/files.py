@@ -1,0 +1,179 @@
+"""Every rule about image files lives here: photographs to RGB, label files to class ids, headers to sizes.
+
+H height, W width. Photographs go through OpenCV, which decodes JPEG fastest; label files go through Pillow, the only
+reader that hands out the *indices* of a palette PNG (OpenCV and TensorFlow expand them to colours).
+"""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from segtrain.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
+_LABEL_FORMATS = ("PNG", "BMP", "TIFF")
+
+# tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
+cv2.setNumThreads(0)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a photograph.
+
+    EXIF orientation is not applied, as in Pillow and TensorFlow, so that labels drawn on the stored pixels fit.
+
+    Returns:
+        (H, W, 3) uint8 RGB; grey and palette pictures are expanded, alpha is dropped.
+
+    Raises:
+        DataError: The file is missing, empty, cut short, or not a picture.
+    """
+    data = _read_bytes(path)
+    if data.startswith(b"\xff\xd8"):
+        # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a cut
+        # picture with grey and says nothing.
+        if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+            raise DataError(_truncated(path, data, "JPEG"))
+    elif data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]:
+        raise DataError(_truncated(path, data, "PNG"))
+    image = cv2.imdecode(
+        np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    )
+    if image is None:
+        raise DataError(
+            f"cannot decode {path}: {len(data)} bytes beginning {data[:8]!r}, expected a JPEG, PNG, BMP, WebP or TIFF "
+            f"picture. Fix: replace or remove the file"
+        )
+    return image
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Read class ids exactly as they are stored.
+
+    Palette files yield their indices, one-bit files 0 and 1, sixteen-bit files their values where all fit a byte.
+
+    Returns:
+        (H, W) uint8 stored values; `Dataset.read` turns them into class ids.
+
+    Raises:
+        DataError: The file is missing, cut short, lossy (JPEG), in colours, or holds values above 255.
+    """
+    data = _read_bytes(path)
+    if data.startswith(b"\xff\xd8"):
+        raise DataError(
+            f"labels in {path}: a JPEG file, expected PNG; JPEG blurs class ids into others. Fix: export the labels "
+            f"again from their source as PNG"
+        )
+    try:
+        with Image.open(path, formats=_LABEL_FORMATS) as picture:
+            mode = picture.mode
+            picture.load()
+            values = np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]:
+            raise DataError(_truncated(path, data, "PNG")) from error
+        raise DataError(
+            f"cannot decode labels in {path}: {len(data)} bytes beginning {data[:8]!r}, expected a PNG, BMP or TIFF of "
+            f"class ids. Fix: export the labels again from their source"
+        ) from error
+    if mode not in ("P", "L", "1", "I", "I;16", "I;16B"):
+        raise DataError(
+            f"labels in {path}: mode {mode}, values (H, W, {values.shape[-1] if values.ndim == 3 else 1}), expected "
+            f"class ids (H, W) in a grey or palette PNG. Fix: convert the colours to ids first"
+        )
+    if values.dtype.itemsize > 1:
+        if values.min() < 0 or values.max() > 255:
+            raise DataError(
+                f"labels in {path}: values {values.min()}..{values.max()}, expected 0..255. Fix: map the ids to "
+                f"0..255 first"
+            )
+    elif mode == "L" and data.startswith(b"\x89PNG") and data[25] == 0 and data[24] in (2, 4):
+        # Pillow stretches 2- and 4-bit greys to 0..255; the ids are the unstretched values.
+        values = values // (85 if data[24] == 2 else 17)
+    return values.astype(np.uint8)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Read only a file's header.
+
+    Returns:
+        Height and width, in pixels.
+
+    Raises:
+        DataError: The file is missing or has no picture's header.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        data = _read_bytes(path)
+        raise DataError(
+            f"cannot read the header of {path}: {len(data)} bytes beginning {data[:8]!r}, expected a picture. Fix: "
+            f"replace or remove the file"
+        ) from error
+
+
+def files_by_stem(folder: Path, suffixes: frozenset[str]) -> dict[str, Path]:
+    """List the files of a folder that have one of `suffixes` (lower case), by name without suffix, sorted.
+
+    Raises:
+        DataError: The folder is missing, or two files differ only in their suffix.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}: it was looked for to list files ({', '.join(sorted(suffixes))})")
+    found: dict[str, Path] = {}
+    # os.scandir, not glob: folders may be called "[v1]".
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if path.suffix.lower() not in suffixes or entry.name.startswith(".") or not entry.is_file():
+            continue
+        if path.stem in found:
+            raise DataError(
+                f"two files for '{path.stem}' in {folder}: {found[path.stem].name} and {path.name}, expected one. "
+                f"Fix: remove one of them"
+            )
+        found[path.stem] = path
+    return found
+
+
+def read_names(path: Path) -> list[str]:
+    """Read a list file: one name a line; blank lines, a byte-order mark and Windows line ends are accepted.
+
+    Raises:
+        DataError: The file is missing, lists a name twice, or a name leaves its folder.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the list {path}: {error}. Fix: give a text file with one name a line") from error
+    names = [line.strip() for line in lines if line.strip()]
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DataError(f"list {path}: '{name}' stands twice, expected once. Fix: remove one of the lines")
+        if name.startswith(("/", "~")) or ".." in Path(name).parts:
+            raise DataError(f"list {path}: '{name}' leaves the dataset, expected a name below its root")
+        seen.add(name)
+    return names
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Read a whole file, or say which one could not be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}. Fix: restore the file or remove its name") from error
+    if not data:
+        raise DataError(f"cannot decode {path}: the file is empty. Fix: replace or remove it")
+    return data
+
+
+def _truncated(path: Path, data: bytes, kind: str) -> str:
+    return (
+        f"cannot decode {path}: a truncated {kind} file, {len(data)} bytes without an end marker. Fix: copy the file "
+        f"again or remove it"
+    )

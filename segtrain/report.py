@@ -1,0 +1,72 @@
+"""Scores as people and programs read them: a table, `scores.json`, `per_class.csv`."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from segtrain.metrics import Scores
+from segtrain.runs import write_json
+
+_MEANS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+
+
+def write_scores(
+    folder: Path, matrix: np.ndarray, found: Scores, class_names: Sequence[str], facts: Mapping[str, Any]
+) -> None:
+    """Write `scores.json` (means, IoU by class, the matrix itself) and `per_class.csv`.
+
+    Args:
+        folder: Where to.
+        matrix: (K, K) int64, rows the truth.
+        found: What `scores` makes of it.
+        class_names: K names.
+        facts: What else to record; must fit JSON.
+    """
+    with (folder / "per_class.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "class", "iou", "accuracy", "pixels"))
+        for index, name in enumerate(class_names):
+            numbers = (_csv_number(found.iou[index]), _csv_number(found.accuracy[index]), int(found.pixels[index]))
+            writer.writerow((index, name, *numbers))
+    means = {name: _json_number(getattr(found, name)) for name in _MEANS}
+    by_class = {name: _json_number(value) for name, value in zip(class_names, found.iou, strict=True)}
+    # Last: this file tells that an evaluation is complete.
+    write_json(folder / "scores.json", {**facts, **means, "iou": by_class, "confusion_matrix": matrix.tolist()})
+
+
+def print_scores(found: Scores, class_names: Sequence[str], facts: Mapping[str, Any]) -> None:
+    """Print the table; a class that is absent shows as absent, neither as 0 nor as 1."""
+    table = Table(title=f"{facts['split']}: {facts['images']} photographs, step {facts['step']}")
+    for heading in ("id", "class"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    for heading in ("IoU", "accuracy", "share of pixels"):
+        table.add_column(heading, justify="right")
+    total = max(1, int(found.pixels.sum()))
+    for index, name in enumerate(class_names):
+        share = f"{found.pixels[index] / total:.2%}"
+        table.add_row(str(index), name, _shown(found.iou[index]), _shown(found.accuracy[index]), share)
+    table.add_section()
+    table.add_row("", "mean", _shown(found.mean_iou), _shown(found.mean_accuracy), "")
+    Console().print(table)
+    print(
+        f"pixel accuracy {found.pixel_accuracy:.4f}, mean accuracy {found.mean_accuracy:.4f}, "
+        f"mean IoU {found.mean_iou:.4f}, frequency-weighted IoU {found.frequency_weighted_iou:.4f}"
+    )
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "absent"
+
+
+def _json_number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _csv_number(value: float) -> str:
+    return f"{value:.6f}" if math.isfinite(value) else "absent"

@@ -1,0 +1,105 @@
+"""Run folders: `runs/<command>/<date>_<time>_<name>`, made when a command is sure to use one, complete in themselves."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from segtrain.errors import CheckpointError, ResourceError, SegtrainError
+
+RUNS = Path("runs")
+
+
+@contextmanager
+def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
+    """Make a run folder of its own, and take it away again if a user's error ends the command early.
+
+    Args:
+        command: Its first part, such as "train".
+        name: Its last part.
+        keep_if: A file or folder; once it exists below the run folder, an error leaves the folder in place.
+
+    Raises:
+        ResourceError: The folder cannot be made.
+    """
+    parent = RUNS / command
+    stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
+    made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = _make_first_free(parent, stem)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot make a run folder in {parent.resolve()}: {error.strerror}. Fix: run segtrain in a folder that you "
+            f"may write to"
+        ) from error
+    try:
+        yield folder
+    except (SegtrainError, KeyboardInterrupt):
+        if not (folder / keep_if).exists():
+            shutil.rmtree(folder)
+            for parent in made:
+                if not any(parent.iterdir()):
+                    parent.rmdir()
+        raise
+
+
+def newest_run() -> Path:
+    """Return the newest training run under `runs` that has a checkpoint.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    parent = RUNS / "train"
+    found = [path for path in parent.iterdir() if (path / "checkpoints").is_dir()] if parent.is_dir() else []
+    if not found:
+        raise CheckpointError(
+            f"no training run with a checkpoint in {parent.resolve()}. Fix: segtrain train first, or name one with run=DIR"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def require_run(path: str | Path) -> Path:
+    """Return `path` if it is the folder of a training run.
+
+    Raises:
+        CheckpointError: It is not.
+    """
+    folder = Path(path).expanduser()
+    missing = [name for name in ("config.yaml", "classes.json", "checkpoints") if not (folder / name).exists()]
+    if missing:
+        seen = "no such folder" if not folder.is_dir() else f"it lacks {', '.join(missing)}"
+        raise CheckpointError(f"not a training run: {folder}: {seen}. Fix: name a folder that segtrain train has printed")
+    return folder
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON; NaN becomes null beforehand at the caller's."""
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a run folder's own JSON file.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}. Fix: name another run") from error
+
+
+def _make_first_free(parent: Path, stem: str) -> Path:
+    """Make `stem`, or `stem-2`, `stem-3`, ... where another run has just taken it."""
+    number = 1
+    while True:
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1

@@ -1,0 +1,89 @@
+"""The root keys of each command: type, meaning and range. Their values live in configs/<command>.yaml.
+
+`meaning` is what `segtrain <command> --help` prints. The groups (dataset, model, ...) are calls and are checked against the signature of what they call.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from omegaconf import MISSING
+
+GROUPS = ("dataset", "augment", "model", "backbone", "loss", "optimizer", "schedule", "callbacks")
+
+
+def key(
+    meaning: str,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    length: int | None = None,
+    choices: tuple[str, ...] = (),
+    pattern: str = "",
+) -> Any:
+    """Declare a root key whose value is set in YAML; `config.check_root` holds the value to what is declared here."""
+    rules = {"at_least": at_least, "at_most": at_most, "length": length, "choices": choices, "pattern": pattern}
+    return field(default=MISSING, metadata={"meaning": meaning, **rules})
+
+
+@dataclass
+class CommandConfig:
+    """What every command takes."""
+
+    name: str = key("ends the name of the run folder", pattern=r"[\w.-]+")
+    trusted_modules: list[str] = key("modules of yours that a _target_ may name; the working folder is importable")
+
+
+@dataclass
+class TrainConfig(CommandConfig):
+    """Root keys of train.yaml."""
+
+    dataset: Any = key("images, labels, class names and colours")
+    augment: Any = key("what happens to a training image and its labels")
+    model: Any = key("the network around the backbone")
+    backbone: Any = key("the feature extractor and its tap layers")
+    loss: Any = key("from labels and logits to one number")
+    optimizer: Any = key("how a gradient becomes a step")
+    schedule: Any = key("the learning rate at each step")
+    callbacks: Any = key("Keras callbacks by name, each a call")
+
+    seed: int = key("of weights, order and augmentation", at_least=0, at_most=2**32 - 1)
+    epochs: int = key("passes over the training images", at_least=1)
+    batch_size: int = key("images in one step", at_least=1)
+    crop_size: list[int] = key("height and width of a training crop, in pixels", at_least=1, length=2)
+    resize: list[int] | None = key("height and width that an image is resized to before the network", at_least=1, length=2)
+    shuffle: bool = key("draw the training images in a new order each epoch")
+    validate_every: int = key("epochs from one validation to the next", at_least=1)
+    monitor: str = key("the validation score whose maximum is the best checkpoint")
+    workers: int = key("threads that read and augment images", at_least=1)
+    resume: str | None = key("run folder to continue, in place")
+
+
+@dataclass
+class EvalConfig(CommandConfig):
+    """Root keys of eval.yaml."""
+
+    dataset: Any = key("instead of the run's own: dataset=NAME, dataset.root=DIR")
+    run: str | None = key("run folder to evaluate; null is the newest under runs/")
+    checkpoint: str = key("which checkpoint: best or last", choices=("best", "last"))
+    split: str = key("the split to evaluate")
+    overlays: int = key("pictures to write: image, ground truth, prediction", at_least=0)
+    alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)
+    save_predictions: bool = key("write each image's class ids as a palette PNG")
+
+
+@dataclass
+class SummaryConfig(TrainConfig):
+    """Root keys of summary.yaml: those of train.yaml, so that every experiment composes."""
+
+    image_size: list[int] = key("height and width of the input, in pixels", at_least=1, length=2)
+
+
+SCHEMAS: dict[str, type[CommandConfig]] = {"train": TrainConfig, "eval": EvalConfig, "summary": SummaryConfig}
+
+
+def root_keys(command: str) -> Iterator[tuple[str, str]]:
+    """Name and meaning of each root key of a command that is not a group."""
+    for declared in fields(SCHEMAS[command]):
+        if declared.name not in GROUPS:
+            yield declared.name, declared.metadata["meaning"]

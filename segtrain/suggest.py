@@ -1,0 +1,28 @@
+"""Near names for a misspelt one."""
+
+import difflib
+from collections.abc import Iterable
+
+NEAR = 0.7  # of difflib's ratio: epohcs ~ epochs 0.83, resnet5 ~ resnet50 0.93, optimiser ~ optimizer 0.89
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 3) -> str:
+    """`; did you mean schedule.learning_rate?` for `lr`, `; did you mean epochs?` for `epohcs`; nothing when none is near.
+
+    A dotted name is compared by its last part too, and by the initials of that part.
+    """
+    scores = {name: _nearness(word, name) for name in known}
+    near = sorted((name for name, score in scores.items() if score >= NEAR), key=lambda name: -scores[name])
+    return f"; did you mean {' or '.join(near[:most])}?" if near else ""
+
+
+def _nearness(word: str, name: str) -> float:
+    last_of_word, last = word.rpartition(".")[2], name.rpartition(".")[2]
+    initials = "".join(part[:1] for part in last.split("_"))
+    if len(word) > 1 and word == initials:
+        return 1.0
+    # Python's matcher is not symmetric and not cheap; a config has some hundred keys, which take a few milliseconds.
+    return max(
+        difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio(),
+        difflib.SequenceMatcher(None, last_of_word.lower(), last.lower()).ratio() * 0.99,
+    )

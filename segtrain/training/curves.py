@@ -1,0 +1,47 @@
+"""Curves of a run: `metrics.jsonl` to PNGs."""
+
+import json
+from pathlib import Path
+
+_CHARTS = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
+
+
+def draw_curves(metrics: Path, folder: Path) -> list[Path]:
+    """Draw loss, pixel accuracy and mean IoU of training and validation over the epochs.
+
+    Args:
+        metrics: A run's `metrics.jsonl`.
+        folder: Where `loss.png`, `pixel_accuracy.png` and `mean_iou.png` go.
+
+    Returns:
+        The files; none where no epoch has ended.
+    """
+    # Never pyplot: it costs a second, keeps figures in a global list and wants the main thread.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    records = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    if not records:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for score, title in _CHARTS.items():
+        figure = Figure(figsize=(7, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        for name, label, color in ((score, "training", "#1f77b4"), (f"val_{score}", "validation", "#d95f02")):
+            points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
+            if points:
+                epochs, values = zip(*points, strict=True)
+                axes.plot(epochs, values, label=label, color=color, marker="o" if len(points) < 30 else None, ms=3)
+        if score == "loss":
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_ylim(0, 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(title=title, xlabel="Epoch", ylabel=title)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        path = folder / f"{score}.png"
+        figure.savefig(path, dpi=120)
+        paths.append(path)
+    return paths

@@ -1,0 +1,62 @@
+"""The state of a training as arrays by name, and back."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from segtrain.errors import CheckpointError
+
+
+def snapshot(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
+    """Copy every variable that the next step depends on: weights, statistics, dropout counters, optimizer state."""
+    variables = _model_variables(model) | _optimizer_variables(optimizer)
+    # Not np.ascontiguousarray: it turns the 0-d step counter into an array of shape (1,).
+    return {name: np.array(variable) for name, variable in variables.items()}
+
+
+def restore(model: keras.Model, optimizer: keras.optimizers.Optimizer, arrays: dict[str, np.ndarray]) -> None:
+    """Set every variable of `snapshot`.
+
+    Raises:
+        CheckpointError: A name or shape differs. Nothing was changed then.
+    """
+    _assign(_model_variables(model) | _optimizer_variables(optimizer), arrays)
+
+
+def restore_model(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+    """Set the variables of a model alone, from a `snapshot` of model and optimizer.
+
+    Raises:
+        CheckpointError: A name or shape differs. Nothing was changed then.
+    """
+    _assign(_model_variables(model), {name: array for name, array in arrays.items() if name.startswith("model/")})
+
+
+def _model_variables(model: keras.Model) -> dict[str, Any]:
+    named = {f"model/{weight.path}": weight for weight in model.weights}
+    known = {id(weight) for weight in model.weights}
+    # Keras numbers the counters of dropout layers through the whole process: their paths are no names to keep.
+    counters = [variable for variable in model.variables if id(variable) not in known]
+    return named | {f"model/counter/{index}": variable for index, variable in enumerate(counters)}
+
+
+def _optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    return {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
+
+
+def _assign(variables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    missing, extra = sorted(variables.keys() - arrays.keys()), sorted(arrays.keys() - variables.keys())
+    differing = [
+        f"{name} {arrays[name].shape} instead of {tuple(variable.shape)}"
+        for name, variable in variables.items()
+        if name in arrays and arrays[name].shape != tuple(variable.shape)
+    ]
+    if missing or extra or differing:
+        raise CheckpointError(
+            f"the checkpoint is of another network: {len(missing)} variables missing {missing[:2]}, {len(extra)} not "
+            f"wanted {extra[:2]}, {len(differing)} of another shape {differing[:2]}. Fix: give the run's own model, "
+            f"backbone and optimizer"
+        )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

@@ -1,0 +1,120 @@
+"""The training loop: one compiled step, validation when it is due, and Keras callbacks around both."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from segtrain.errors import NumericError
+from segtrain.metrics import scores
+
+
+class Trainer:
+    """Train one network step by step.
+
+    Keras' `fit` cannot go on in the middle of an epoch, breaks on several workers and under gradient accumulation; this
+    loop does neither more nor less than segtrain needs, and drives the same callbacks.
+
+    Args:
+        model: From pixels (B, H, W, 3) to logits (B, H, W, K).
+        optimizer: A Keras optimizer; built here, so that its state can be restored before the first step.
+        loss: Called with labels (B, H, W) and logits (B, H, W, K).
+        num_classes: K.
+        ignore_class: The label that is not scored.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: Callable[[Any, Any], Any],
+        num_classes: int,
+        ignore_class: int,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.step = 0
+        self._loss = loss
+        self._num_classes = num_classes
+        self._ignore_class = ignore_class
+        optimizer.build(model.trainable_variables)
+        # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
+        self._train_step = tf.function(self._one_step)
+
+    def run(
+        self,
+        batches: Iterable[tuple[tf.Tensor, tf.Tensor]],
+        *,
+        steps_per_epoch: int,
+        epochs: int,
+        validate: Callable[[], dict[str, float]],
+        validate_every: int,
+        callbacks: list[keras.callbacks.Callback],
+    ) -> None:
+        """Train from `self.step` to the end of `epochs`.
+
+        Each epoch's logs hold `loss`, `pixel_accuracy` and `mean_iou` of what was trained on, `learning_rate`, and,
+        every `validate_every` epochs and after the last, what `validate` returns. A callback may end the run by setting
+        `model.stop_training`.
+
+        Raises:
+            NumericError: The loss became NaN or infinite.
+        """
+        hooks = keras.callbacks.CallbackList(
+            callbacks, model=self.model, epochs=epochs, steps=steps_per_epoch, trainer=self
+        )
+        self.model.stop_training = False
+        hooks.on_train_begin()
+        stream = iter(batches)
+        for epoch in range(self.step // steps_per_epoch, epochs):
+            hooks.on_epoch_begin(epoch)
+            logs = self._train_epoch(stream, epoch, steps_per_epoch, hooks)
+            if (epoch + 1) % validate_every == 0 or epoch + 1 == epochs:
+                logs |= validate()
+            hooks.on_epoch_end(epoch, logs)
+            if self.model.stop_training:
+                break
+        hooks.on_train_end()
+
+    def _train_epoch(self, stream: Any, epoch: int, steps_per_epoch: int, hooks: Any) -> dict[str, float]:
+        matrix = np.zeros((self._num_classes, self._num_classes), np.int64)
+        losses = []
+        for place in range(self.step % steps_per_epoch, steps_per_epoch):
+            hooks.on_train_batch_begin(place)
+            loss_tensor, counts = self._train_step(*next(stream))
+            loss = float(loss_tensor)
+            if not math.isfinite(loss):
+                raise NumericError(
+                    f"loss={loss} at step {self.step + 1} (epoch {epoch + 1}), expected a finite number. Fix: lower "
+                    f"optimizer.learning_rate, or set optimizer.global_clipnorm=1"
+                )
+            self.step += 1
+            losses.append(loss)
+            matrix += counts.numpy()
+            hooks.on_train_batch_end(place, {"loss": loss, "mean_iou": scores(matrix).mean_iou})
+        found = scores(matrix)
+        return {
+            "loss": float(np.mean(losses)) if losses else math.nan,
+            "pixel_accuracy": found.pixel_accuracy,
+            "mean_iou": found.mean_iou,
+            "learning_rate": float(keras.ops.convert_to_numpy(self.optimizer.learning_rate)),
+        }
+
+    def _one_step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits = self.model(images, training=True)
+            loss = self._loss(labels, logits)
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss, self._count(labels, tf.argmax(logits, axis=-1, output_type=tf.int32))
+
+    def _count(self, labels: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+        """Return the (K, K) confusion matrix of one batch."""
+        size = self._num_classes**2
+        labels = tf.cast(labels, tf.int32)
+        codes = tf.where(labels == self._ignore_class, size, labels * self._num_classes + predicted)
+        counts = tf.math.bincount(tf.reshape(codes, [-1]), minlength=size + 1, maxlength=size + 1)
+        return tf.cast(tf.reshape(counts[:size], (self._num_classes, self._num_classes)), tf.int64)
