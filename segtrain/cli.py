@@ -1,20 +1,23 @@
 """The `segtrain` command: its first word chooses the primary config, Hydra does the rest.
 
-Nothing here imports TensorFlow, and nothing but a command's own run imports Hydra, so that help answers at once.
+Nothing here imports TensorFlow, and nothing but a command's own run imports Hydra: help answers at once.
 """
 
-import difflib
+import contextlib
 import errno
 import importlib
 import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from segtrain import __version__
+from segtrain.arguments import config_dir_flag, rewrite, split_flags
 from segtrain.errors import ConfigError, ResourceError, SegtrainError
+from segtrain.quiet import quiet_tensorflow
+from segtrain.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -39,35 +42,31 @@ examples
   segtrain eval
   segtrain summary +experiment=people backbone=resnet50
 """
-# Hydra's flags, by how many words follow them. Its parser wants all of them before the first override.
-SWITCHES = ("--help", "-h", "--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc")
-VALUED = (
-    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    "--experimental-rerun",
-)
-INFO = ("--info", "-i")
-INFO_CHOICES = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+BUG, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the last two are what a shell reports for SIGINT and SIGPIPE
 DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-INTERRUPTED, BROKEN_PIPE = 130, 141  # what a shell reports for SIGINT and SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0, 1 for a bug, 130 for Ctrl-C, else the error class's own."""
+    """Run one command line.
+
+    Args:
+        argv: The words after `segtrain`; the process's own by default.
+
+    Returns:
+        The exit code: 0, 1 for a bug, 130 for Ctrl-C, else that of the error's class.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except SegtrainError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    except (SegtrainError, OSError) as error:
+        return _report(error, _wants_trace())
+    except SystemExit as exit:  # Hydra's --help, and a job that has failed
+        return exit.code if isinstance(exit.code, int) else 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # `segtrain ... | head`: nobody reads on, so the interpreter's own flush at exit must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
 
 
 def _dispatch(words: list[str]) -> int:
@@ -78,64 +77,133 @@ def _dispatch(words: list[str]) -> int:
     if command == "--version" or "--version" in rest:
         print(f"segtrain {__version__}")
         return 0
+    if command == "completion":
+        from segtrain import completion
+
+        return completion.main(rest)
     if command not in COMMANDS:
-        near = difflib.get_close_matches(command, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"unknown command {command!r}{hint} Commands: {', '.join(COMMANDS)}. Fix: segtrain --help")
+        known = [*COMMANDS, "completion"]
+        near = did_you_mean(command, known)
+        raise ConfigError(f"no command {command!r}{near or ';'} commands: {', '.join(known)}")
     return run(command, rest)
 
 
-def run(command: str, words: list[str]) -> int:
-    """Give one command's flags and overrides to Hydra."""
+def run(command: str, words: Sequence[str]) -> int:
+    """Give one command's flags and overrides to Hydra.
+
+    Returns:
+        0, or the exit code of the first job of a sweep that failed.
+
+    Raises:
+        SegtrainError: The command line or the config is wrong.
+    """
     import hydra
 
-    from segtrain.config import config_dir, set_up
+    from segtrain import composition, config
 
     flags, overrides = split_flags(words)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    set_up()
+    overrides = rewrite(command, overrides)
+    for folder in config_dir_flag(flags)[1:]:
+        config.refuse_clashes(folder)
+    if {"--help", "-h"} & set(flags):
+        # Hydra's own --help prints this template too, but first lists every group for it: 0.3 s more.
+        flags = [*config_dir_flag(flags), "--cfg", "all", "--package", "hydra.help.template"]
+    config.set_up()
     job = Job(command)
-    argv, sys.argv = sys.argv, [sys.argv[0], *flags, *overrides]
-    try:
-        hydra.main(version_base="1.3", config_path=config_dir(), config_name=command)(job)()
-    finally:
-        sys.argv = argv
+    with _as_hydra_reads(flags, overrides):
+        try:
+            hydra.main(version_base="1.3", config_path=config.config_dir(), config_name=command)(job)()
+        except Exception as error:
+            if job.exit_code:  # the job has reported it, and Hydra has ended the sweep with it
+                return job.exit_code
+            if isinstance(error, composition.COMPOSITION_ERRORS):
+                raise composition.explain(error, command, overrides, config.groups()) from error
+            raise
     return 0
 
 
-def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags first, each with its value, then overrides: Hydra's parser wants the overrides in one piece."""
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        name = word.partition("=")[0]
-        if not word.startswith("-"):
-            overrides.append(word)
-        elif name in SWITCHES or "=" in word:
-            flags.append(word)
-        elif name in INFO:
-            flags.append(f"--info={rest.pop(0) if rest and rest[0] in INFO_CHOICES else 'all'}")
-        elif name in VALUED:
-            if not rest:
-                raise ConfigError(f"{name} is not given a value. Fix: {name} VALUE")
-            flags += [word, rest.pop(0)]
-        else:
-            raise ConfigError(f"unknown flag {word}")
-    return flags, overrides
+@contextlib.contextmanager
+def _as_hydra_reads(flags: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
+    """Set what Hydra reads from the process: its arguments, and to raise errors to us instead of printing."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    # Hydra's sweeper writes a multirun.yaml, which is of no use beside the run folders. Only a launcher that
+    # runs jobs elsewhere needs a folder that lasts, and gets that of the primary config.
+    sweeps = {"--multirun", "-m"} & {*flags} or "hydra.mode=MULTIRUN" in overrides
+    lasting = any(word.startswith(("hydra/launcher=", "hydra.sweep.dir=")) for word in overrides)
+    with contextlib.ExitStack() as stack:
+        sys.argv = [argv[0], *flags, *overrides]
+        if sweeps and not lasting:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="segtrain-sweep-"))
+            sys.argv.append(f"hydra.sweep.dir='{scratch}'")
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        try:
+            yield
+        finally:
+            sys.argv = argv
+            del os.environ["HYDRA_FULL_ERROR"]
+            if full_error is not None:
+                os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 class Job:
-    """What Hydra calls for each job."""
+    """What Hydra calls for each job: one run of the command, whose errors it reports itself.
+
+    Attributes:
+        exit_code: Of the first job that failed in this process, 0 while none has.
+    """
 
     def __init__(self, command: str) -> None:
         self.command = command
+        self.exit_code = 0
+        self._wants_trace = _wants_trace()
 
     def __call__(self, cfg: "DictConfig") -> Any:
-        from segtrain.config import check_root, set_up
+        """Run the command; a sweeper gets what it returns."""
+        try:
+            return self._run(cfg)
+        except Exception as error:
+            code = _report(error, self._wants_trace)
+            self.exit_code = self.exit_code or code
+            if _in_sweep():
+                raise  # this job has failed; Hydra goes on to the next
+            sys.exit(code)
 
-        set_up()
-        check_root(cfg, self.command)
-        module = importlib.import_module(f"segtrain.commands.{self.command}")
+    def _run(self, cfg: "DictConfig") -> Any:
+        from segtrain import config
+
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # for trusted_modules; a console script does not have it
+        config.set_up()  # once more, for a launcher that runs the job in a process of its own
+        config.check_root(cfg, self.command)
+        with quiet_tensorflow():
+            module = importlib.import_module(f"segtrain.commands.{self.command}")
         return getattr(module, COMMANDS[self.command][0])(cfg)
+
+
+def _in_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _wants_trace() -> bool:
+    """Hydra's own switch: the user wants the traceback of what is else one line."""
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+def _report(error: Exception, trace: bool) -> int:
+    """Print one line for what a user can mend, a traceback for a bug. Returns the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # `segtrain ... | head`: nobody reads on; nor must the interpreter's last flush complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        mend = "Fix: look at the permissions and the free space of this folder"
+        error = ResourceError(f"{error.filename}: {error.strerror}. {mend}")
+    if trace or not isinstance(error, SegtrainError):
+        traceback.print_exception(error)
+    if not isinstance(error, SegtrainError):
+        return BUG
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

@@ -1,10 +1,10 @@
 """What Hydra and OmegaConf say when a config cannot be composed, as one line that names the mend."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -15,15 +15,16 @@ from segtrain.suggest import did_you_mean
 # Hydra checks some of its input by bare ValueError: `backbone=3`, `--cfg job --multirun`, `model.taps.x=1`.
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError)
 # OmegaConf's words for a type -> ours.
-TYPES = {"Integer": "int", "Float": "float", "Boolean": "true or false"}
+TYPES = {"Integer": "int", "Float": "float"}
 
 
-def explain(error: Exception, command: str, groups: list[str]) -> ConfigError:
+def explain(error: Exception, command: str, overrides: Sequence[str], groups: Sequence[str]) -> ConfigError:
     """One line from an error that was raised while Hydra composed a config.
 
     Args:
         error: One of COMPOSITION_ERRORS.
         command: The command whose config it is.
+        overrides: Of its command line.
         groups: Config groups there are, for near names.
     """
     where = _containing_file(str(error))
@@ -34,24 +35,24 @@ def explain(error: Exception, command: str, groups: list[str]) -> ConfigError:
         return ConfigError(f"cannot read {error.override!r}, expected key=value. Fix: {mend}")
     if isinstance(error, MissingConfigException):
         return ConfigError(where + _missing_option(error, groups))
-    cause = next((each for each in _chain(error) if isinstance(each, OmegaConfBaseException) and each.full_key), None)
+    cause = next(
+        (each for each in _chain(error) if isinstance(each, OmegaConfBaseException) and each.full_key), None
+    )
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
         return ConfigError(where + _unknown_key(str(cause.full_key), cause.parent_node, command, groups))
     if isinstance(cause, OmegaConfBaseException):
         return ConfigError(where + _wrong_value(cause))
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return ConfigError(f"{mark.name} line {mark.line + 1}, column {mark.column + 1}: not YAML, {error.problem}")
-    if match := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
-        key, _, values = match[1].partition("=")
-        return ConfigError(f"{match[1]} are several values. Fix: --multirun to try each, or a list: '{key}=[{values}]'")
-    lines = (line.strip() for line in str(error).splitlines())
-    return ConfigError(" ".join(line for line in lines if line and "https://" not in line) or repr(error))
+        return ConfigError(
+            f"{mark.name} line {mark.line + 1}, column {mark.column + 1}: not YAML, {error.problem}"
+        )
+    return ConfigError(_reworded(str(error), command, overrides, groups))
 
 
 def dotted_keys(config: Any, parent: str = "") -> Iterator[str]:
     """Full names of all keys of a config or mapping, without Hydra's own: dataset, dataset.root, ..."""
-    tree = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
+    tree: Any = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
     for key, value in tree.items():
         if key not in ("hydra", "_target_"):
             yield f"{parent}{key}"
@@ -71,7 +72,7 @@ def _containing_file(message: str) -> str:
     return f"in {match[1]}.yaml: " if match and "/" in match[1] and not match[1].startswith("hydra/") else ""
 
 
-def _missing_option(error: MissingConfigException, groups: list[str]) -> str:
+def _missing_option(error: MissingConfigException, groups: Sequence[str]) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if error.options:
         options = sorted(error.options)
@@ -81,27 +82,55 @@ def _missing_option(error: MissingConfigException, groups: list[str]) -> str:
     return f"no primary config {name!r}. Fix: leave --config-name out, and add options by --config-dir"
 
 
-def _unknown_key(key: str, node: Any, command: str, groups: list[str]) -> str:
-    root = node._get_root()
-    parent = key.rpartition(".")[0]
+def _unknown_key(key: str, node: Any, command: str, groups: Sequence[str]) -> str:
+    parent, _, name = key.rpartition(".")
     if key in groups:
         return f"{key} is a group without a default. Fix: +{key}=..."
     if key.startswith("hydra."):
         return f"Hydra has no key {key!r}. Fix: segtrain {command} --cfg hydra lists its keys"
-    near = did_you_mean(key, [*dotted_keys(root), *groups])
+    near = did_you_mean(
+        key, [each for each in [*dotted_keys(node._get_root()), *groups] if not key.startswith(f"{each}.")]
+    )
     if isinstance(node, DictConfig) and "_target_" in node:
-        others = ", ".join(str(each) for each in node if each != "_target_")
-        return f"{parent} has no key {key!r}{near or ';'} it has {others}. Fix: + adds an argument that YAML leaves out"
-    return f"segtrain {command} has no key {key!r}{near or '. Fix: segtrain ' + command + ' --help lists the keys'}"
+        return f"{parent} has no key {name!r}{near or '.'} Fix: if {node['_target_']} takes it, +{key}=..."
+    return (
+        f"segtrain {command} has no key {key!r}{near or f'. Fix: segtrain {command} --help lists the keys'}"
+    )
 
 
 def _wrong_value(error: OmegaConfBaseException) -> str:
     first = str(error).splitlines()[0]
-    value = "null" if error.value is None else error.value
-    if match := re.search(r"could not be converted to (\w+)", first):
-        return f"{error.full_key}={value}: a {type(error.value).__name__}, expected {TYPES.get(match[1], match[1])}"
-    if "is not Optional" in first:
+    if error.value is None:
         return f"{error.full_key}=null: expected a value"
-    if "is not a ListConfig" in first:
-        return f"{error.full_key}={value}: a {type(error.value).__name__}, expected a list"
-    return f"{error.full_key}={value}: {first}"
+    expected = "a list" if "is not a ListConfig" in first else None
+    expected = "true or false" if "is not a valid bool" in first else expected
+    if match := re.search(r"could not be converted to (\w+)", first):
+        expected = TYPES.get(match[1], match[1])
+    seen = f"{error.full_key}={error.value}"
+    return (
+        f"{seen} is of type {type(error.value).__name__}, expected {expected}"
+        if expected
+        else f"{seen}: {first}"
+    )
+
+
+def _reworded(message: str, command: str, overrides: Sequence[str], groups: Sequence[str]) -> str:
+    """Where Hydra raises nothing but text."""
+    if match := re.match(r"Ambiguous value for argument '(.*)'", message):
+        key, _, values = match[1].partition("=")
+        return f"{match[1]} are several values. Fix: --multirun to try each, or a list: '{key}=[{values}]'"
+    if match := re.match(r"Could not append to config. An item is already at '(.*)'", message):
+        return f"+{match[1]}: {match[1]} is set already. Fix: {match[1]}=... without the +"
+    if match := re.search(r"Could not override '([\w/@]+)'", message):
+        if command == "eval":
+            return "segtrain eval takes no experiment: a run keeps its own config. Fix: run=DIR names the run"
+        where, group = _containing_file(message), match[1]
+        near = did_you_mean(group, groups)
+        return f"{where}no group {group!r} to override{near or ';'} groups: {', '.join(groups)}"
+    if message.startswith("Config group override must be"):
+        given = next(
+            (each for each in overrides if each.lstrip("+").partition("=")[0] in ("", *groups)), "a group"
+        )
+        return f"{given}: expected the name of an option. Fix: segtrain {command} --help lists the options"
+    lines = (line.strip() for line in message.splitlines())
+    return "cannot compose the config: " + " ".join(line for line in lines if line and "https://" not in line)

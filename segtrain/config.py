@@ -1,7 +1,6 @@
-"""From YAML to parts: where the configs lie, what must hold before a command runs, and how a node is built."""
+"""From YAML to parts: where the configs lie, what must hold before a command runs, how a node is built."""
 
 import math
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,10 +10,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain import calls
-from segtrain.calls import MISSING, did_you_mean
+from segtrain import calls, usage
+from segtrain.calls import MISSING
+from segtrain.composition import dotted_keys
 from segtrain.errors import CheckpointError, ConfigError
-from segtrain.schema import SCHEMAS
+from segtrain.schema import SCHEMAS, broken_rules
+from segtrain.suggest import did_you_mean
 
 # Hydra's instantiate gives these a meaning; here they would change a call behind the reader's back.
 REFUSED_KEYS = ("_partial_", "_args_", "_recursive_", "_convert_")
@@ -28,23 +29,49 @@ def config_dir() -> str:
     return str(inside if inside.is_dir() else package.parent / "configs")
 
 
+def groups() -> list[str]:
+    """Config groups that segtrain ships, experiment among them."""
+    return sorted(
+        path.name for path in Path(config_dir()).iterdir() if path.is_dir() and path.name != "hydra"
+    )
+
+
+def refuse_clashes(folder: str) -> None:
+    """Refuse a user's config of a built-in's name: Hydra would use the built-in and say nothing.
+
+    Raises:
+        ConfigError: A file of `folder` has the group and name of one of segtrain's.
+    """
+    for path in sorted(Path(folder).rglob("*.yaml")):
+        name = path.relative_to(folder)
+        if (Path(config_dir()) / name).exists():
+            raise ConfigError(
+                f"{path}: segtrain has a {name} of its own, which Hydra would use. Fix: rename yours"
+            )
+
+
 def set_up() -> None:
-    """Tell Hydra the schemas of the root keys, and take `${oc.env:...}` away: it would write secrets into saved configs."""
+    """Tell Hydra the schemas of the root keys and OmegaConf our resolvers. May be called again."""
     store = ConfigStore.instance()
     for command, schema in SCHEMAS.items():
         store.store(name=f"{command}_schema", node=schema)
+    OmegaConf.register_new_resolver("help.groups", usage.groups, replace=True)
+    OmegaConf.register_new_resolver("help.keys", usage.keys, replace=True)
+    # An interpolation of the environment would write its secrets into the run's config.yaml.
     OmegaConf.register_new_resolver("oc.env", _refuse_environment, replace=True)
 
 
 def _refuse_environment(name: str, default: str | None = None) -> str:
-    raise ConfigError(f"${{oc.env:{name}}} is refused, as it would end in the run's saved config")
+    raise ConfigError(
+        f"${{oc.env:{name}}} is refused: it would write the environment into the run's config.yaml"
+    )
 
 
 def check_root(cfg: DictConfig, command: str) -> None:
     """Refuse, all at once, what can be told without importing TensorFlow.
 
-    Unknown root keys (Hydra lets `+epohcs=3` pass), values that are missing, out of range, not finite or too large,
-    anywhere in the tree, and the keys that only Hydra's instantiate knows.
+    Root keys that are unknown (Hydra lets `+epohcs=3` pass), missing or out of range; anywhere in the tree,
+    numbers that are not finite or too large, and the keys of Hydra's instantiate; for train, missing values.
 
     Args:
         cfg: The composed config of one job.
@@ -55,7 +82,12 @@ def check_root(cfg: DictConfig, command: str) -> None:
         CheckpointError: `resume` or `run` names no folder.
     """
     tree = _plain(cfg)
-    _refuse([*_root_problems(tree, command), *_tree_problems(tree, "")])
+    _refuse(
+        [
+            *_root_problems(tree, command),
+            *_tree_problems(tree, "", command == "train", tree.get("trusted_modules") or ()),
+        ]
+    )
     for key in ("resume", "run"):
         folder = tree.get(key)
         if folder is not None and not Path(folder).is_dir():
@@ -83,8 +115,9 @@ def build(node: Any, **facts: Any) -> Any:
     """Call what a node names.
 
     Args:
-        node: A mapping with `_target_` and the arguments of the call; nodes among the arguments are built first.
-            A mapping or list without `_target_` gives a dict or list of what its nodes build; null gives None.
+        node: A mapping with `_target_` and the arguments of the call; nodes among the arguments are built
+            first. A mapping or list without `_target_` gives a dict or list of what its nodes build; null
+            gives None. `trusted_modules` is read from the root of the config that the node belongs to.
         facts: Arguments that code knows and no key may set; a call is given those of them that it takes.
 
     Returns:
@@ -121,7 +154,7 @@ def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, An
     try:
         return call(**arguments, **taken)
     except (ValueError, TypeError) as error:
-        # Keras checks its arguments by ValueError; in segtrain's own parts one is a bug and keeps its traceback.
+        # Keras checks its arguments by ValueError; in other parts one is a bug and keeps its traceback.
         if call.__module__.startswith("keras."):
             raise ConfigError(f"{where}: {node['_target_']} refuses its arguments: {error}") from error
         raise
@@ -133,7 +166,8 @@ def _plain(cfg: Any) -> Any:
     try:
         return OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+        said = str(error).splitlines()[0].removeprefix("ConfigError raised while resolving interpolation: ")
+        raise ConfigError(f"{error.full_key}: {said}") from error
 
 
 def _refuse(found: Iterator[str] | Sequence[str]) -> None:
@@ -148,38 +182,31 @@ def _root_problems(tree: Mapping[str, Any], command: str) -> Iterator[str]:
     declared = {each.name: each.metadata for each in fields(SCHEMAS[command])}
     for name in tree:
         if name not in declared:
-            yield f"{name}: segtrain {command} has no such key{did_you_mean(str(name), declared)}"
+            near = did_you_mean(
+                str(name), [*dotted_keys({key: tree[key] for key in tree if key in declared}), *groups()]
+            )
+            mend = f". Fix: segtrain {command} --help lists the keys"
+            yield f"segtrain {command} has no key {str(name)!r}{near or mend}"
     for name, rule in declared.items():
         value = tree.get(name, MISSING)
         if value == MISSING:
             yield f"{name} is not given. Fix: {name}=..."
         elif value is not None:
-            yield from (f"{name}={value}: expected {expected}" for expected in _broken(value, rule))
+            yield from (f"{name}={value}: expected {expected}" for expected in broken_rules(value, rule))
 
 
-def _broken(value: Any, rule: Mapping[str, Any]) -> Iterator[str]:
-    """What a root key's declaration expects and `value` is not."""
-    numbers = value if isinstance(value, list) else [value]
-    if rule["length"] is not None and len(numbers) != rule["length"]:
-        yield f"{rule['length']} numbers"
-    if rule["at_least"] is not None and any(number < rule["at_least"] for number in numbers):
-        yield f"at least {rule['at_least']}"
-    if rule["at_most"] is not None and any(number > rule["at_most"] for number in numbers):
-        yield f"at most {rule['at_most']}"
-    if rule["choices"] and value not in rule["choices"]:
-        yield f"{' or '.join(rule['choices'])}{did_you_mean(str(value), rule['choices'])}"
-    if rule["pattern"] and not re.fullmatch(rule["pattern"], value):
-        yield "letters, digits, '_', '.' and '-' only"
-
-
-def _tree_problems(tree: Any, where: str) -> Iterator[str]:
+def _tree_problems(tree: Any, where: str, complete: bool, trusted: Sequence[str]) -> Iterator[str]:
     if isinstance(tree, Mapping):
         yield from _refused_keys(tree, where)
+        if "_target_" in tree and (refused := calls.refusal(tree["_target_"], trusted, where)):
+            yield refused
         for key, value in tree.items():
-            yield from _tree_problems(value, f"{where}.{key}" if where else str(key))
+            yield from _tree_problems(value, f"{where}.{key}" if where else str(key), complete, trusted)
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
-            yield from _tree_problems(value, f"{where}.{index}")
+            yield from _tree_problems(value, f"{where}.{index}", complete, trusted)
+    elif complete and tree == MISSING and "." in where:  # a root key is told by _root_problems
+        yield f"{where} is not given. Fix: {where}=..."
     elif isinstance(tree, float) and not math.isfinite(tree):
         yield f"{where}={tree}: expected a finite number"
     elif isinstance(tree, int) and abs(tree) > MAX_INT:

@@ -1,13 +1,17 @@
 """The root keys of each command: type, meaning and range. Their values live in configs/<command>.yaml.
 
-`meaning` is what `segtrain <command> --help` prints. The groups (dataset, model, ...) are calls and are checked against the signature of what they call.
+`meaning` is what `segtrain <command> --help` prints. The groups (dataset, model, ...) are calls: they
+are checked against the signature of what they call.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
+
+from segtrain.suggest import did_you_mean
 
 GROUPS = ("dataset", "augment", "model", "backbone", "loss", "optimizer", "schedule", "callbacks")
 
@@ -15,15 +19,37 @@ GROUPS = ("dataset", "augment", "model", "backbone", "loss", "optimizer", "sched
 def key(
     meaning: str,
     *,
+    default: Any = MISSING,
     at_least: float | None = None,
     at_most: float | None = None,
     length: int | None = None,
     choices: tuple[str, ...] = (),
     pattern: str = "",
 ) -> Any:
-    """Declare a root key whose value is set in YAML; `config.check_root` holds the value to what is declared here."""
-    rules = {"at_least": at_least, "at_most": at_most, "length": length, "choices": choices, "pattern": pattern}
-    return field(default=MISSING, metadata={"meaning": meaning, **rules})
+    """Declare a root key whose value is set in YAML, and what `config.check_root` holds it to."""
+    rules = {
+        "at_least": at_least,
+        "at_most": at_most,
+        "length": length,
+        "choices": choices,
+        "pattern": pattern,
+    }
+    return field(default=default, metadata={"meaning": meaning, **rules})
+
+
+def broken_rules(value: Any, rule: Mapping[str, Any]) -> Iterator[str]:
+    """What the declaration of a root key expects and `value` is not."""
+    numbers = value if isinstance(value, list) else [value]
+    if rule["length"] is not None and len(numbers) != rule["length"]:
+        yield f"{rule['length']} numbers"
+    if rule["at_least"] is not None and any(number < rule["at_least"] for number in numbers):
+        yield f"at least {rule['at_least']}"
+    if rule["at_most"] is not None and any(number > rule["at_most"] for number in numbers):
+        yield f"at most {rule['at_most']}"
+    if rule["choices"] and value not in rule["choices"]:
+        yield f"{' or '.join(rule['choices'])}{did_you_mean(str(value), rule['choices'])}"
+    if rule["pattern"] and not re.fullmatch(rule["pattern"], value):
+        yield "letters, digits, '_', '.' and '-' only"
 
 
 @dataclass
@@ -31,7 +57,9 @@ class CommandConfig:
     """What every command takes."""
 
     name: str = key("ends the name of the run folder", pattern=r"[\w.-]+")
-    trusted_modules: list[str] = key("modules of yours that a _target_ may name; the working folder is importable")
+    trusted_modules: list[str] = key(
+        "modules of yours that a _target_ may name; the working folder is importable"
+    )
 
 
 @dataclass
@@ -51,7 +79,9 @@ class TrainConfig(CommandConfig):
     epochs: int = key("passes over the training images", at_least=1)
     batch_size: int = key("images in one step", at_least=1)
     crop_size: list[int] = key("height and width of a training crop, in pixels", at_least=1, length=2)
-    resize: list[int] | None = key("height and width that an image is resized to before the network", at_least=1, length=2)
+    resize: list[int] | None = key(
+        "height and width that an image is resized to before the network", at_least=1, length=2
+    )
     shuffle: bool = key("draw the training images in a new order each epoch")
     validate_every: int = key("epochs from one validation to the next", at_least=1)
     monitor: str = key("the validation score whose maximum is the best checkpoint")
@@ -63,7 +93,8 @@ class TrainConfig(CommandConfig):
 class EvalConfig(CommandConfig):
     """Root keys of eval.yaml."""
 
-    dataset: Any = key("instead of the run's own: dataset=NAME, dataset.root=DIR")
+    # Not null in YAML: its own keys come last there, and would undo dataset=NAME.
+    dataset: Any = key("instead of the run's own: dataset=NAME, dataset.root=DIR", default=None)
     run: str | None = key("run folder to evaluate; null is the newest under runs/")
     checkpoint: str = key("which checkpoint: best or last", choices=("best", "last"))
     split: str = key("the split to evaluate")
@@ -80,10 +111,3 @@ class SummaryConfig(TrainConfig):
 
 
 SCHEMAS: dict[str, type[CommandConfig]] = {"train": TrainConfig, "eval": EvalConfig, "summary": SummaryConfig}
-
-
-def root_keys(command: str) -> Iterator[tuple[str, str]]:
-    """Name and meaning of each root key of a command that is not a group."""
-    for declared in fields(SCHEMAS[command]):
-        if declared.name not in GROUPS:
-            yield declared.name, declared.metadata["meaning"]

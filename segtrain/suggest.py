@@ -7,9 +7,10 @@ NEAR = 0.7  # of difflib's ratio: epohcs ~ epochs 0.83, resnet5 ~ resnet50 0.93,
 
 
 def did_you_mean(word: str, known: Iterable[str], most: int = 3) -> str:
-    """`; did you mean schedule.learning_rate?` for `lr`, `; did you mean epochs?` for `epohcs`; nothing when none is near.
+    """End a message: `; did you mean epochs?` for `epohcs`, an empty string when no known name is near.
 
-    A dotted name is compared by its last part too, and by the initials of that part.
+    A dotted name is compared by its last part too, and by the initials of that part: `lr` is near
+    `schedule.learning_rate`.
     """
     scores = {name: _nearness(word, name) for name in known}
     near = sorted((name for name, score in scores.items() if score >= NEAR), key=lambda name: -scores[name])
@@ -21,8 +22,7 @@ def _nearness(word: str, name: str) -> float:
     initials = "".join(part[:1] for part in last.split("_"))
     if len(word) > 1 and word == initials:
         return 1.0
-    # Python's matcher is not symmetric and not cheap; a config has some hundred keys, which take a few milliseconds.
-    return max(
-        difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio(),
-        difflib.SequenceMatcher(None, last_of_word.lower(), last.lower()).ratio() * 0.99,
-    )
+    nearness = difflib.SequenceMatcher(None, last_of_word.lower(), last.lower()).ratio() * 0.99
+    if word.count(".") == name.count("."):  # else backbone.low would be near bakbone
+        nearness = max(nearness, difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
+    return nearness

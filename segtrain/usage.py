@@ -1,4 +1,4 @@
-"""The parts of `segtrain COMMAND --help` that are read from the config itself; the text is in configs/hydra/help."""
+"""What `segtrain COMMAND --help` reads from the config itself; its text is in configs/hydra/help."""
 
 import json
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ def groups(_root_: DictConfig) -> str:
     lines = []
     for name, meaning in meanings.items():
         options = sorted({path.stem for folder in folders for path in (folder / name).glob("*.yaml")})
-        lines += [_line(f"{name}={choices.get(name) or ''}", meaning), f"    {', '.join(options)}"]
+        lines += [_line(f"{name}={choices.get(name) or 'NAME'}", meaning), f"    {', '.join(options)}"]
     return "\n".join(lines)
 
 
 def keys(_root_: DictConfig) -> str:
     """Each root key of the command with its value and meaning."""
     named = [each for each in _declared(_root_) if each.name not in GROUPS]
-    tree = OmegaConf.to_container(OmegaConf.masked_copy(_root_, [each.name for each in named]))
-    assert isinstance(tree, dict)  # noqa: S101
-    return "\n".join(_line(f"{each.name}={_value(tree[each.name])}", each.metadata["meaning"]) for each in named)
+    tree: Any = OmegaConf.to_container(OmegaConf.masked_copy(_root_, [each.name for each in named]))
+    lines = (_line(f"{each.name}={_value(tree[each.name])}", each.metadata["meaning"]) for each in named)
+    return "\n".join(lines)
 
 
 def _declared(root: DictConfig) -> Iterator[Any]:

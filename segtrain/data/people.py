@@ -21,7 +21,7 @@ from segtrain.data.drawing.body import random_body, random_pose
 from segtrain.data.drawing.canvas import Canvas, Cloth, Ellipse, Pen
 from segtrain.data.drawing.figure import draw_figure
 from segtrain.data.drawing.outfit import random_outfit
-from segtrain.errors import DataError
+from segtrain.errors import DataError, ResourceError
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ def write_people(
 
     Raises:
         DataError: `root` holds something else, or the same drawn with other parameters.
+        ResourceError: `root` cannot be written.
     """
     parameters = {
         "drawing_version": DRAWING_VERSION,
@@ -98,13 +99,18 @@ def write_people(
     if root.exists():
         _check_same(root, parameters)
         return
-    root.parent.mkdir(parents=True, exist_ok=True)
     unfinished = root.with_name(f".{root.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a drawing that was killed
     try:
+        unfinished.mkdir(parents=True)
         _write(unfinished, {"Training": num_train, "Validation": num_val}, size, seed, progress)
         (unfinished / MARKER).write_text(json.dumps(parameters, indent=2) + "\n")
         os.rename(unfinished, root)
+    except OSError as error:
+        raise ResourceError(
+            f"sample data in {root}: {error}, expected a writable folder with room for about "
+            f"{(num_train + num_val) // 25 + 1} MB. Fix: give another dataset.root"
+        ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     logger.info("drew %d people images into %s", num_train + num_val, root)
@@ -183,11 +189,13 @@ def _check_same(root: Path, parameters: dict[str, object]) -> None:
     fix = f"Fix: give another dataset.root, or delete the folder ({root}) to have it drawn anew"
     try:
         found = json.loads((root / MARKER).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
         raise DataError(
             f"folder to draw people into, {root}: exists without a readable {MARKER}, "
             f"expected a folder drawn by segtrain or none. {fix}"
-        ) from error
+        )
     if found != parameters:
         differing = [key for key in sorted({*found, *parameters}) if found.get(key) != parameters.get(key)]
         seen = ", ".join(f"{key}={found.get(key)}" for key in differing)

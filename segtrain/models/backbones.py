@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 from segtrain.errors import ConfigError
-from segtrain.models.layers import Preprocessing, PreprocessingMode
+from segtrain.models.layers import Preprocessing, PreprocessingMode, with_fused_batch_norm
 from segtrain.models.weights import load_backbone_weights
 
 
@@ -96,7 +96,7 @@ def _backbone(
     pixels = keras.Input((*image_size, 3), name="pixels")
     normalised = Preprocessing(preprocessing, name="preprocessing")(pixels)
     network = application(include_top=False, weights=None, input_tensor=normalised, **arguments)
-    taps = keras.Model(pixels, [_tap(network, high, "high"), _tap(network, low, "low")])
+    taps = with_fused_batch_norm(keras.Model(pixels, [_tap(network, high, "high"), _tap(network, low, "low")]))
     if weights is not None:
         load_backbone_weights(taps, application, arguments, weights)
     return Backbone(pixels, *taps.outputs, high_tap=high, low_tap=low)

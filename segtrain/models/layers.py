@@ -58,6 +58,53 @@ class ResizeLike(keras.layers.Layer):
         return (features[0], like[1], like[2], features[3])
 
 
+@keras.saving.register_keras_serializable("segtrain")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' layer, computed by TensorFlow's fused kernel: the same numbers in half the time of a training step.
+
+    Keras 3 spells batch norm out in some twenty operations that each read and write the whole map; on a CPU they took
+    two thirds of a MobileNetV2 step. Where the fused kernel does not apply (synchronised or masked statistics, other
+    dtypes, other ranks) Keras' own call is used.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        plain = self.synchronized or mask is not None or self.gamma is None or self.beta is None
+        if plain or self.axis not in (-1, 3) or inputs.dtype != tf.float32 or len(inputs.shape) != 4:
+            return super().call(inputs, training=training, mask=mask)
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        moving_mean, moving_variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
+        if not (training and self.trainable):
+            return tf.raw_ops.FusedBatchNormV3(
+                x=inputs,
+                scale=gamma,
+                offset=beta,
+                mean=moving_mean,
+                variance=moving_variance,
+                epsilon=self.epsilon,
+                is_training=False,
+            ).y
+        empty = tf.zeros([0])
+        batch = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=self.epsilon, is_training=True
+        )
+        # The kernel reports the unbiased variance; Keras 3 keeps the biased one.
+        num_values = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        variance = batch.batch_variance * (tf.maximum(num_values - 1.0, 1.0) / num_values)
+        self.moving_mean.assign(moving_mean * self.momentum + batch.batch_mean * (1.0 - self.momentum))
+        self.moving_variance.assign(moving_variance * self.momentum + variance * (1.0 - self.momentum))
+        return batch.y
+
+
+def with_fused_batch_norm(model: keras.Model) -> keras.Model:
+    """Rebuild a functional model on the same inputs with `BatchNormalization` in the place of Keras' own layer."""
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
+        return kind.from_config(layer.get_config())
+
+    return keras.models.clone_model(model, input_tensors=model.input, clone_function=clone)
+
+
 def conv_block(
     x: Any,
     filters: int,
@@ -86,7 +133,7 @@ def conv_block(
         x = keras.layers.DepthwiseConv2D(
             kernel_size, padding="same", dilation_rate=dilation, use_bias=False, name=f"{name}_depthwise"
         )(x)
-        x = keras.layers.BatchNormalization(name=f"{name}_depthwise_bn")(x)
+        x = BatchNormalization(name=f"{name}_depthwise_bn")(x)
         x = keras.layers.ReLU(name=f"{name}_depthwise_relu")(x)
         kernel_size, dilation = 1, 1
     x = keras.layers.Conv2D(
@@ -98,7 +145,7 @@ def conv_block(
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = BatchNormalization(name=f"{name}_bn")(x)
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 

@@ -36,7 +36,9 @@ def _gradient(rng: np.random.Generator, size: tuple[int, int], sky: bool) -> np.
     """A smooth change between two colours with coarse mottling, (H, W, 3) uint8."""
     height, width = size
     hues = (0.5, 0.62) if sky else (0.0, 1.0)
-    first, second = (np.array(random_color(rng, hues, (0.08, 0.45), (0.84 if sky else 0.65, 1))) for _ in range(2))
+    first, second = (
+        np.array(random_color(rng, hues, (0.08, 0.45), (0.84 if sky else 0.65, 1))) for _ in range(2)
+    )
     share = np.linspace(0, 1, height)[:, None, None] * np.ones((1, width, 1))
     mottle = cv2.resize(
         rng.normal(0, rng.uniform(1, 7), (9, 9)), (width, height), interpolation=cv2.INTER_CUBIC

@@ -1,0 +1,63 @@
+# `make` lists what there is. Needs python 3.11, 3.12 or 3.13 and nothing else; another one: make install PYTHON=python3.12
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help install demo test test-fast smoke lint format wheel lock clean
+
+help:  ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Make .venv with segtrain and all that it needs (about a minute, 2.6 GB)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "error: $(PYTHON) is" \
+	  "$$($(PYTHON) --version 2>&1), expected 3.11 to 3.13. Fix: make install PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@echo "installing requirements.lock into .venv: about a minute (the download is 0.8 GB)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile --require-hashes -r requirements.lock \
+	  | awk '/Downloading.*[0-9][0-9.]+ MB|^Installing/ {print "  " substr($$0, 1, 100); fflush()}'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@# Without bytecode, and many containers forbid Python to write it, TensorFlow takes 8 seconds to start instead of 3.
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
+	@touch $@
+
+demo: install  ## Train on the drawn sample photographs, evaluate, and say where the overlays are (8 minutes)
+	@$(BIN)/segtrain train +experiment=people
+	@$(BIN)/segtrain eval
+	@run=$$(ls -td runs/train/*/ | head -1); scores=$$(ls -td runs/eval/*/ | head -1); \
+	printf '\n%-10s%s\n' overlays "$${scores}overlays/" curves "$${run}plots/" run "$$run" scores "$${scores}scores.json"
+
+test: install  ## Run every test, and require that they reach 90 % of the lines (15 minutes)
+	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+
+test-fast: install  ## Run the tests that need no TensorFlow (under a minute)
+	@$(BIN)/python -m pytest -m "not tensorflow"
+
+smoke: install  ## Draw a few samples, train two steps, evaluate, look for an overlay (half a minute)
+	@rm -rf build/smoke && mkdir -p build/smoke && cd build/smoke && segtrain=$(CURDIR)/$(BIN)/segtrain && \
+	$$segtrain train +experiment=people name=smoke epochs=1 dataset.num_train_images=8 dataset.num_val_images=2 batch_size=4 && \
+	$$segtrain eval overlays=1 && ls "$$PWD"/runs/eval/*/overlays/*.png
+
+lint: install  ## Check style, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: install  ## Lay out the code and mend what can be mended
+	@$(BIN)/ruff check --fix --exit-zero .
+	@$(BIN)/ruff format .
+
+wheel: install  ## Build sdist and wheel, check what they hold, run the wheel in an empty environment (3 minutes)
+	@$(BIN)/python scripts/check_wheel.py
+
+lock:  ## Renew requirements.lock with the newest versions that pyproject.toml allows
+	@PYTHON=$(PYTHON) scripts/lock.sh
+
+clean:  ## Remove .venv and what builds and checks left behind; runs and data stay
+	@rm -rf .venv build dist .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find segtrain tests scripts -name __pycache__ -prune -exec rm -rf {} +

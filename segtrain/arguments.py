@@ -1,0 +1,80 @@
+"""The words after `segtrain COMMAND`, put as Hydra wants them: flags first, `+` where it is needed."""
+
+from collections.abc import Sequence
+
+from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
+
+# Hydra's flags, which its parser wants before any override. Not --experimental-rerun: it opens a pickle.
+SWITCHES = (
+    *("--help", "-h", "--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m"),
+    *("--shell-completion", "-sc"),
+)
+CONFIG_DIR = ("--config-dir", "-cd")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+VALUED: dict[str, tuple[str, ...]] = {  # flag: the values it takes, where they are few
+    **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
+    **dict.fromkeys(("--info", "-i"), INFO),
+    **dict.fromkeys(("--package", "-p", "--config-path", "-cp", "--config-name", "-cn", *CONFIG_DIR), ()),
+}
+
+
+def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Sort the words into flags, each followed by its value, and overrides.
+
+    `+experiment=x -m seed=1,2` gives `[-m]` and `[+experiment=x, seed=1,2]`.
+
+    Raises:
+        ConfigError: A flag is unknown, or its value is missing or not one of those it takes.
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if not word.startswith("-"):
+            overrides.append(word)
+        elif word in SWITCHES:
+            flags.append(word)
+        elif name in VALUED:
+            flags += [name, value if equals else _take_value(name, rest)]
+            _check_value(*flags[-2:])
+        else:
+            near = did_you_mean(name, [*SWITCHES, *VALUED])
+            raise ConfigError(f"no flag {word}{near or '. Fix: segtrain COMMAND --help lists the flags'}")
+    return flags, overrides
+
+
+def _take_value(flag: str, rest: list[str]) -> str:
+    if VALUED[flag] is INFO and (not rest or rest[0] not in INFO):
+        return "all"  # the one flag whose value may be left out
+    if not rest:
+        raise ConfigError(f"{flag} is not given its value. Fix: {flag} {'|'.join(VALUED[flag]) or 'VALUE'}")
+    return rest.pop(0)
+
+
+def _check_value(flag: str, value: str) -> None:
+    choices = VALUED[flag]
+    if choices and value not in choices:
+        raise ConfigError(f"{flag} {value}: expected {', '.join(choices)}{did_you_mean(value, choices)}")
+
+
+def config_dir_flag(flags: Sequence[str]) -> list[str]:
+    """--config-dir and its value, if it is among the flags."""
+    at = next((number for number, flag in enumerate(flags) if flag in CONFIG_DIR), len(flags))
+    return list(flags[at : at + 2])
+
+
+def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
+    """Spare users the prefixes that Hydra wants where a key or group is not in the primary config."""
+    prefixes = {"experiment=": "+"}
+    if command == "eval":
+        # The run's dataset node is merged with these keys later, so none of them is there yet.
+        prefixes["dataset."] = "++"
+    rewritten = []
+    for word in overrides:
+        bare = word.lstrip("+")
+        prefix = next((prefix for start, prefix in prefixes.items() if bare.startswith(start)), None)
+        rewritten.append(word if prefix is None else prefix + bare)
+    return rewritten

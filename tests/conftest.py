@@ -1,0 +1,69 @@
+"""Fixtures of all tests: toy datasets that a test may spoil, the shared real data, and a quiet environment.
+
+TensorFlow is not imported here: `make test-fast` runs without it.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import toys
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_keras_home = Path(tempfile.mkdtemp(prefix="segtrain-keras-home-"))
+
+
+def _shared_data() -> Path | None:
+    """Find the real data: SEGTRAIN_TEST_DATA, else `../shared/data` beside the repository."""
+    named = os.environ.get("SEGTRAIN_TEST_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+def pytest_configure() -> None:
+    """Set what TensorFlow and Keras read when first imported, here and in commands that tests start."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["KERAS_HOME"] = str(_keras_home)
+    models = _keras_home / "models"
+    models.mkdir(exist_ok=True)
+    shared = _shared_data()
+    if shared is not None:
+        # Links, one a file, not one to the folder: Keras must be able to write beside them.
+        for weights in (shared / "weights" / "keras_models_dir").glob("*.h5"):
+            (models / weights.name).symlink_to(weights.resolve())
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_keras_home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The shared folder of real data; a test that asks for it is skipped where there is none."""
+    folder = _shared_data()
+    if folder is None:
+        pytest.skip("no real data: neither SEGTRAIN_TEST_DATA nor ../shared/data is a folder")
+    return folder
+
+
+@pytest.fixture
+def cihp_root(tmp_path: Path) -> Path:
+    return toys.draw_cihp(tmp_path)
+
+
+@pytest.fixture
+def voc_root(tmp_path: Path) -> Path:
+    return toys.draw_voc(tmp_path)
+
+
+@pytest.fixture
+def binary_root(tmp_path: Path) -> Path:
+    return toys.draw_binary(tmp_path)
+
+
+@pytest.fixture
+def folder_root(tmp_path: Path) -> Path:
+    return toys.draw_folder(tmp_path)
