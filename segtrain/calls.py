@@ -57,9 +57,7 @@ def resolve(target: str, trusted: Sequence[str], where: str) -> Callable[..., An
         if error.name is None or not f"{module_path}.".startswith(f"{error.name}."):
             raise
         raise ConfigError(f"{where}._target_={target}: there is no module {error.name}") from error
-    public = {
-        each: value for each, value in vars(module).items() if is_trusted or _is_own(value, module_path)
-    }
+    public = {each: value for each, value in vars(module).items() if is_trusted or _is_own(value, module_path)}
     if not callable(found := public.get(name)):
         near = did_you_mean(name, [each for each, value in public.items() if callable(value)])
         raise ConfigError(f"{where}._target_={target}: {module_path} has no part {name}{near}")
@@ -104,9 +102,7 @@ def _signature(call: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(call)
 
 
-def problems(
-    call: Callable[..., Any], node: Mapping[str, Any], facts: Collection[str], where: str
-) -> Iterator[str]:
+def problems(call: Callable[..., Any], node: Mapping[str, Any], facts: Collection[str], where: str) -> Iterator[str]:
     """All that keeps `node` from being a call: unknown, missing and mistyped arguments, one sentence each."""
     named, any_name = parameters(call)
     given = {name: value for name, value in node.items() if name != "_target_"}

@@ -44,9 +44,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     given = " ".join(words)
     if given not in SCRIPTS:
-        raise ConfigError(
-            f"completion {given}: expected {' or '.join(SCRIPTS)}{did_you_mean(given, SCRIPTS)}"
-        )
+        raise ConfigError(f"completion {given}: expected {' or '.join(SCRIPTS)}{did_you_mean(given, SCRIPTS)}")
     print(SCRIPTS[given], end="")
     return 0
 
@@ -90,6 +88,4 @@ def _query(command: str, words: Sequence[str], word: str) -> list[str]:
         os.environ.pop("COMP_LINE", None)
         if before is not None:
             os.environ["COMP_LINE"] = before
-    return [
-        each for each in answer.getvalue().split() if not each.startswith("hydra") and "_target_" not in each
-    ]
+    return [each for each in answer.getvalue().split() if not each.startswith("hydra") and "_target_" not in each]

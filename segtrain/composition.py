@@ -35,18 +35,14 @@ def explain(error: Exception, command: str, overrides: Sequence[str], groups: Se
         return ConfigError(f"cannot read {error.override!r}, expected key=value. Fix: {mend}")
     if isinstance(error, MissingConfigException):
         return ConfigError(where + _missing_option(error, groups))
-    cause = next(
-        (each for each in _chain(error) if isinstance(each, OmegaConfBaseException) and each.full_key), None
-    )
+    cause = next((each for each in _chain(error) if isinstance(each, OmegaConfBaseException) and each.full_key), None)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
         return ConfigError(where + _unknown_key(str(cause.full_key), cause.parent_node, command, groups))
     if isinstance(cause, OmegaConfBaseException):
         return ConfigError(where + _wrong_value(cause))
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return ConfigError(
-            f"{mark.name} line {mark.line + 1}, column {mark.column + 1}: not YAML, {error.problem}"
-        )
+        return ConfigError(f"{mark.name} line {mark.line + 1}, column {mark.column + 1}: not YAML, {error.problem}")
     return ConfigError(_reworded(str(error), command, overrides, groups))
 
 
@@ -93,9 +89,7 @@ def _unknown_key(key: str, node: Any, command: str, groups: Sequence[str]) -> st
     )
     if isinstance(node, DictConfig) and "_target_" in node:
         return f"{parent} has no key {name!r}{near or '.'} Fix: if {node['_target_']} takes it, +{key}=..."
-    return (
-        f"segtrain {command} has no key {key!r}{near or f'. Fix: segtrain {command} --help lists the keys'}"
-    )
+    return f"segtrain {command} has no key {key!r}{near or f'. Fix: segtrain {command} --help lists the keys'}"
 
 
 def _wrong_value(error: OmegaConfBaseException) -> str:
@@ -107,11 +101,7 @@ def _wrong_value(error: OmegaConfBaseException) -> str:
     if match := re.search(r"could not be converted to (\w+)", first):
         expected = TYPES.get(match[1], match[1])
     seen = f"{error.full_key}={error.value}"
-    return (
-        f"{seen} is of type {type(error.value).__name__}, expected {expected}"
-        if expected
-        else f"{seen}: {first}"
-    )
+    return f"{seen} is of type {type(error.value).__name__}, expected {expected}" if expected else f"{seen}: {first}"
 
 
 def _reworded(message: str, command: str, overrides: Sequence[str], groups: Sequence[str]) -> str:
@@ -128,9 +118,7 @@ def _reworded(message: str, command: str, overrides: Sequence[str], groups: Sequ
         near = did_you_mean(group, groups)
         return f"{where}no group {group!r} to override{near or ';'} groups: {', '.join(groups)}"
     if message.startswith("Config group override must be"):
-        given = next(
-            (each for each in overrides if each.lstrip("+").partition("=")[0] in ("", *groups)), "a group"
-        )
+        given = next((each for each in overrides if each.lstrip("+").partition("=")[0] in ("", *groups)), "a group")
         return f"{given}: expected the name of an option. Fix: segtrain {command} --help lists the options"
     lines = (line.strip() for line in message.splitlines())
     return "cannot compose the config: " + " ".join(line for line in lines if line and "https://" not in line)

@@ -31,9 +31,7 @@ def config_dir() -> str:
 
 def groups() -> list[str]:
     """Config groups that segtrain ships, experiment among them."""
-    return sorted(
-        path.name for path in Path(config_dir()).iterdir() if path.is_dir() and path.name != "hydra"
-    )
+    return sorted(path.name for path in Path(config_dir()).iterdir() if path.is_dir() and path.name != "hydra")
 
 
 def refuse_clashes(folder: str) -> None:
@@ -45,9 +43,7 @@ def refuse_clashes(folder: str) -> None:
     for path in sorted(Path(folder).rglob("*.yaml")):
         name = path.relative_to(folder)
         if (Path(config_dir()) / name).exists():
-            raise ConfigError(
-                f"{path}: segtrain has a {name} of its own, which Hydra would use. Fix: rename yours"
-            )
+            raise ConfigError(f"{path}: segtrain has a {name} of its own, which Hydra would use. Fix: rename yours")
 
 
 def set_up() -> None:
@@ -62,9 +58,7 @@ def set_up() -> None:
 
 
 def _refuse_environment(name: str, default: str | None = None) -> str:
-    raise ConfigError(
-        f"${{oc.env:{name}}} is refused: it would write the environment into the run's config.yaml"
-    )
+    raise ConfigError(f"${{oc.env:{name}}} is refused: it would write the environment into the run's config.yaml")
 
 
 def check_root(cfg: DictConfig, command: str) -> None:

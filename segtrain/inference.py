@@ -65,9 +65,7 @@ def predict_samples(
                 f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier "
                 f"checkpoint, or train again with a lower optimizer.learning_rate"
             )
-        yield Prediction(
-            sample, images.numpy()[0], labels.numpy()[0], predicted.numpy()[0], float(sample_loss)
-        )
+        yield Prediction(sample, images.numpy()[0], labels.numpy()[0], predicted.numpy()[0], float(sample_loss))
 
 
 def _compile(model: keras.Model, loss: Callable[[Any, Any], Any], resize: tuple[int, int] | None) -> Any:

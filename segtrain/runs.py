@@ -1,4 +1,4 @@
-"""Run folders: `runs/<command>/<date>_<time>_<name>`, made when a command is sure to use one, complete in themselves."""
+"""Run folders, `runs/<command>/<date>_<time>_<name>`: made when sure to be used, complete in themselves."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ def newest_run() -> Path:
     found = [path for path in parent.iterdir() if (path / "checkpoints").is_dir()] if parent.is_dir() else []
     if not found:
         raise CheckpointError(
-            f"no training run with a checkpoint in {parent.resolve()}. Fix: segtrain train first, or name one with run=DIR"
+            f"no training run with a checkpoint in {parent.resolve()}. Fix: segtrain train, or name one: run=DIR"
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
@@ -72,7 +72,9 @@ def require_run(path: str | Path) -> Path:
     missing = [name for name in ("config.yaml", "classes.json", "checkpoints") if not (folder / name).exists()]
     if missing:
         seen = "no such folder" if not folder.is_dir() else f"it lacks {', '.join(missing)}"
-        raise CheckpointError(f"not a training run: {folder}: {seen}. Fix: name a folder that segtrain train has printed")
+        raise CheckpointError(
+            f"not a training run: {folder}: {seen}. Fix: name a folder that segtrain train has printed"
+        )
     return folder
 
 

@@ -57,9 +57,7 @@ class CommandConfig:
     """What every command takes."""
 
     name: str = key("ends the name of the run folder", pattern=r"[\w.-]+")
-    trusted_modules: list[str] = key(
-        "modules of yours that a _target_ may name; the working folder is importable"
-    )
+    trusted_modules: list[str] = key("modules of yours that a _target_ may name; the working folder is importable")
 
 
 @dataclass

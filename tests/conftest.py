@@ -5,10 +5,14 @@ TensorFlow is not imported here: `make test-fast` runs without it.
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # pytest's importlib mode leaves `toys` unfound
+
 import toys
 
 REPOSITORY = Path(__file__).resolve().parent.parent

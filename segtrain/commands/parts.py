@@ -66,7 +66,9 @@ def stored_config(run: Path) -> DictConfig:
     try:
         cfg = OmegaConf.load(path)
     except (OSError, ValueError, OmegaConfBaseException) as error:
-        raise CheckpointError(f"cannot read {path}: {' '.join(str(error).split())[:200]}. Fix: name another run") from error
+        raise CheckpointError(
+            f"cannot read {path}: {' '.join(str(error).split())[:200]}. Fix: name another run"
+        ) from error
     if not isinstance(cfg, DictConfig):
         raise CheckpointError(f"cannot read {path}: not a mapping of keys. Fix: name another run")
     # A run folder may come from a stranger: only the reader's own command line may trust modules.

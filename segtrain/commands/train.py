@@ -119,9 +119,7 @@ def _validate(
     predictions = predict_samples(model, dataset, samples, loss=loss, resize=resize, workers=cfg.workers)
     shown = tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty())
     for prediction in shown:
-        counts = confusion_matrix(
-            prediction.labels, prediction.predicted, dataset.num_classes, dataset.ignore_class
-        )
+        counts = confusion_matrix(prediction.labels, prediction.predicted, dataset.num_classes, dataset.ignore_class)
         matrix += counts
         cost += prediction.loss * counts.sum()
     found = scores(matrix)

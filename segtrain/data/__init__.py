@@ -5,7 +5,7 @@ from segtrain.data.binary import Binary
 from segtrain.data.cihp import Cihp
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.folder import Folder
-from segtrain.data.sample_data import People
+from segtrain.data.people import People
 from segtrain.data.voc import Voc
 
 __all__ = ["Augmentation", "Binary", "Cihp", "Dataset", "Folder", "People", "Resize", "Sample", "ScaleCropFlip", "Voc"]

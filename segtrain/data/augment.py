@@ -42,7 +42,9 @@ class ScaleCropFlip:
         flip: float = 0.5,
     ) -> None:
         if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ConfigError(f"augment.scale={list(scale)}: expected the smallest and the largest factor, as [0.5, 2.0]")
+            raise ConfigError(
+                f"augment.scale={list(scale)}: expected the smallest and the largest factor, as [0.5, 2.0]"
+            )
         if not 0 <= flip <= 1:
             raise ConfigError(f"augment.flip={flip}: expected a probability, 0..1")
         self._crop_size = crop_size
@@ -54,7 +56,7 @@ class ScaleCropFlip:
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        scale = rng.uniform(*self._scale)
+        scale = rng.uniform(self._scale[0], self._scale[1])
         rows, height, top = _window(labels.shape[0], self._crop_size[0], scale, rng)
         columns, width, left = _window(labels.shape[1], self._crop_size[1], scale, rng)
         # Cut the window first, then scale only that: exact for labels, and a fraction of the work at scale 2.
@@ -65,12 +67,8 @@ class ScaleCropFlip:
             labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         if (height, width) != self._crop_size:
             bottom, right = self._crop_size[0] - height - top, self._crop_size[1] - width - left
-            image = cv2.copyMakeBorder(
-                image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=PADDING_COLOR
-            )
-            labels = cv2.copyMakeBorder(
-                labels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=self._ignore_class
-            )
+            image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=PADDING_COLOR)
+            labels = cv2.copyMakeBorder(labels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=self._ignore_class)
         if rng.random() < self._flip:
             image, labels = cv2.flip(image, 1), cv2.LUT(cv2.flip(labels, 1), self._mirrored_class)
         return image, labels
@@ -112,7 +110,7 @@ def mirrored_classes(swap_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 def _window(length: int, crop: int, scale: float, rng: np.random.Generator) -> tuple[slice, int, int]:
-    """Choose along one axis which source pixels to take, the length they are scaled to, and where it stands in the crop."""
+    """Choose along one axis: which source pixels, the length they are scaled to, where that stands in the crop."""
     scaled = max(1, round(length * scale))
     if scaled <= crop:
         return slice(0, length), scaled, int(rng.integers(crop - scaled + 1))

@@ -136,5 +136,3 @@ def _pipeline(
 @lru_cache(maxsize=4)
 def _order(num_samples: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([_ORDER, seed, epoch]).permutation(num_samples)
-
-

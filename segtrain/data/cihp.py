@@ -60,7 +60,9 @@ class Cihp(Dataset):
 
     def samples(self, split: str) -> list[Sample]:
         require_split(split, _FOLDERS)
-        looked_for = [f"{folder}/{kind}" for folder in ("Training", self._val_folder) for kind in ("Images", "Category_ids")]
+        looked_for = [
+            f"{folder}/{kind}" for folder in ("Training", self._val_folder) for kind in ("Images", "Category_ids")
+        ]
         require_root(self.root, list(dict.fromkeys(looked_for)), "/data/CIHP/instance-level_human_parsing")
         folder = self.root / (self._val_folder if split == "val" else "Training")
         samples = pair_files(folder / "Images", folder / "Category_ids", None, split)
@@ -78,4 +80,3 @@ class Cihp(Dataset):
         path = self.root / "human_colormap.mat"
         fractions = read_colormap(path, len(CLASS_NAMES)) if path.is_file() else COLORS / 256
         return np.clip(fractions * scale, 0, 255).astype(np.uint8)
-

@@ -1,4 +1,4 @@
-"""What a dataset is: samples by split, and the facts every other part needs (classes, colours, void, left and right)."""
+"""What a dataset is: samples by split, and the facts other parts need (classes, colours, void, left and right)."""
 
 import abc
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +49,9 @@ class Dataset(abc.ABC):
                 f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class ids"
             )
         if colors.shape != (num_classes, 3):
-            raise ConfigError(f"dataset colours: {colors.shape}, expected one RGB colour for each of {num_classes} classes")
+            raise ConfigError(
+                f"dataset colours: {colors.shape}, expected one RGB colour for each of {num_classes} classes"
+            )
         self.class_names = tuple(class_names)
         self.colors = np.asarray(colors, np.uint8)
         self.ignore_class = ignore_class
@@ -98,7 +100,9 @@ class Dataset(abc.ABC):
         values = read_labels(sample.labels)
         if not self._is_known[values].all():
             strangers, counts = np.unique(values[~self._is_known[values]], return_counts=True)
-            listed = ", ".join(f"{value} ({count} pixels)" for value, count in zip(strangers[:5], counts[:5], strict=True))
+            listed = ", ".join(
+                f"{value} ({count} pixels)" for value, count in zip(strangers[:5], counts[:5], strict=True)
+            )
             known = _ranges(np.flatnonzero(self._is_known))
             raise DataError(
                 f"labels in {sample.labels}: unknown {'value' if len(strangers) == 1 else 'values'} {listed}, expected "
@@ -136,7 +140,9 @@ def pair_files(images: Path, labels: Path, names: Sequence[str] | None, split: s
     _refuse_missing([stem for stem in stems if stem not in image_files], "image", images)
     _refuse_missing([stem for stem in stems if stem not in label_files], "label file", labels)
     if not stems:
-        raise DataError(f"split '{split}' is empty: looked for photographs in {images} with labels in {labels}, found 0")
+        raise DataError(
+            f"split '{split}' is empty: looked for photographs in {images} with labels in {labels}, found 0"
+        )
     return [Sample(stem, image_files[stem], label_files[stem]) for stem in stems]
 
 
@@ -164,9 +170,7 @@ def require_root(root: str | Path, looked_for: Sequence[str], example: str) -> P
         if root.is_dir():
             found = sorted(entry.name for entry in root.iterdir())[:6]
             seen = f"it holds {', '.join(found)}" if found else "it is empty"
-        raise DataError(
-            f"dataset.root={root}: {seen}, looked for {', '.join(missing)}. Fix: dataset.root={example}"
-        )
+        raise DataError(f"dataset.root={root}: {seen}, looked for {', '.join(missing)}. Fix: dataset.root={example}")
     return root
 
 

@@ -79,9 +79,7 @@ def mobilenet_v2(
         ConfigError: A tap is no layer of this network.
         CheckpointError: The weights cannot be had.
     """
-    return _backbone(
-        keras.applications.MobileNetV2, {"alpha": alpha}, high, low, weights, preprocessing, image_size
-    )
+    return _backbone(keras.applications.MobileNetV2, {"alpha": alpha}, high, low, weights, preprocessing, image_size)
 
 
 def _backbone(
@@ -99,7 +97,8 @@ def _backbone(
     taps = with_fused_batch_norm(keras.Model(pixels, [_tap(network, high, "high"), _tap(network, low, "low")]))
     if weights is not None:
         load_backbone_weights(taps, application, arguments, weights)
-    return Backbone(pixels, *taps.outputs, high_tap=high, low_tap=low)
+    high_output, low_output = taps.outputs
+    return Backbone(pixels, high_output, low_output, high, low)
 
 
 def _tap(network: keras.Model, name: str, key: str) -> Any:

@@ -72,7 +72,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if plain or self.axis not in (-1, 3) or inputs.dtype != tf.float32 or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        moving_mean, moving_variance = tf.convert_to_tensor(self.moving_mean), tf.convert_to_tensor(self.moving_variance)
+        moving_mean, moving_variance = (
+            tf.convert_to_tensor(self.moving_mean),
+            tf.convert_to_tensor(self.moving_variance),
+        )
         if not (training and self.trainable):
             return tf.raw_ops.FusedBatchNormV3(
                 x=inputs,

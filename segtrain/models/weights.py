@@ -62,8 +62,8 @@ def _load_file(taps: keras.Model, path: Path) -> None:
     missing = sorted(name for name in wanted if name not in stored)
     if missing:
         raise CheckpointError(
-            f"backbone.weights={path}: {len(missing)} of {len(wanted)} layers are missing, first {', '.join(missing[:3])}."
-            f" Fix: give weights of this very backbone, or move backbone.high to an earlier layer"
+            f"backbone.weights={path}: {len(missing)} of {len(wanted)} layers are missing, first "
+            f"{', '.join(missing[:3])}. Fix: give weights of this very backbone, or move backbone.high to an earlier layer"
         )
     for name, layer in wanted.items():
         shapes = [tuple(weight.shape) for weight in layer.weights]
@@ -78,7 +78,7 @@ def _load_file(taps: keras.Model, path: Path) -> None:
 
 def _arrays_by_layer(file: h5py.File, wanted: set[str]) -> dict[str, list[Any]]:
     """Read the arrays of the wanted layers from Keras' `.h5` layout, in the order of the layer's weights."""
-    root = file["model_weights"] if "model_weights" in file else file
+    root = file.get("model_weights", file)
     stored = {}
     for name in wanted & set(root):
         group = root[name]

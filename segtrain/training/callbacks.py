@@ -5,7 +5,9 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -20,7 +22,9 @@ from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-Logs = dict[str, float]
+Logs = Mapping[str, float]
+# What Keras passes to the hooks that have no logs.
+NO_LOGS: Logs = MappingProxyType({})
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -37,9 +41,8 @@ class ProgressBar(keras.callbacks.Callback):
         self._trainer = trainer
         self._batch_size = batch_size
         self._total_steps = total_steps
-        self._bar: tqdm | None = None
 
-    def on_train_begin(self, logs: Logs | None = None) -> None:
+    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
         self._bar = tqdm(
             total=self._total_steps,
             initial=self._trainer.step,
@@ -48,17 +51,18 @@ class ProgressBar(keras.callbacks.Callback):
             disable=not sys.stderr.isatty(),
         )
 
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         self._bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
 
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = NO_LOGS) -> None:
         rate = self._bar.format_dict["rate"] or 0.0
         self._bar.set_postfix_str(
-            f"loss {logs['loss']:.4f}, mIoU {logs['mean_iou']:.3f}, {rate * self._batch_size:.1f} images/s", refresh=False
+            f"loss {logs['loss']:.4f}, mIoU {logs['mean_iou']:.3f}, {rate * self._batch_size:.1f} images/s",
+            refresh=False,
         )
         self._bar.update()
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
+    def on_train_end(self, logs: Logs = NO_LOGS) -> None:
         self._bar.close()
 
 
@@ -76,17 +80,17 @@ class MetricsLog(keras.callbacks.Callback):
         self._trainer = trainer
         self._epoch_began = 0.0
 
-    def on_train_begin(self, logs: Logs | None = None) -> None:
+    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
         # Lines of an epoch that is trained again after a resume would stand twice.
         if self._path.exists():
             lines = self._path.read_text().splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= self._trainer.step]
             self._path.write_text("".join(f"{line}\n" for line in kept))
 
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         self._epoch_began = time.monotonic()
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         seconds = time.monotonic() - self._epoch_began
         # JSON knows no NaN; a score without a pixel to tell from is null.
         numbers = {name: value if math.isfinite(value) else None for name, value in logs.items()}
@@ -110,7 +114,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._folder = folder
         self._writers: dict[str, Any] = {}
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         for name, value in logs.items():
             split, score = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
             if split not in self._writers:
@@ -142,7 +146,7 @@ class Checkpoints(keras.callbacks.Callback):
         known = [best for best in earlier if best is not None]
         self.best: float | None = max(known) if known else None
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         validated = any(name.startswith("val_") for name in logs)
         if validated and self._monitor not in logs:
             names = ", ".join(sorted(name for name in logs if name.startswith("val_")))
@@ -175,10 +179,10 @@ class Curves(keras.callbacks.Callback):
         self._folder = folder
         self._drawn = -math.inf
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         if time.monotonic() - self._drawn > 60:
             draw_curves(self._metrics, self._folder)
             self._drawn = time.monotonic()
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
+    def on_train_end(self, logs: Logs = NO_LOGS) -> None:
         draw_curves(self._metrics, self._folder)

@@ -87,4 +87,6 @@ def _warmup(step: Any, warmup_steps: int) -> Any:
 
 def _check_warmup(warmup_steps: int, total_steps: int) -> None:
     if not 0 <= warmup_steps < total_steps:
-        raise ConfigError(f"schedule.warmup_steps={warmup_steps}: expected 0..{total_steps - 1}, less than the run's steps")
+        raise ConfigError(
+            f"schedule.warmup_steps={warmup_steps}: expected 0..{total_steps - 1}, less than the run's steps"
+        )

@@ -24,9 +24,7 @@ def _arrays(value):
 
 
 def _save(folder, step, *, is_best=False, value=None, facts=None):
-    return save_checkpoint(
-        folder, step, _arrays(step if value is None else value), is_best=is_best, facts=facts or {}
-    )
+    return save_checkpoint(folder, step, _arrays(step if value is None else value), is_best=is_best, facts=facts or {})
 
 
 def _steps(folder):
@@ -42,9 +40,7 @@ def _assert_whole(found, value):
 
 
 def test_arrays_come_back_with_their_shapes_dtypes_and_bits(tmp_path):
-    written = _save(
-        tmp_path / "checkpoints", 123, is_best=True, facts={"best": 0.5, "monitor": "val_mean_iou"}
-    )
+    written = _save(tmp_path / "checkpoints", 123, is_best=True, facts={"best": 0.5, "monitor": "val_mean_iou"})
     [found] = find_checkpoints(tmp_path / "checkpoints")
     assert found == written
     assert found.path == tmp_path / "checkpoints" / "step-00000123"
@@ -175,9 +171,7 @@ class Failing:
         for owner, name in ((Path, "mkdir"), (Path, "rename"), (os, "fsync")):
             monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
         open_path = Path.open
-        monkeypatch.setattr(
-            Path, "open", lambda path, *args, **kwargs: self._file(open_path(path, *args, **kwargs))
-        )
+        monkeypatch.setattr(Path, "open", lambda path, *args, **kwargs: self._file(open_path(path, *args, **kwargs)))
 
     def _file(self, file):
         if "r" in file.mode:

@@ -18,9 +18,7 @@ def _rates(schedule, steps):
 
 def test_poly_falls_as_the_power_of_the_steps_left():
     # 0.5 ** 0.9 = 0.535887, and a tenth left: 0.1 ** 0.9 = 0.125893
-    assert _rates(Poly(0.02, 100), [0, 50, 90, 100]) == pytest.approx(
-        [0.02, 0.01071773, 0.00251785, 0], abs=1e-8
-    )
+    assert _rates(Poly(0.02, 100), [0, 50, 90, 100]) == pytest.approx([0.02, 0.01071773, 0.00251785, 0], abs=1e-8)
 
 
 def test_poly_of_power_1_is_a_straight_line():
@@ -59,9 +57,7 @@ def test_constant_is_the_rate_itself():
     assert constant(0.003, 1000) == 0.003
 
 
-@pytest.mark.parametrize(
-    "schedule", [Poly(0.1, 50, power=0.7, warmup_steps=5), Cosine(0.2, 40, warmup_steps=3)]
-)
+@pytest.mark.parametrize("schedule", [Poly(0.1, 50, power=0.7, warmup_steps=5), Cosine(0.2, 40, warmup_steps=3)])
 def test_schedules_come_back_from_their_configs(schedule):
     serialized = keras.optimizers.schedules.serialize(schedule)
     again = keras.optimizers.schedules.deserialize(serialized)

@@ -36,13 +36,11 @@ def _gradient(rng: np.random.Generator, size: tuple[int, int], sky: bool) -> np.
     """A smooth change between two colours with coarse mottling, (H, W, 3) uint8."""
     height, width = size
     hues = (0.5, 0.62) if sky else (0.0, 1.0)
-    first, second = (
-        np.array(random_color(rng, hues, (0.08, 0.45), (0.84 if sky else 0.65, 1))) for _ in range(2)
-    )
+    first, second = (np.array(random_color(rng, hues, (0.08, 0.45), (0.84 if sky else 0.65, 1))) for _ in range(2))
     share = np.linspace(0, 1, height)[:, None, None] * np.ones((1, width, 1))
-    mottle = cv2.resize(
-        rng.normal(0, rng.uniform(1, 7), (9, 9)), (width, height), interpolation=cv2.INTER_CUBIC
-    )[..., None]
+    mottle = cv2.resize(rng.normal(0, rng.uniform(1, 7), (9, 9)), (width, height), interpolation=cv2.INTER_CUBIC)[
+        ..., None
+    ]
     return np.clip(first + share * (second - first) + mottle, 0, 255).astype(np.uint8)
 
 
@@ -50,8 +48,7 @@ def _meadow(pen: Pen, rng: np.random.Generator, right: float, floor: float) -> N
     for _ in range(rng.integers(1, 4)):
         x, y = rng.uniform(0, right), rng.uniform(4, 26)
         puffs = [
-            Ellipse((x + dx, y + rng.uniform(-2, 2)), (rng.uniform(6, 10), rng.uniform(3, 5)))
-            for dx in (-7, 0, 7)
+            Ellipse((x + dx, y + rng.uniform(-2, 2)), (rng.uniform(6, 10), rng.uniform(3, 5))) for dx in (-7, 0, 7)
         ]
         pen.paint(None, Cloth((248, 250, 252)), *puffs, depth=0.12)
     hill = Ellipse((rng.uniform(0, right), floor + 12), (rng.uniform(50, 90), rng.uniform(20, 34)))
@@ -59,10 +56,7 @@ def _meadow(pen: Pen, rng: np.random.Generator, right: float, floor: float) -> N
     for _ in range(rng.integers(0, 4)):
         x, tall = rng.uniform(0, right), rng.uniform(30, 52)
         pen.paint(None, Cloth((104, 74, 50)), Line(((x, floor + 2), (x, floor - 0.5 * tall)), 4.5))
-        leaves = [
-            Ellipse((x + dx, floor - tall * share), (12, 11))
-            for dx, share in ((-6, 0.62), (6, 0.62), (0, 0.85))
-        ]
+        leaves = [Ellipse((x + dx, floor - tall * share), (12, 11)) for dx, share in ((-6, 0.62), (6, 0.62), (0, 0.85))]
         pen.paint(None, Cloth(random_color(rng, (0.22, 0.42), (0.4, 0.8), (0.3, 0.65))), *leaves)
     grass = random_color(rng, (0.2, 0.38), (0.35, 0.75), (0.45, 0.8))
     light = random_color(rng, (0.16, 0.3), (0.4, 0.7), (0.6, 0.9))
@@ -93,9 +87,7 @@ def _street(pen: Pen, rng: np.random.Generator, right: float, floor: float) -> N
         if windows:
             pen.paint(None, pane, *windows, depth=0.3)
         x += wide
-    pen.paint(
-        None, Cloth(random_color(rng, (0, 1), (0, 0.12), (0.4, 0.75))), _box(0, floor, right, 101), depth=0
-    )
+    pen.paint(None, Cloth(random_color(rng, (0, 1), (0, 0.12), (0.4, 0.75))), _box(0, floor, right, 101), depth=0)
     kerb = Line(((0, floor + 3), (right, floor + 3)), 1.5)
     pen.paint(None, Cloth((225, 222, 215)), kerb, depth=0)
 

@@ -91,9 +91,7 @@ def random_pose(rng: np.random.Generator, facing: str) -> Pose:
 
 
 def _random_arm(rng: np.random.Generator) -> tuple[float, float]:
-    gesture = rng.choice(
-        ["hang", "hip", "swing", "wave", "raise", "point"], p=[0.3, 0.2, 0.15, 0.12, 0.13, 0.1]
-    )
+    gesture = rng.choice(["hang", "hip", "swing", "wave", "raise", "point"], p=[0.3, 0.2, 0.15, 0.12, 0.13, 0.1])
     if gesture == "hang":
         upper = rng.uniform(12, 32)
         return upper, upper - rng.uniform(0, 30)

@@ -83,9 +83,7 @@ class Canvas:
         """Start from `backdrop`, (H, W, 3) uint8 RGB; all labels are 0."""
         height, width = backdrop.shape[:2]
         self.size = (height, width)
-        self.image = cv2.resize(
-            backdrop, (width * OVERSAMPLE, height * OVERSAMPLE), interpolation=cv2.INTER_LINEAR
-        )
+        self.image = cv2.resize(backdrop, (width * OVERSAMPLE, height * OVERSAMPLE), interpolation=cv2.INTER_LINEAR)
         self.labels = np.zeros(self.image.shape[:2], np.uint8)
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:

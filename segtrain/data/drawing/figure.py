@@ -61,9 +61,7 @@ def _draw_leg(pen: Pen, body: Body, pose: Pose, outfit: Outfit, side: int) -> No
     width = body.leg_width
     pen.paint(pose.own(side, Part.LEFT_LEG, Part.RIGHT_LEG), outfit.skin, Line((hip, knee, ankle), width))
     if outfit.socks is not None:
-        pen.paint(
-            Part.SOCKS, outfit.socks, Line((_between(ankle, knee, outfit.sock_height), ankle), width + 1.2)
-        )
+        pen.paint(Part.SOCKS, outfit.socks, Line((_between(ankle, knee, outfit.sock_height), ankle), width + 1.2))
     shoe: list[Shape] = [
         Ellipse((ankle[0] + side * 2.6, ankle[1] + 0.6), (7.4, 4.4), side * 8),
         Line((ankle, (ankle[0], ankle[1] - 1)), width),
@@ -196,9 +194,7 @@ def _draw_arm(pen: Pen, body: Body, pose: Pose, outfit: Outfit, side: int) -> No
     if outfit.coat is not None:
         covered, cloth, garment = 1.0, outfit.coat, Part.COAT
     if covered:
-        pen.paint(
-            garment, cloth, Line(_cut((shoulder, elbow, wrist), min(covered, 0.88)), body.arm_width + 1.8)
-        )
+        pen.paint(garment, cloth, Line(_cut((shoulder, elbow, wrist), min(covered, 0.88)), body.arm_width + 1.8))
     if outfit.gloves is not None:
         pen.paint(
             Part.GLOVE,

@@ -19,9 +19,7 @@ def draw_back_hair(pen: Pen, outfit: Outfit, r: float, y: float) -> None:
         "bob": (Ellipse((0, y), (1.16 * r, 1.1 * r)), _lock(r, y, 1.2, 0.95)),
         "afro": (Ellipse((0, y - 0.25 * r), (1.5 * r, 1.35 * r)),),
         "bun": (Ellipse((0, y - 1.12 * r), (0.5 * r, 0.42 * r)),),
-        "ponytail": (
-            Line(((0.6 * r, y - 0.7 * r), (1.35 * r, y - 0.3 * r), (1.45 * r, y + 0.7 * r)), 0.5 * r),
-        ),
+        "ponytail": (Line(((0.6 * r, y - 0.7 * r), (1.35 * r, y - 0.3 * r), (1.45 * r, y + 0.7 * r)), 0.5 * r),),
     }
     if outfit.hair_style in shapes:
         pen.paint(Part.HAIR, outfit.hair, *shapes[outfit.hair_style])
@@ -91,9 +89,7 @@ def _draw_features(pen: Pen, rng: np.random.Generator, r: float, y: float) -> No
         (0.25 * r, y + (0.62 - smile / 2) * r),
     )
     pen.paint(None, Cloth((150, 50, 52)), Line(mouth, 0.09 * r), depth=0)
-    pen.paint(
-        None, Cloth((190, 110, 90)), Line(((0, y + 0.26 * r), (0.05 * r, y + 0.38 * r)), 0.08 * r), depth=0
-    )
+    pen.paint(None, Cloth((190, 110, 90)), Line(((0, y + 0.26 * r), (0.05 * r, y + 0.38 * r)), 0.08 * r), depth=0)
 
 
 def _draw_front_hair(pen: Pen, outfit: Outfit, r: float, y: float) -> None:
@@ -106,21 +102,12 @@ def _draw_front_hair(pen: Pen, outfit: Outfit, r: float, y: float) -> None:
         cap = [Ellipse((0, y - 0.05 * r), (1.02 * r, 1.07 * r), 0, 192, 348)]
     if style in ("long", "bob"):
         length = 1.25 if style == "long" else 0.8
-        cap += [
-            Line(((side * 0.93 * r, y - 0.4 * r), (side * 1.02 * r, y + length * r)), 0.34 * r)
-            for side in (-1, 1)
-        ]
+        cap += [Line(((side * 0.93 * r, y - 0.4 * r), (side * 1.02 * r, y + length * r)), 0.34 * r) for side in (-1, 1)]
     if style == "spiky":
-        tips = [
-            (x * r, y - (0.6 if step % 2 else 1.28) * r)
-            for step, x in enumerate(np.linspace(-1.02, 1.02, 11))
-        ]
+        tips = [(x * r, y - (0.6 if step % 2 else 1.28) * r) for step, x in enumerate(np.linspace(-1.02, 1.02, 11))]
         cap.append(Polygon(((-0.98 * r, y - 0.3 * r), *tips, (0.98 * r, y - 0.3 * r))))
     if style in ("short", "ponytail", "bun"):
-        cap += [
-            Line(((side * 0.93 * r, y - 0.4 * r), (side * 0.95 * r, y + 0.02 * r)), 0.2 * r)
-            for side in (-1, 1)
-        ]
+        cap += [Line(((side * 0.93 * r, y - 0.4 * r), (side * 0.95 * r, y + 0.02 * r)), 0.2 * r) for side in (-1, 1)]
     pen.paint(Part.HAIR, outfit.hair, *cap)
 
 
@@ -161,9 +148,7 @@ def _draw_hat(pen: Pen, hat: Cloth, style: str, r: float, y: float, front: bool)
         pen.paint(Part.HAT, band, Line(((-0.84 * r, rim - 0.22 * r), (0.84 * r, rim - 0.22 * r)), 0.24 * r))
         pen.paint(Part.HAT, hat, Ellipse((0, rim), (1.65 * r, 0.26 * r)))
     else:
-        crown = Polygon(
-            ((-0.8 * r, rim), (-0.9 * r, rim - 1.15 * r), (0.9 * r, rim - 1.15 * r), (0.8 * r, rim))
-        )
+        crown = Polygon(((-0.8 * r, rim), (-0.9 * r, rim - 1.15 * r), (0.9 * r, rim - 1.15 * r), (0.8 * r, rim)))
         pen.paint(Part.HAT, hat, crown)
         pen.paint(Part.HAT, band, Line(((-0.74 * r, rim - 0.24 * r), (0.74 * r, rim - 0.24 * r)), 0.26 * r))
         pen.paint(Part.HAT, hat, Line(((-1.25 * r, rim), (1.25 * r, rim)), 0.24 * r))

@@ -82,9 +82,7 @@ def random_color(
     value: tuple[float, float],
 ) -> Color:
     """Draw a colour with hue (in turns), saturation and value from these ranges; RGB 0-255."""
-    red, green, blue = colorsys.hsv_to_rgb(
-        rng.uniform(*hues) % 1, rng.uniform(*saturation), rng.uniform(*value)
-    )
+    red, green, blue = colorsys.hsv_to_rgb(rng.uniform(*hues) % 1, rng.uniform(*saturation), rng.uniform(*value))
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
@@ -138,9 +136,7 @@ def _patterned(
     """A cloth whose pattern is drawn by weight; the accent is white-ish, dark or another hue."""
     accents = ((245, 240, 230), (40, 40, 52), random_color(rng, (0, 1), (0.4, 0.9), (0.5, 1)))
     chosen = accents[rng.integers(3)] if accent is None else accent
-    return Cloth(
-        color, chosen, str(rng.choice(list(patterns), p=list(patterns.values()))), rng.uniform(*period)
-    )
+    return Cloth(color, chosen, str(rng.choice(list(patterns), p=list(patterns.values()))), rng.uniform(*period))
 
 
 def _top(rng: np.random.Generator) -> Cloth:

@@ -1,0 +1,155 @@
+"""Predictions of whole photographs: their size, their order, ties, and numbers that are none.
+
+B batch, H height, W width, K classes. Photographs are coded: a pixel's red is 10 times its class.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from segtrain.data import Folder, Sample
+from segtrain.errors import NumericError
+from segtrain.inference import predict_samples
+from segtrain.losses import CrossEntropy
+
+pytestmark = pytest.mark.tensorflow
+
+CLASSES, VOID = 4, 255
+SIZES = [(7, 5), (1, 1), (33, 18), (20, 64), (3, 129)]
+
+
+class Coded(keras.Model):
+    """Read the class out of a pixel's red, as one-hot logits."""
+
+    def call(self, pixels, training=False):
+        return tf.one_hot(tf.cast(tf.round(pixels[..., 0] / 10), tf.int32), CLASSES)
+
+
+class Equal(keras.Model):
+    """Logits that leave the choice between classes 1 and 3."""
+
+    def call(self, pixels, training=False):
+        return tf.zeros(tf.shape(pixels)[:3])[..., None] + tf.constant([0.0, 2.0, 1.0, 2.0])
+
+
+class Sized(keras.Model):
+    """Class 1 everywhere if the network sees 16 x 24 pixels, else class 0."""
+
+    def call(self, pixels, training=False):
+        is_wanted = tf.reduce_all(tf.shape(pixels)[1:3] == [16, 24])
+        return tf.zeros(tf.shape(pixels)[:3])[..., None] + tf.where(
+            is_wanted, [0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]
+        )
+
+
+class Linear(keras.Model):
+    """Class 1 gains over class 0 with the red, from -0.2 at 0 to 0.8 at 100."""
+
+    def call(self, pixels, training=False):
+        gain = pixels[..., 0] / 100 - 0.2
+        return tf.stack([tf.zeros_like(gain), gain, gain - 9, gain - 9], axis=-1)
+
+
+class Poisoned(keras.Model):
+    """NaN where a pixel's green is 255."""
+
+    def call(self, pixels, training=False):
+        return tf.where(pixels[..., 1:2] == 255, np.nan, tf.zeros(tf.shape(pixels)[:3])[..., None] + tf.zeros(CLASSES))
+
+
+def _write(folder, name, image, labels):
+    for kind, array in (("images", image), ("labels", labels)):
+        (folder / kind).mkdir(exist_ok=True)
+        Image.fromarray(array.astype(np.uint8)).save(folder / kind / f"{name}.png")
+    return Sample(name, folder / "images" / f"{name}.png", folder / "labels" / f"{name}.png")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    classes = ["a", "b", "c", "d"]
+    return Folder(tmp_path, classes, "images", "labels", "val_images", "val_labels", ignore_class=VOID)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Coded photographs of several sizes; a tenth of their labels are void."""
+    written = []
+    for number, size in enumerate(SIZES):
+        rng = np.random.default_rng(number)
+        classes = rng.integers(0, CLASSES, size)
+        image = np.stack([10 * classes, rng.integers(0, 255, size), rng.integers(0, 255, size)], axis=-1)
+        labels = np.where(rng.random(size) < 0.1, VOID, classes)
+        written.append(_write(tmp_path, f"photo_{number}", image, labels))
+    return written
+
+
+def _predict(model, dataset, samples, **options):
+    return list(predict_samples(model, dataset, samples, loss=CrossEntropy(VOID, CLASSES), **options))
+
+
+def test_coded_classes_come_back_at_every_size(dataset, samples):
+    for prediction, size in zip(_predict(Coded(), dataset, samples), SIZES, strict=True):
+        assert prediction.predicted.shape == prediction.labels.shape == size
+        assert prediction.predicted.dtype == prediction.labels.dtype == np.uint8
+        np.testing.assert_array_equal(prediction.predicted, prediction.image[..., 0] // 10)
+        counted = prediction.labels != VOID
+        np.testing.assert_array_equal(prediction.predicted[counted], prediction.labels[counted])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_predictions_come_in_the_order_that_is_asked_for(dataset, samples, workers):
+    order = [samples[index] for index in (3, 0, 4, 1, 0, 2)]
+    predictions = _predict(Coded(), dataset, order, workers=workers)
+    assert [prediction.sample for prediction in predictions] == order
+    for prediction in predictions:
+        np.testing.assert_array_equal(prediction.image, np.asarray(Image.open(prediction.sample.image)))
+        np.testing.assert_array_equal(prediction.labels, np.asarray(Image.open(prediction.sample.labels)))
+
+
+@pytest.mark.parametrize("resize, expected", [(None, 0), ((16, 24), 1)])
+def test_the_network_sees_what_resize_says_and_predictions_keep_the_labels_size(dataset, samples, resize, expected):
+    for prediction, size in zip(_predict(Sized(), dataset, samples, resize=resize), SIZES, strict=True):
+        assert prediction.predicted.shape == size
+        assert (prediction.predicted == expected).all()
+
+
+def test_the_logits_not_the_labels_are_brought_back_to_size(dataset, tmp_path):
+    # Red 0 0 100 100, seen as 0 100, gains -0.2 0.8; between the centres -0.2 0.05 0.55 0.8. Labels would be 0 0 1 1.
+    image = np.zeros((1, 4, 3))
+    image[0, 2:, 0] = 100
+    [prediction] = _predict(Linear(), dataset, [_write(tmp_path, "ramp", image, np.zeros((1, 4)))], resize=(1, 2))
+    assert prediction.predicted.tolist() == [[0, 1, 1, 1]]
+
+
+def test_a_tie_goes_to_the_lower_class(dataset, samples):
+    for prediction in _predict(Equal(), dataset, samples):
+        assert (prediction.predicted == 1).all()
+
+
+def test_the_loss_is_the_mean_over_pixels_that_are_not_void(dataset, samples):
+    for prediction in _predict(Equal(), dataset, samples):
+        truth = prediction.labels[prediction.labels != VOID]
+        logits = np.array([0.0, 2.0, 1.0, 2.0])
+        expected = np.log(np.exp(logits).sum()) - logits[truth]
+        assert prediction.loss == pytest.approx(expected.mean() if truth.size else 0, rel=1e-5)
+
+
+def test_logits_that_are_no_numbers_name_their_photograph(dataset, samples, tmp_path):
+    image = np.zeros((9, 9, 3))
+    image[4, 4, 1] = 255
+    bad = _write(tmp_path, "bad", image, np.zeros((9, 9)))
+    predictions = predict_samples(Poisoned(), dataset, [samples[0], bad, samples[1]], loss=CrossEntropy(VOID, CLASSES))
+    assert next(predictions).sample == samples[0]
+    with pytest.raises(NumericError, match=rf"logits for {bad.image}: NaN or infinite.*Fix: "):
+        next(predictions)
+
+
+def test_a_network_in_training_is_asked_outside_of_training(dataset, samples):
+    # Dropout of nearly everything would be seen.
+    pixels = keras.Input((None, None, 3))
+    ones = keras.layers.Conv2D(CLASSES, 1, kernel_initializer="zeros", bias_initializer="ones")(pixels)
+    weighted = keras.layers.Rescaling([0.0, 0.0, 0.0, 1.0])(keras.layers.Dropout(0.99)(ones))
+    for prediction in _predict(keras.Model(pixels, weighted), dataset, samples):
+        assert (prediction.predicted == 3).all()
