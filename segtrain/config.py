@@ -85,7 +85,7 @@ def check_root(cfg: DictConfig, command: str) -> None:
     for key in ("resume", "run"):
         folder = tree.get(key)
         if folder is not None and not Path(folder).is_dir():
-            raise CheckpointError(f"{key}={folder}: there is no such run folder, expected one under runs/")
+            raise CheckpointError(f"{key}={folder}: there is no such run folder. Fix: name one of runs/train")
 
 
 def check(cfg: DictConfig, facts: Mapping[str, Collection[str]] | None = None) -> None:

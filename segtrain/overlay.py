@@ -93,7 +93,9 @@ def write_labels(path: Path, labels: np.ndarray, colors: np.ndarray) -> None:
     picture.save(path)
 
 
-def _legend_cells(names: Sequence[str], font: ImageFont.FreeTypeFont, width: int) -> list[tuple[int, int]]:
+def _legend_cells(
+    names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
+) -> list[tuple[int, int]]:
     """Place legend entries from left to right; return the left edge and the line of each."""
     cells, left, line = [], _GAP, 0
     for name in names:

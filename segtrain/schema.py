@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from segtrain.suggest import did_you_mean
 
+SCORES = ("val_mean_iou", "val_pixel_accuracy", "val_mean_accuracy", "val_frequency_weighted_iou")
 GROUPS = ("dataset", "augment", "model", "backbone", "loss", "optimizer", "schedule", "callbacks")
 
 
@@ -82,7 +83,7 @@ class TrainConfig(CommandConfig):
     )
     shuffle: bool = key("draw the training images in a new order each epoch")
     validate_every: int = key("epochs from one validation to the next", at_least=1)
-    monitor: str = key("the validation score whose maximum is the best checkpoint")
+    monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
     workers: int = key("threads that read and augment images", at_least=1)
     resume: str | None = key("run folder to continue, in place")
 

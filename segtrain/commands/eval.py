@@ -40,8 +40,9 @@ def evaluate(cfg: DictConfig) -> float:
     with new_run_folder("eval", cfg.name, keep_if="scores.json") as folder:
         # Spread over the split: neighbours in a list often show the same scene.
         drawn = {int(place) for place in np.linspace(0, len(samples) - 1, min(cfg.overlays, len(samples)))}
-        for kind in ("overlays", "predictions"):
-            (folder / kind).mkdir()
+        for kind, wanted in (("overlays", cfg.overlays), ("predictions", cfg.save_predictions)):
+            if wanted:
+                (folder / kind).mkdir()
         resize = None if stored.resize is None else tuple(stored.resize)
         predictions = predict_samples(
             model, dataset, samples, loss=build_loss(stored, dataset), resize=resize, workers=stored.workers
@@ -70,7 +71,8 @@ def evaluate(cfg: DictConfig) -> float:
         found = scores(matrix)
         write_scores(folder, matrix, found, dataset.class_names, facts)
     print_scores(found, dataset.class_names, facts)
-    print(f"overlays: {folder / 'overlays'}")
+    if drawn:
+        print(f"overlays: {folder / 'overlays'}")
     print(f"scores: {folder / 'scores.json'}, {folder / 'per_class.csv'}")
     return found.mean_iou if math.isfinite(found.mean_iou) else 0.0
 

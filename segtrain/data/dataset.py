@@ -141,7 +141,8 @@ def pair_files(images: Path, labels: Path, names: Sequence[str] | None, split: s
     _refuse_missing([stem for stem in stems if stem not in label_files], "label file", labels)
     if not stems:
         raise DataError(
-            f"split '{split}' is empty: looked for photographs in {images} with labels in {labels}, found 0"
+            f"split '{split}' is empty: looked for photographs in {images} with labels in {labels}, found 0. Fix: "
+            f"put files there, or name other folders or lists"
         )
     return [Sample(stem, image_files[stem], label_files[stem]) for stem in stems]
 

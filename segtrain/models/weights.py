@@ -63,7 +63,7 @@ def _load_file(taps: keras.Model, path: Path) -> None:
     if missing:
         raise CheckpointError(
             f"backbone.weights={path}: {len(missing)} of {len(wanted)} layers are missing, first "
-            f"{', '.join(missing[:3])}. Fix: give weights of this very backbone, or move backbone.high to an earlier layer"
+            f"{', '.join(missing[:3])}. Fix: give weights of this backbone, or move backbone.high to an earlier layer"
         )
     for name, layer in wanted.items():
         shapes = [tuple(weight.shape) for weight in layer.weights]

@@ -40,7 +40,8 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=title, xlabel="Epoch", ylabel=title)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
         path = folder / f"{score}.png"
         figure.savefig(path, dpi=120)
         paths.append(path)

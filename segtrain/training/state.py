@@ -12,7 +12,7 @@ def snapshot(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[
     """Copy every variable that the next step depends on: weights, statistics, dropout counters, optimizer state."""
     variables = _model_variables(model) | _optimizer_variables(optimizer)
     # Not np.ascontiguousarray: it turns the 0-d step counter into an array of shape (1,).
-    return {name: np.array(variable) for name, variable in variables.items()}
+    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
 
 def restore(model: keras.Model, optimizer: keras.optimizers.Optimizer, arrays: dict[str, np.ndarray]) -> None:

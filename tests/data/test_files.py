@@ -146,6 +146,7 @@ def test_labels_cut_at_any_byte_are_refused_or_whole(tmp_path):
     assert all(length >= len(data) - 12 - 8 for length in accepted)  # IEND is 12 bytes, two checksums 8
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.*", "ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
 def test_damaged_labels_never_raise_anything_but_a_data_error(tmp_path, suffix):
     path = tmp_path / f"ids{suffix}"
@@ -266,6 +267,33 @@ def test_empty_file_is_named(tmp_path, read):
     (tmp_path / "empty.png").touch()
     with pytest.raises(DataError, match=r"empty\.png: the file is empty"):
         read(tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("read", [files.read_image, files.read_labels])
+def test_header_that_claims_a_giant_picture_is_refused(tmp_path, read):
+    # 40 000 x 40 000 pixels are 1.6 GB: more than Pillow's and OpenCV's limits, from a file of 70 bytes.
+    data = bytearray(write_png(tmp_path / "giant.png", IDS, 8, GREY).read_bytes())
+    data[16:24] = struct.pack(">II", 40_000, 40_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    (tmp_path / "giant.png").write_bytes(data)
+    with pytest.raises(DataError, match=r"giant\.png"):
+        read(tmp_path / "giant.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg", ".webp"])
+def test_damaged_image_never_raises_anything_but_a_data_error(tmp_path, suffix):
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)).save(path)
+    data, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data[: rng.integers(1, len(data) + 1)])
+        for place in rng.integers(0, min(len(damaged), 60), 3):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            assert files.read_image(path).shape[2] == 3
+        except DataError as error:
+            assert str(path) in str(error)
 
 
 def test_size_is_height_then_width(tmp_path):

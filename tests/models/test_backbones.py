@@ -10,9 +10,7 @@ from segtrain.models import mobilenet_v2, resnet50
 pytestmark = pytest.mark.tensorflow
 
 
-@pytest.mark.parametrize(
-    "builder, high_channels, low_channels", [(resnet50, 1024, 256), (mobilenet_v2, 576, 144)]
-)
+@pytest.mark.parametrize("builder, high_channels, low_channels", [(resnet50, 1024, 256), (mobilenet_v2, 576, 144)])
 def test_default_taps_lie_at_strides_16_and_4(builder, high_channels, low_channels):
     backbone = builder(weights=None, image_size=(64, 96))
     assert backbone.high.shape == (None, 64 // 16, 96 // 16, high_channels)
@@ -36,24 +34,18 @@ def test_backbone_ends_at_its_taps():
 def test_raw_pixels_reach_the_network_as_keras_applications_would_prepare_them(mode):
     backbone = mobilenet_v2(alpha=0.35, weights=None, preprocessing=mode)
     ours = keras.Model(backbone.pixels, backbone.high)
-    whole = keras.applications.MobileNetV2(
-        include_top=False, weights=None, alpha=0.35, input_shape=(None, None, 3)
-    )
+    whole = keras.applications.MobileNetV2(include_top=False, weights=None, alpha=0.35, input_shape=(None, None, 3))
     plain = keras.Model(whole.input, whole.get_layer(backbone.high_tap).output)
     plain.set_weights(ours.get_weights())
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3))
     prepared = keras.applications.imagenet_utils.preprocess_input(pixels.astype(np.float32), mode=mode)
     expected = np.asarray(plain(prepared, training=True))
-    np.testing.assert_allclose(
-        ours(pixels.astype(np.uint8), training=True), expected, atol=1e-3 * expected.max()
-    )
+    np.testing.assert_allclose(ours(pixels.astype(np.uint8), training=True), expected, atol=1e-3 * expected.max())
 
 
 @pytest.mark.parametrize("key", ["high", "low"])
 def test_a_misspelt_tap_is_named_with_its_neighbours(key):
-    with pytest.raises(
-        ConfigError, match=rf"backbone\.{key}=conv4_blok6_out: no such layer in resnet50"
-    ) as caught:
+    with pytest.raises(ConfigError, match=rf"backbone\.{key}=conv4_blok6_out: no such layer in resnet50") as caught:
         resnet50(weights=None, **{key: "conv4_blok6_out"})
     assert f"Fix: backbone.{key}=conv4_block6_out" in str(caught.value)
     assert "conv4_block5_out" in str(caught.value)

@@ -83,9 +83,7 @@ def test_keras_io_2021_has_a_biased_pool_branch_and_classifies_at_full_resolutio
 def test_keras_io_2021_costs_40_8_billion_multiply_adds(keras_io_backbone):
     # performance.md counts each twice: 81.6 GFLOP, and 79.1 with the classifier first.
     full = count_multiply_adds(_keras_io_2021(keras_io_backbone))
-    classifier_first = count_multiply_adds(
-        _keras_io_2021(keras_io_backbone, classifier_before_upsampling=True)
-    )
+    classifier_first = count_multiply_adds(_keras_io_2021(keras_io_backbone, classifier_before_upsampling=True))
     assert 2 * full / 1e9 == pytest.approx(81.6, abs=0.05)
     assert 2 * classifier_first / 1e9 == pytest.approx(79.1, abs=0.05)
     assert full - classifier_first == (512 * 512 - 128 * 128) * 256 * 20
@@ -152,9 +150,7 @@ def test_batch_norm_momentum_is_what_moves_the_statistics():
 
 @pytest.mark.parametrize("momentum", [0, 1, -0.1, 1.5, float("nan")])
 def test_batch_norm_momentum_outside_0_to_1_is_refused(momentum):
-    with pytest.raises(
-        ConfigError, match=rf"model\.batch_norm_momentum={momentum}: expected a number between 0 and 1"
-    ):
+    with pytest.raises(ConfigError, match=rf"model\.batch_norm_momentum={momentum}: expected a number between 0 and 1"):
         _tiny(batch_norm_momentum=momentum)
 
 

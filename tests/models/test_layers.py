@@ -120,9 +120,7 @@ def test_aspp_joins_its_branches_in_the_order_of_the_keras_io_program():
     assert joined.shape == (2, 9, 7, 5 * 4)
     for index, part in enumerate(parts):
         # The pooled branch is one pixel, spread over the map.
-        np.testing.assert_array_equal(
-            joined[..., 4 * index : 4 * index + 4], np.broadcast_to(part, (2, 9, 7, 4))
-        )
+        np.testing.assert_array_equal(joined[..., 4 * index : 4 * index + 4], np.broadcast_to(part, (2, 9, 7, 4)))
 
 
 def test_aspp_pools_the_whole_map():

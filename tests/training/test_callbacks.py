@@ -46,161 +46,164 @@ def _lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-class TestMetricsLog:
-    def test_there_is_one_line_an_epoch_with_its_step_and_scores(self, trainer, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        _run(trainer, [MetricsLog(path, trainer)], epochs=3, validate=lambda: {"val_loss": 0.25})
-        lines = _lines(path)
-        assert [(line["epoch"], line["step"]) for line in lines] == [(1, 3), (2, 6), (3, 9)]
-        for line in lines:
-            assert line.keys() == {
-                *("epoch", "step", "seconds"),
-                *("loss", "pixel_accuracy", "mean_iou", "learning_rate", "val_loss"),
-            }
-            assert line["val_loss"] == 0.25 and line["seconds"] >= 0
-
-    def test_a_score_that_is_no_number_is_null(self, trainer, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        _run(trainer, [MetricsLog(path, trainer)], epochs=1, validate=lambda: {"a": math.nan, "b": -math.inf, "c": 0.5})
-        assert "NaN" not in path.read_text() and "Infinity" not in path.read_text()
-        assert {name: _lines(path)[0][name] for name in "abc"} == {"a": None, "b": None, "c": 0.5}
-
-    def test_a_resumed_run_drops_the_lines_of_epochs_that_come_again(self, trainer, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        path.write_text("".join(json.dumps({"epoch": e, "step": 3 * e, "loss": 99}) + "\n" for e in (1, 2, 3)))
-        trainer.step = 4  # in epoch 2
-        _run(trainer, [MetricsLog(path, trainer)], epochs=3)
-        assert [(line["epoch"], line["step"], line["loss"] == 99) for line in _lines(path)] == [
-            (1, 3, True),
-            (2, 6, False),
-            (3, 9, False),
-        ]
-
-    def test_a_line_cut_by_a_crash_does_not_stop_a_resumed_run(self, trainer, tmp_path):
-        path = tmp_path / "metrics.jsonl"
-        path.write_text('{"epoch": 1, "step": 3, "loss": 99}\n{"epoch": 2, "st')
-        trainer.step = 3
-        _run(trainer, [MetricsLog(path, trainer)], epochs=2)
-        assert [line["epoch"] for line in _lines(path)] == [1, 2]
-
-    def test_the_log_says_each_epochs_scores(self, trainer, tmp_path, caplog):
-        caplog.set_level("INFO", "segtrain")
-        metrics = MetricsLog(tmp_path / "metrics.jsonl", trainer)
-        _run(trainer, [metrics], epochs=2, validate=lambda: {"val_loss": 0.25, "val_mean_iou": 0.75})
-        assert [record.getMessage()[:9] for record in caplog.records] == ["epoch 1/2", "epoch 2/2"]
-        assert "val_loss 0.2500, val_mean_iou 0.7500" in caplog.text
-
-
-class TestTensorBoardScalars:
-    def test_scalars_of_both_splits_can_be_read_by_epoch(self, trainer, tmp_path):
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-        losses = iter([0.5, 0.25])
-        logged = MetricsLog(tmp_path / "metrics.jsonl", trainer)
-        validate = lambda: {"val_loss": next(losses), "val_mean_iou": math.nan}  # noqa: E731
-        _run(trainer, [TensorBoardScalars(tmp_path / "tensorboard"), logged], validate=validate)
-        read = {}
-        for split in ("train", "val"):
-            events = EventAccumulator(str(tmp_path / "tensorboard" / split))
-            events.Reload()
-            for tag in events.Tags()["tensors"]:
-                read[split, tag] = [
-                    (event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)
-                ]
-        assert read["val", "loss"] == [(1, 0.5), (2, 0.25)]
-        assert [step for step, value in read["val", "mean_iou"] if math.isnan(value)] == [1, 2]
-        expected = [(line["epoch"], pytest.approx(line["loss"])) for line in _lines(tmp_path / "metrics.jsonl")]
-        assert read["train", "loss"] == expected
-        assert {tag for split, tag in read if split == "train"} == {
-            *("loss", "pixel_accuracy", "mean_iou", "learning_rate")
+def test_there_is_one_line_an_epoch_with_its_step_and_scores(trainer, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    _run(trainer, [MetricsLog(path, trainer)], epochs=3, validate=lambda: {"val_loss": 0.25})
+    lines = _lines(path)
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 3), (2, 6), (3, 9)]
+    for line in lines:
+        assert line.keys() == {
+            *("epoch", "step", "seconds"),
+            *("loss", "pixel_accuracy", "mean_iou", "learning_rate", "val_loss"),
         }
+        assert line["val_loss"] == 0.25 and line["seconds"] >= 0
 
 
-class TestCheckpoints:
-    def _end_epochs(self, callback, trainer, values):
-        for value in values:
-            trainer.step += 1
-            callback.on_epoch_end(trainer.step - 1, {"loss": 1.0, **({} if value is None else {"val_mean_iou": value})})
+def test_a_score_that_is_no_number_is_null(trainer, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    _run(trainer, [MetricsLog(path, trainer)], epochs=1, validate=lambda: {"a": math.nan, "b": -math.inf, "c": 0.5})
+    assert "NaN" not in path.read_text() and "Infinity" not in path.read_text()
+    assert {name: _lines(path)[0][name] for name in "abc"} == {"a": None, "b": None, "c": 0.5}
 
-    @pytest.mark.parametrize(
-        "values, best_step, best",
-        [
-            ([0.1, 0.3, 0.2], 2, 0.3),
-            ([0.3, 0.3, 0.3], 1, 0.3),  # the earlier of two equal ones stays
-            ([math.nan, 0.2, math.nan], 2, 0.2),
-            ([0.0, math.nan], 1, 0.0),
-            ([0.2, math.inf, 0.1], 1, 0.2),
-            ([0.2, None, 0.3, None], 3, 0.3),  # epochs without validation
-            ([math.nan, math.nan], 2, None),  # the last stands for the best
-        ],
-    )
-    def test_the_best_is_the_highest_number(self, trainer, tmp_path, values, best_step, best):
-        callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
-        self._end_epochs(callback, trainer, values)
-        assert callback.best == best
-        assert pick_checkpoint(tmp_path, "best").step == best_step
-        assert pick_checkpoint(tmp_path, "last").step == len(values)
-        assert {found.step for found in find_checkpoints(tmp_path)} == {best_step, len(values)}
 
-    def test_a_checkpoint_holds_the_weights_of_its_step(self, trainer, tmp_path):
-        callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
-        _run(trainer, [callback], epochs=2, steps_per_epoch=2, validate=lambda: {"val_mean_iou": 0.5})
-        last = pick_checkpoint(tmp_path, "last")
-        assert last.step == 4
-        assert last.facts == {"monitor": "val_mean_iou", "best": 0.5}
-        np.testing.assert_array_equal(last.arrays()["model/classifier/kernel"], trainer.model.get_weights()[0])
-        assert last.arrays()["optimizer/sgd/iteration"] == 4
+def test_a_resumed_run_drops_the_lines_of_epochs_that_come_again(trainer, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"epoch": e, "step": 3 * e, "loss": 99}) + "\n" for e in (1, 2, 3)))
+    trainer.step = 4  # in epoch 2
+    _run(trainer, [MetricsLog(path, trainer)], epochs=3)
+    assert [(line["epoch"], line["step"], line["loss"] == 99) for line in _lines(path)] == [
+        (1, 3, True),
+        (2, 6, False),
+        (3, 9, False),
+    ]
 
-    def test_a_resumed_run_remembers_the_best(self, trainer, tmp_path):
-        self._end_epochs(Checkpoints(tmp_path, trainer, "val_mean_iou"), trainer, [0.6, 0.5])
-        resumed = Checkpoints(tmp_path, trainer, "val_mean_iou")
-        assert resumed.best == 0.6
-        self._end_epochs(resumed, trainer, [0.55])
-        assert pick_checkpoint(tmp_path, "best").step == 1
-        self._end_epochs(resumed, trainer, [0.61])
-        assert pick_checkpoint(tmp_path, "best").step == 4
 
-    def test_a_checkpoint_after_a_stop_leaves_the_best_alone(self, trainer, tmp_path):
-        callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
-        self._end_epochs(callback, trainer, [0.6])
+def test_a_line_cut_by_a_crash_does_not_stop_a_resumed_run(trainer, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1, "step": 3, "loss": 99}\n{"epoch": 2, "st')
+    trainer.step = 3
+    _run(trainer, [MetricsLog(path, trainer)], epochs=2)
+    assert [line["epoch"] for line in _lines(path)] == [1, 2]
+
+
+def test_the_log_says_each_epochs_scores(trainer, tmp_path, caplog):
+    caplog.set_level("INFO", "segtrain")
+    metrics = MetricsLog(tmp_path / "metrics.jsonl", trainer)
+    _run(trainer, [metrics], epochs=2, validate=lambda: {"val_loss": 0.25, "val_mean_iou": 0.75})
+    assert [record.getMessage()[:9] for record in caplog.records] == ["epoch 1/2", "epoch 2/2"]
+    assert "val_loss 0.2500, val_mean_iou 0.7500" in caplog.text
+
+
+def test_scalars_of_both_splits_can_be_read_by_epoch(trainer, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    losses = iter([0.5, 0.25])
+    logged = MetricsLog(tmp_path / "metrics.jsonl", trainer)
+    validate = lambda: {"val_loss": next(losses), "val_mean_iou": math.nan}  # noqa: E731
+    _run(trainer, [TensorBoardScalars(tmp_path / "tensorboard"), logged], validate=validate)
+    read = {}
+    for split in ("train", "val"):
+        events = EventAccumulator(str(tmp_path / "tensorboard" / split))
+        events.Reload()
+        for tag in events.Tags()["tensors"]:
+            read[split, tag] = [
+                (event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)
+            ]
+    assert read["val", "loss"] == [(1, 0.5), (2, 0.25)]
+    assert [step for step, value in read["val", "mean_iou"] if math.isnan(value)] == [1, 2]
+    expected = [(line["epoch"], pytest.approx(line["loss"])) for line in _lines(tmp_path / "metrics.jsonl")]
+    assert read["train", "loss"] == expected
+    assert {tag for split, tag in read if split == "train"} == {
+        *("loss", "pixel_accuracy", "mean_iou", "learning_rate")
+    }
+
+
+def _end_epochs(callback, trainer, values):
+    for value in values:
         trainer.step += 1
-        callback.save()
-        assert pick_checkpoint(tmp_path, "best").step == 1
-        assert pick_checkpoint(tmp_path, "last").step == 2
-
-    def test_a_stop_right_after_the_best_epoch_leaves_it_the_best(self, trainer, tmp_path):
-        # Ctrl-C before the next step writes the same step again.
-        callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
-        self._end_epochs(callback, trainer, [0.5, 0.6])
-        callback.save()
-        self._end_epochs(Checkpoints(tmp_path, trainer, "val_mean_iou"), trainer, [0.55])
-        assert pick_checkpoint(tmp_path, "best").step == 2
-
-    def test_an_unknown_monitor_is_refused_with_the_known_ones(self, trainer, tmp_path):
-        callback = Checkpoints(tmp_path, trainer, "val_miou")
-        with pytest.raises(
-            ConfigError, match="monitor=val_miou: no such score, expected one of val_loss, val_mean_iou"
-        ):
-            callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0, "val_mean_iou": 0.5})
+        callback.on_epoch_end(trainer.step - 1, {"loss": 1.0, **({} if value is None else {"val_mean_iou": value})})
 
 
-class TestCurves:
-    NAMES = ("loss", "mean_iou", "pixel_accuracy")
+@pytest.mark.parametrize(
+    "values, best_step, best",
+    [
+        ([0.1, 0.3, 0.2], 2, 0.3),
+        ([0.3, 0.3, 0.3], 1, 0.3),  # the earlier of two equal ones stays
+        ([math.nan, 0.2, math.nan], 2, 0.2),
+        ([0.0, math.nan], 1, 0.0),
+        ([0.2, math.inf, 0.1], 1, 0.2),
+        ([0.2, None, 0.3, None], 3, 0.3),  # epochs without validation
+        ([math.nan, math.nan], 2, None),  # the last stands for the best
+    ],
+)
+def test_the_best_is_the_highest_number(trainer, tmp_path, values, best_step, best):
+    callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
+    _end_epochs(callback, trainer, values)
+    assert callback.best == best
+    assert pick_checkpoint(tmp_path, "best").step == best_step
+    assert pick_checkpoint(tmp_path, "last").step == len(values)
+    assert {found.step for found in find_checkpoints(tmp_path)} == {best_step, len(values)}
 
-    def test_a_run_leaves_its_curves(self, trainer, tmp_path):
-        metrics = tmp_path / "metrics.jsonl"
-        _run(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots")])
-        assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == list(self.NAMES)
-        for path in (tmp_path / "plots").iterdir():
-            assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
 
-    def test_quick_epochs_are_drawn_once_and_again_at_the_end(self, trainer, tmp_path):
-        metrics, loss = tmp_path / "metrics.jsonl", tmp_path / "plots" / "loss.png"
-        drawn = []
-        watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: drawn.append(loss.read_bytes()))
-        _run(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots"), watch], epochs=4)
-        assert len(set(drawn)) == 1
-        assert loss.read_bytes() != drawn[0]
+def test_a_checkpoint_holds_the_weights_of_its_step(trainer, tmp_path):
+    callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
+    _run(trainer, [callback], epochs=2, steps_per_epoch=2, validate=lambda: {"val_mean_iou": 0.5})
+    last = pick_checkpoint(tmp_path, "last")
+    assert last.step == 4
+    assert last.facts == {"monitor": "val_mean_iou", "best": 0.5}
+    np.testing.assert_array_equal(last.arrays()["model/classifier/kernel"], trainer.model.get_weights()[0])
+    assert last.arrays()["optimizer/sgd/iteration"] == 4
+
+
+def test_a_resumed_run_remembers_the_best(trainer, tmp_path):
+    _end_epochs(Checkpoints(tmp_path, trainer, "val_mean_iou"), trainer, [0.6, 0.5])
+    resumed = Checkpoints(tmp_path, trainer, "val_mean_iou")
+    assert resumed.best == 0.6
+    _end_epochs(resumed, trainer, [0.55])
+    assert pick_checkpoint(tmp_path, "best").step == 1
+    _end_epochs(resumed, trainer, [0.61])
+    assert pick_checkpoint(tmp_path, "best").step == 4
+
+
+def test_a_checkpoint_after_a_stop_leaves_the_best_alone(trainer, tmp_path):
+    callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
+    _end_epochs(callback, trainer, [0.6])
+    trainer.step += 1
+    callback.save()
+    assert pick_checkpoint(tmp_path, "best").step == 1
+    assert pick_checkpoint(tmp_path, "last").step == 2
+
+
+def test_a_stop_right_after_the_best_epoch_leaves_it_the_best(trainer, tmp_path):
+    # Ctrl-C before the next step writes the same step again.
+    callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
+    _end_epochs(callback, trainer, [0.5, 0.6])
+    callback.save()
+    _end_epochs(Checkpoints(tmp_path, trainer, "val_mean_iou"), trainer, [0.55])
+    assert pick_checkpoint(tmp_path, "best").step == 2
+
+
+def test_an_unknown_monitor_is_refused_with_the_known_ones(trainer, tmp_path):
+    callback = Checkpoints(tmp_path, trainer, "val_miou")
+    with pytest.raises(ConfigError, match="monitor=val_miou: no such score, expected one of val_loss, val_mean_iou"):
+        callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0, "val_mean_iou": 0.5})
+
+
+def test_a_run_leaves_its_curves(trainer, tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    _run(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots")])
+    assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == ["loss", "mean_iou", "pixel_accuracy"]
+    for path in (tmp_path / "plots").iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
+
+
+def test_quick_epochs_are_drawn_once_and_again_at_the_end(trainer, tmp_path):
+    metrics, loss = tmp_path / "metrics.jsonl", tmp_path / "plots" / "loss.png"
+    drawn = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: drawn.append(loss.read_bytes()))
+    _run(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots"), watch], epochs=4)
+    assert len(set(drawn)) == 1
+    assert loss.read_bytes() != drawn[0]
 
 
 class Terminal(io.StringIO):
@@ -208,24 +211,26 @@ class Terminal(io.StringIO):
         return True
 
 
-class TestProgressBar:
-    def _shown(self, trainer, monkeypatch, stream):
-        monkeypatch.setattr(sys, "stderr", stream)
-        _run(trainer, [ProgressBar(trainer, batch_size=2, total_steps=6)])
-        return stream.getvalue()
+def _shown(trainer, monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    _run(trainer, [ProgressBar(trainer, batch_size=2, total_steps=6)])
+    return stream.getvalue()
 
-    def test_the_bar_shows_epoch_loss_mean_iou_speed_and_time_left(self, trainer, monkeypatch):
-        monkeypatch.setenv("COLUMNS", "200")
-        last = self._shown(trainer, monkeypatch, Terminal()).split("\r")[-1]
-        assert last.startswith("epoch 2/2: 100%")
-        assert "6/6 [" in last and "<00:00" in last
-        for word in ("loss ", "mIoU ", "images/s"):
-            assert word in last
 
-    def test_a_resumed_run_begins_where_it_stopped(self, trainer, monkeypatch):
-        trainer.step = 3
-        first = self._shown(trainer, monkeypatch, Terminal()).split("\r")[1]
-        assert " 3/6 [" in first
+def test_the_bar_shows_epoch_loss_mean_iou_speed_and_time_left(trainer, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    last = _shown(trainer, monkeypatch, Terminal()).split("\r")[-1]
+    assert last.startswith("epoch 2/2: 100%")
+    assert "6/6 [" in last and "<00:00" in last
+    for word in ("loss ", "mIoU ", "images/s"):
+        assert word in last
 
-    def test_there_is_no_bar_in_a_file(self, trainer, monkeypatch):
-        assert self._shown(trainer, monkeypatch, io.StringIO()) == ""
+
+def test_the_bar_of_a_resumed_run_begins_where_it_stopped(trainer, monkeypatch):
+    trainer.step = 3
+    first = _shown(trainer, monkeypatch, Terminal()).split("\r")[1]
+    assert " 3/6 [" in first
+
+
+def test_there_is_no_bar_in_a_file(trainer, monkeypatch):
+    assert _shown(trainer, monkeypatch, io.StringIO()) == ""

@@ -142,6 +142,14 @@ def test_missing_and_unknown_variables_are_named_and_change_nothing():
         _assert_equal(_state(trainer), before)
 
 
+def test_a_checkpoint_of_a_larger_network_is_refused():
+    trainer = _trainer(seed=0)
+    before = _state(trainer)
+    with pytest.raises(CheckpointError, match=r"0 variables missing.*1 not wanted \['model/more/kernel'\]"):
+        restore(trainer.model, trainer.optimizer, {**_state(_trainer(seed=1)), "model/more/kernel": np.zeros(3)})
+    _assert_equal(_state(trainer), before)
+
+
 def test_another_optimizer_is_refused():
     trainer = _trainer(seed=0)
     plain = keras.optimizers.SGD(0.1, name="sgd")

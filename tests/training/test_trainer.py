@@ -204,6 +204,14 @@ def test_keras_csv_logger_writes_each_epoch(tmp_path):
     assert [line.split(",")[0] for line in lines] == ["0", "1", "2"]
 
 
+def test_keras_learning_rate_scheduler_finds_the_optimizer():
+    rates = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    logs = _run(
+        _trainer(keras.optimizers.SGD(0.4)), [_batch(0)] * 2, steps_per_epoch=1, epochs=2, callbacks=[rates]
+    ).logs
+    assert [log["learning_rate"] for log in logs] == pytest.approx([0.2, 0.1])
+
+
 def test_a_callback_that_stops_in_an_epoch_ends_the_run_at_that_step():
     # As Keras' own loop does, so that TerminateOnNaN and time limits work in epochs of hours.
     trainer = _trainer()

@@ -1,0 +1,62 @@
+"""Run commands as a user would, in a folder of their own, and keep what they print."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from segtrain.cli import main
+
+# A network and a run small enough for seconds; still the real parts.
+TINY = (
+    "backbone=mobilenet_v2",
+    "backbone.alpha=0.35",
+    "backbone.high=block_6_expand_relu",
+    "backbone.weights=null",
+    "model.aspp_channels=8",
+    "model.aspp_dilations=[2]",
+    "model.low_level_channels=8",
+    "model.decoder_channels=16",
+    "model.batch_norm_momentum=0.5",
+    "crop_size=[48,64]",
+    "augment.scale=[1.0,1.0]",
+    "batch_size=2",
+    "epochs=2",
+)
+
+
+class Result(NamedTuple):
+    """What a command left: exit code, what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that commands run in."""
+    folder = tmp_path / "workplace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def segtrain(workplace: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Call the command line with these words, in `workplace`."""
+
+    def call(*words: str) -> Result:
+        capfd.readouterr()
+        code = main(words)
+        out, err = capfd.readouterr()
+        return Result(code, out, err)
+
+    return call
+
+
+def only_run(workplace: Path, command: str = "train") -> Path:
+    """The one run folder of a command."""
+    (run,) = (workplace / "runs" / command).iterdir()
+    return run

@@ -1,0 +1,153 @@
+"""`segtrain train` on toys: the files and the numbers it leaves."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from commands.conftest import TINY, only_run
+
+pytestmark = pytest.mark.tensorflow
+
+
+def lines_of(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def steps_of(run: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").iterdir())
+
+
+def test_a_training_leaves_a_whole_run_folder(segtrain, workplace, cihp_root):
+    result = segtrain("train", "+experiment=cihp", f"dataset.root={cihp_root}", *TINY, "epochs=3")
+    assert result.code == 0, result.err
+    run = only_run(workplace)
+    assert f"run folder: runs/train/{run.name}" in result.out
+    records = lines_of(run)
+    # 4 photographs in batches of 2 are 2 steps an epoch.
+    assert [(record["epoch"], record["step"]) for record in records] == [(1, 2), (2, 4), (3, 6)]
+    # The experiment validates every second epoch; the last epoch always.
+    assert [("val_mean_iou" in record) for record in records] == [False, True, True]
+    assert all(math.isfinite(record["loss"]) for record in records)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["batch_size"] == 2 and config["dataset"]["root"] == str(cihp_root)
+    assert json.loads((run / "classes.json").read_text())["swap_pairs"] == [[14, 15], [16, 17], [18, 19]]
+    for name in ("loss", "pixel_accuracy", "mean_iou"):
+        assert Image.open(run / "plots" / f"{name}.png").width > 300
+    assert list((run / "tensorboard" / "train").iterdir()) and list((run / "tensorboard" / "val").iterdir())
+    assert "epoch 3/3" in (run / "train.log").read_text()
+    best = max((record for record in records if "val_mean_iou" in record), key=lambda record: record["val_mean_iou"])
+    assert f"best val_mean_iou: {best['val_mean_iou']:.4f}" in result.out
+    assert set(steps_of(run)) == {best["step"], 6}
+
+
+def test_the_same_seed_gives_the_same_numbers(segtrain, workplace, binary_root):
+    for name in ("first", "second"):
+        words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, f"name={name}", "augment.scale=[0.5,2.0]")
+        assert segtrain("train", *words).code == 0
+    first, second = sorted((workplace / "runs" / "train").iterdir(), key=lambda run: run.name.split("_")[-1])
+    timeless = [
+        [{key: value for key, value in record.items() if key != "seconds"} for record in lines_of(run)]
+        for run in (first, second)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_resumed_run_goes_on_in_its_own_folder(segtrain, workplace, cihp_root):
+    words = ("train", "+experiment=cihp", f"dataset.root={cihp_root}", *TINY, "validate_every=1")
+    assert segtrain(*words).code == 0
+    run = only_run(workplace)
+    before = lines_of(run)
+    result = segtrain("train", f"resume={run}", "epochs=4")
+    assert result.code == 0, result.err
+    assert "goes on at step 4 of 8" in result.err
+    assert only_run(workplace) == run
+    assert [record["epoch"] for record in lines_of(run)] == [1, 2, 3, 4]
+    assert lines_of(run)[:2] == before
+    assert steps_of(run)[-1] == 8
+
+
+def test_a_resumed_run_keeps_its_parts(segtrain, workplace, cihp_root):
+    assert segtrain("train", "+experiment=cihp", f"dataset.root={cihp_root}", *TINY).code == 0
+    result = segtrain("train", f"resume={only_run(workplace)}", "optimizer=sgd")
+    assert result.code == 2
+    assert "optimizer=sgd: a resumed run keeps its own parts" in result.err
+
+
+def test_early_stopping_ends_a_run_that_no_longer_improves(segtrain, workplace, binary_root):
+    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=9", "validate_every=1")
+    stopping = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1")
+    # At a rate of 0 only the batch-norm statistics move, and they settle at once.
+    still = ("optimizer.learning_rate=0", "optimizer.weight_decay=0", "callbacks.early_stopping.min_delta=1")
+    assert segtrain("train", *words, *stopping, "+" + still[2], *still[:2]).code == 0
+    # The first validation is the best by definition, the second is no better: 2 of 9 epochs.
+    assert len(lines_of(only_run(workplace))) == 2
+
+
+def test_a_callback_of_the_users_own_is_called(segtrain, workplace, binary_root):
+    (workplace / "my_callbacks.py").write_text(
+        "import keras, pathlib\n"
+        "class Count(keras.callbacks.Callback):\n"
+        "    def on_epoch_end(self, epoch, logs=None):\n"
+        "        pathlib.Path(f'epoch-{epoch}').write_text(str(logs['loss']))\n"
+    )
+    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "trusted_modules=[my_callbacks]")
+    result = segtrain("train", *words, "+callbacks.count={_target_: my_callbacks.Count}")
+    assert result.code == 0, result.err
+    assert (workplace / "epoch-0").exists() and (workplace / "epoch-1").exists()
+
+
+def test_a_sweep_trains_one_run_each(segtrain, workplace, binary_root):
+    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1", "seed=1,2", "-m")
+    assert segtrain("train", *words).code == 0
+    seeds = [
+        yaml.safe_load((run / "config.yaml").read_text())["seed"] for run in (workplace / "runs" / "train").iterdir()
+    ]
+    assert sorted(seeds) == [1, 2]
+    assert [path.name for path in workplace.iterdir()] == ["runs"]
+
+
+def test_slow_batch_norm_statistics_are_warned_of(segtrain, binary_root):
+    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "model.batch_norm_momentum=0.999")
+    result = segtrain("train", *words)
+    # 4 steps: 0.999 ** 4 = 0.996
+    assert "still hold 100 % of their first values (momentum 0.999)" in result.err
+
+
+def test_class_weights_reach_the_loss(segtrain, workplace, binary_root):
+    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1")
+    assert segtrain("train", *words, "name=plain").code == 0
+    assert segtrain("train", *words, "name=weighted", "loss.class_weights=[1,5]").code == 0
+    runs = {run.name.split("_")[-1]: lines_of(run)[0]["loss"] for run in (workplace / "runs" / "train").iterdir()}
+    assert runs["plain"] != pytest.approx(runs["weighted"], rel=1e-3)
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(workplace, cihp_root):
+    words = ["train", "+experiment=cihp", f"dataset.root={cihp_root}", *TINY, "epochs=100000", "name=long"]
+    command = [sys.executable, "-m", "segtrain", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        deadline = time.monotonic() + 120
+        while not list(workplace.glob("runs/train/*/checkpoints/step-*")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    run = only_run(workplace)
+    assert f"segtrain train resume=runs/train/{run.name}" in err
+    stopped_at = steps_of(run)[-1]
+    done = stopped_at // 2 + 1
+    resumed = [*command[:3], "train", f"resume={run}", f"epochs={done + 1}"]
+    again = subprocess.run(resumed, capture_output=True, text=True, env=environment, check=False)
+    assert again.returncode == 0, again.stderr
+    assert f"goes on at step {stopped_at}" in again.stderr
+    assert [record["epoch"] for record in lines_of(run)] == list(range(1, done + 2))

@@ -1,0 +1,345 @@
+"""What every dataset promises: pairs, values, splits, and errors that name the file."""
+
+import numpy as np
+import pytest
+import toys
+from PIL import Image
+
+from segtrain.data import Binary, Cihp, Dataset, Folder, Sample, Voc
+from segtrain.data.dataset import pair_files, require_root, require_split
+from segtrain.errors import ConfigError, DataError
+
+COLORS = np.array([(0, 0, 0), (9, 9, 9), (99, 99, 99)], np.uint8)
+
+
+class Listed(Dataset):
+    """Three classes; its samples are those given."""
+
+    def __init__(self, listed=(), **facts):
+        super().__init__(("wall", "door", "roof"), COLORS, **facts)
+        self.listed = list(listed)
+
+    def samples(self, split):
+        return self.listed
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """A photograph of 2 x 3 pixels with labels 0 1 2 / 0 0 0; tests overwrite the labels."""
+    Image.fromarray(np.full((2, 3, 3), (200, 100, 0), np.uint8)).save(tmp_path / "image.png")
+    write_ids(tmp_path / "ids.png", [[0, 1, 2], [0, 0, 0]])
+    return Sample("image", tmp_path / "image.png", tmp_path / "ids.png")
+
+
+def write_ids(path, rows):
+    Image.fromarray(np.array(rows, np.uint8)).save(path)
+
+
+DRAWN = {
+    "cihp": (toys.draw_cihp, lambda root: Cihp(str(root))),
+    "voc": (toys.draw_voc, lambda root: Voc(str(root))),
+    "binary": (toys.draw_binary, lambda root: Binary(str(root))),
+    "folder": (
+        toys.draw_folder,
+        lambda root: Folder(str(root), toys.FOLDER_CLASSES, "train", "trainannot", "val", "valannot", ignore_class=11),
+    ),
+}
+
+
+@pytest.fixture(params=DRAWN)
+def drawn(request, tmp_path):
+    draw, open_dataset = DRAWN[request.param]
+    return open_dataset(draw(tmp_path, num_train=3, num_val=2))
+
+
+# Every dataset ------------------------------------------------------------------------------------------------
+
+
+def test_splits_have_the_drawn_samples_and_share_none(drawn):
+    train, val = drawn.samples("train"), drawn.samples("val")
+    assert (len(train), len(val)) == (3, 2)
+    assert not {sample.image for sample in train} & {sample.image for sample in val}
+    assert len({sample.name for sample in train}) == 3
+
+
+def test_samples_come_in_one_order(drawn):
+    assert drawn.samples("train") == drawn.samples("train")
+    assert [sample.name for sample in drawn.samples("train")] == sorted(
+        sample.name for sample in drawn.samples("train")
+    )
+
+
+def test_photograph_and_labels_belong_together_in_rgb(drawn):
+    # A class has one colour in all toy photographs: another's labels, BGR or swapped axes would show another.
+    for split in ("train", "val"):
+        for sample in drawn.samples(split):
+            assert sample.image.stem == sample.labels.stem == sample.name
+            image, labels = drawn.read(sample)
+            assert image.shape == (48, 64, 3) and labels.shape == (48, 64)
+            assert image.dtype == labels.dtype == np.uint8
+            for id_ in np.setdiff1d(labels, drawn.ignore_class):
+                shown = np.median(image[labels == id_], axis=0)
+                np.testing.assert_allclose(shown, toys.PAINT[id_], atol=12)
+
+
+def test_labels_hold_only_classes_and_void(drawn):
+    found = np.unique(np.concatenate([drawn.read(sample)[1].ravel() for sample in drawn.samples("train")]))
+    assert set(found) <= {*range(drawn.num_classes), drawn.ignore_class}
+    assert len(np.setdiff1d(found, drawn.ignore_class)) > 1
+
+
+def test_facts_agree_with_each_other(drawn):
+    assert drawn.num_classes == len(drawn.class_names) == len(drawn.colors)
+    assert drawn.colors.dtype == np.uint8 and drawn.colors.shape == (drawn.num_classes, 3)
+    assert len(set(drawn.class_names)) == drawn.num_classes
+    assert drawn.ignore_class not in range(drawn.num_classes)
+
+
+def test_headers_of_good_samples_pass(drawn):
+    for sample in drawn.samples("train"):
+        drawn.check_header(sample)
+
+
+@pytest.mark.parametrize("split", ["test", "Train", ""])
+def test_unknown_split_is_refused(drawn, split):
+    with pytest.raises(DataError, match=f"no split '{split}': this dataset has train, val. Fix: split=val"):
+        drawn.samples(split)
+
+
+# Values -------------------------------------------------------------------------------------------------------
+
+
+def test_read_yields_the_image_and_its_ids(sample):
+    image, labels = Listed().read(sample)
+    assert image[0, 0].tolist() == [200, 100, 0]
+    assert labels.tolist() == [[0, 1, 2], [0, 0, 0]]
+
+
+def test_unknown_values_are_refused_with_file_value_and_count(sample):
+    write_ids(sample.labels, [[0, 7, 7], [9, 0, 7]])
+    with pytest.raises(DataError) as caught:
+        Listed().read(sample)
+    said = str(caught.value)
+    assert f"labels in {sample.labels}: unknown values 7 (3 pixels), 9 (1 pixels), expected 0..2, 255" in said
+    assert "dataset.ignore_class" in said
+
+
+def test_the_first_id_beyond_the_classes_is_unknown(sample):
+    write_ids(sample.labels, [[0, 3, 2], [0, 0, 0]])
+    with pytest.raises(DataError, match=r"unknown value 3 \(1 pixels\)"):
+        Listed().read(sample)
+
+
+def test_ignored_pixels_are_read_as_they_are(sample):
+    write_ids(sample.labels, [[0, 255, 2], [0, 0, 0]])
+    assert Listed().read(sample)[1].tolist() == [[0, 255, 2], [0, 0, 0]]
+
+
+def test_only_the_named_id_is_ignored(sample):
+    write_ids(sample.labels, [[0, 255, 11], [0, 0, 0]])
+    with pytest.raises(DataError, match=r"unknown value 255 .*expected 0\.\.2, 11\."):
+        Listed(ignore_class=11).read(sample)
+
+
+def test_stored_values_become_class_ids(sample):
+    write_ids(sample.labels, [[10, 20, 30], [10, 10, 20]])
+    _, labels = Listed(label_values={10: 0, 20: 1, 30: 2}).read(sample)
+    assert labels.tolist() == [[0, 1, 2], [0, 0, 1]]
+
+
+def test_sizes_that_differ_are_refused_with_both_files(sample):
+    write_ids(sample.labels, [[0, 1], [0, 0], [2, 2]])
+    for check in (Listed().read, Listed().check_header):
+        with pytest.raises(DataError) as caught:
+            check(sample)
+        said = str(caught.value)
+        assert f"{sample.labels}: labels 3x2 (HxW), image {sample.image} 2x3" in said and "Fix: " in said
+
+
+def test_turned_labels_are_sizes_that_differ(sample):
+    # 2 x 3 against 3 x 2 has the same number of pixels.
+    write_ids(sample.labels, np.array([[0, 1, 2], [0, 0, 0]]).T)
+    with pytest.raises(DataError, match="sizes differ"):
+        Listed().read(sample)
+
+
+def test_headers_are_checked_without_decoding_pixels(sample):
+    # Cut behind its header the file still tells its size; decoding it is an error.
+    sample.labels.write_bytes(sample.labels.read_bytes()[:45])
+    Listed().check_header(sample)
+    with pytest.raises(DataError):
+        Listed().read(sample)
+
+
+# Facts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ignore_class", [0, 2, -1, 256])
+def test_ignore_class_must_be_a_byte_beyond_the_classes(ignore_class):
+    with pytest.raises(ConfigError, match=f"dataset.ignore_class={ignore_class}: expected 3..255"):
+        Listed(ignore_class=ignore_class)
+
+
+@pytest.mark.parametrize("ignore_class", [3, 255])
+def test_the_ends_of_the_range_may_be_ignored(ignore_class):
+    assert Listed(ignore_class=ignore_class).ignore_class == ignore_class
+
+
+def test_colours_must_be_one_a_class():
+    class TwoColours(Listed):
+        def __init__(self):
+            Dataset.__init__(self, ("wall", "door", "roof"), COLORS[:2])
+
+    with pytest.raises(ConfigError, match="one RGB colour for each of 3 classes"):
+        TwoColours()
+
+
+@pytest.mark.parametrize("pair", [(1, 3), (1, 300), (-1, 1), (1, 255)])
+def test_swap_pairs_must_be_classes(pair):
+    # (1, 255) would turn a class into void, and void into a class, in every second photograph.
+    with pytest.raises(ConfigError, match="swap_pairs"):
+        Listed(swap_pairs=[pair])
+
+
+def test_class_names_must_differ():
+    # scores.json has one entry a name.
+    class Twins(Listed):
+        def __init__(self):
+            Dataset.__init__(self, ("wall", "door", "wall"), COLORS)
+
+    with pytest.raises(ConfigError, match="wall"):
+        Twins()
+
+
+# Pairs --------------------------------------------------------------------------------------------------------
+
+
+def touch(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_files_are_paired_by_name_not_by_place(tmp_path):
+    images = touch(tmp_path / "images", "b.jpg", "a.jpg", "c.jpg")
+    labels = touch(tmp_path / "labels", "0.png", "a.png", "b.png", "c.png")
+    found = pair_files(images, labels, None, "train")
+    assert [sample.name for sample in found] == ["a", "b", "c"]
+    assert all(sample.labels.stem == sample.image.stem for sample in found)
+
+
+def test_labels_without_an_image_are_left_alone(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.jpg"), touch(tmp_path / "l", "a.png", "b.png")
+    assert [sample.name for sample in pair_files(images, labels, None, "train")] == ["a"]
+
+
+def test_images_without_labels_are_listed(tmp_path):
+    images = touch(tmp_path / "i", *(f"{name}.jpg" for name in "abcdefg"))
+    labels = touch(tmp_path / "l", "a.png")
+    with pytest.raises(DataError) as caught:
+        pair_files(images, labels, None, "train")
+    said = str(caught.value)
+    assert f"6 names without label file in {labels}: b, c, d, e, f and 1 more. Fix: " in said
+
+
+def test_listed_names_without_an_image_are_listed(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.jpg"), touch(tmp_path / "l", "a.png", "b.png")
+    with pytest.raises(DataError, match=f"1 names without image in {images}: b. Fix: "):
+        pair_files(images, labels, ["a", "b"], "train")
+
+
+def test_a_list_gives_choice_and_order(tmp_path):
+    images = touch(tmp_path / "i", "a.jpg", "b.png", "c.jpg")
+    labels = touch(tmp_path / "l", "a.png", "b.png", "c.png")
+    found = pair_files(images, labels, ["c.jpg", "a"], "train")
+    assert [sample.name for sample in found] == ["c", "a"]
+
+
+def test_names_with_dots_are_whole_names(tmp_path):
+    images = touch(tmp_path / "i", "a.v1.jpg", "a.v2.jpg", "scan.2021.png")
+    labels = touch(tmp_path / "l", "a.v1.png", "a.v2.png", "scan.2021.png")
+    names = ["a.v2", "scan.2021", "a.v1.jpg"]
+    assert [sample.name for sample in pair_files(images, labels, names, "t")] == ["a.v2", "scan.2021", "a.v1"]
+
+
+@pytest.mark.parametrize("names", [["a", "a.jpg"], ["x/a", "y/a"]])
+def test_one_photograph_under_two_names_is_refused(tmp_path, names):
+    images, labels = touch(tmp_path / "i", "a.jpg"), touch(tmp_path / "l", "a.png")
+    with pytest.raises(DataError, match="a"):
+        pair_files(images, labels, names, "train")
+
+
+def test_folders_with_glob_characters_are_paired(tmp_path):
+    images, labels = touch(tmp_path / "[v1]" / "i*", "a.jpg"), touch(tmp_path / "[v1]" / "l?", "a.png")
+    assert len(pair_files(images, labels, None, "train")) == 1
+
+
+def test_two_images_of_one_stem_are_refused(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.jpg", "a.png"), touch(tmp_path / "l", "a.png")
+    with pytest.raises(DataError, match="two files for 'a'"):
+        pair_files(images, labels, None, "train")
+
+
+@pytest.mark.parametrize("names", [None, []])
+def test_empty_split_is_refused(tmp_path, names):
+    images, labels = touch(tmp_path / "i"), touch(tmp_path / "l", "a.png")
+    with pytest.raises(DataError, match=f"split 'val' is empty: looked for photographs in {images}"):
+        pair_files(images, labels, names, "val")
+
+
+def test_jpeg_labels_are_paired_so_that_reading_says_what_is_wrong(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.jpg"), tmp_path / "l"
+    labels.mkdir()
+    Image.new("L", (3, 2)).save(labels / "a.jpg")
+    (sample,) = pair_files(images, labels, None, "train")
+    with pytest.raises(DataError, match="a JPEG file, expected PNG"):
+        Listed().read_labels(sample)
+
+
+# Roots --------------------------------------------------------------------------------------------------------
+
+
+def test_missing_root_says_what_was_looked_for(tmp_path):
+    with pytest.raises(DataError) as caught:
+        require_root(tmp_path / "gone", ["images", "masks"], "/data/x")
+    assert str(caught.value) == (
+        f"dataset.root={tmp_path / 'gone'}: no such folder, looked for images, masks. Fix: dataset.root=/data/x"
+    )
+
+
+def test_root_of_another_layout_says_what_was_found(tmp_path):
+    touch(tmp_path, "readme.txt", "b.zip")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="it holds b.zip, images, readme.txt, looked for masks. Fix: "):
+        require_root(tmp_path, ["images", "masks"], "/data/x")
+
+
+def test_empty_root_is_called_empty(tmp_path):
+    with pytest.raises(DataError, match="it is empty, looked for images"):
+        require_root(tmp_path, ["images"], "/data/x")
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "photos" / "images").mkdir(parents=True)
+    assert require_root("~/photos", ["images"], "/data/x") == tmp_path / "photos"
+
+
+def test_known_split_passes():
+    require_split("val", ["train", "val"])
+
+
+@pytest.mark.parametrize(
+    ("open_dataset", "looked_for"),
+    [
+        (lambda root: Cihp(root), "Training/Images, Training/Category_ids, Validation/Images"),
+        (lambda root: Voc(root), "JPEGImages, SegmentationClass, ImageSets/Segmentation"),
+        (lambda root: Binary(root), "images, masks, train.txt"),
+        (lambda root: Folder(root, ["a", "b"], "ti", "tl", "vi", "vl"), "ti, tl"),
+    ],
+    ids=["cihp", "voc", "binary", "folder"],
+)
+def test_each_dataset_names_its_missing_layout(tmp_path, open_dataset, looked_for):
+    with pytest.raises(DataError, match=f"dataset.root={tmp_path}: it is empty, looked for {looked_for}"):
+        open_dataset(str(tmp_path)).samples("train")

@@ -1,0 +1,91 @@
+"""VOC: palette PNGs are indices, list files make the splits."""
+
+import numpy as np
+import pytest
+import toys
+from PIL import Image
+
+from segtrain.data import Voc
+from segtrain.errors import DataError
+
+
+def real_root(test_data):
+    return test_data / "voc2012_subset" / "VOCdevkit" / "VOC2012"
+
+
+def test_there_are_twenty_objects_and_background(voc_root):
+    dataset = Voc(str(voc_root))
+    assert dataset.num_classes == 21 and dataset.ignore_class == 255 and dataset.swap_pairs == ()
+    assert (dataset.class_names[0], dataset.class_names[15], dataset.class_names[20]) == (
+        "background",
+        "person",
+        "tvmonitor",
+    )
+    assert list(dataset.class_names[1:]) == sorted(dataset.class_names[1:])  # VOC numbers them by the alphabet
+
+
+def test_ids_of_one_palette_colour_stay_apart(voc_root):
+    # The toy's palette paints 1 and 8 alike, and 15 and 20.
+    dataset = Voc(str(voc_root))
+    found = np.concatenate([dataset.read(sample)[1].ravel() for sample in dataset.samples("train")])
+    assert set(found) == {0, *toys.VOC_IDS, 255}
+
+
+def test_lists_make_the_splits_in_their_order(voc_root):
+    lists = voc_root / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text("2007_000003\n2007_000001\n")
+    assert [sample.name for sample in Voc(str(voc_root)).samples("train")] == ["2007_000003", "2007_000001"]
+
+
+def test_another_list_may_be_trained_on(voc_root):
+    (voc_root / "ImageSets" / "Segmentation" / "trainval.txt").write_text("2007_000000\n2007_001000\n")
+    found = Voc(str(voc_root), train_list="trainval").samples("train")
+    assert [sample.name for sample in found] == ["2007_000000", "2007_001000"]
+
+
+def test_another_folder_of_labels_may_be_read(voc_root):
+    (voc_root / "SegmentationClass").rename(voc_root / "SegmentationClassAug")
+    sample = Voc(str(voc_root), labels="SegmentationClassAug").samples("train")[0]
+    assert sample.labels.parent.name == "SegmentationClassAug"
+    with pytest.raises(DataError, match="looked for SegmentationClass. "):
+        Voc(str(voc_root)).samples("train")
+
+
+def test_missing_list_is_named(voc_root):
+    with pytest.raises(DataError, match=r"cannot read the list .*Segmentation/train_aug\.txt"):
+        Voc(str(voc_root), train_list="train_aug").samples("train")
+
+
+def test_listed_photograph_without_labels_is_named(voc_root):
+    (voc_root / "SegmentationClass" / "2007_001001.png").unlink()
+    with pytest.raises(DataError, match="without label file in .*SegmentationClass: 2007_001001"):
+        Voc(str(voc_root)).samples("val")
+
+
+# Real photographs ---------------------------------------------------------------------------------------------
+
+
+def test_the_subset_has_437_and_445_photographs(test_data):
+    dataset = Voc(str(real_root(test_data)))
+    assert (len(dataset.samples("train")), len(dataset.samples("val"))) == (437, 445)
+    augmented = Voc(str(real_root(test_data)), labels="SegmentationClassAug", train_list="train_aug")
+    assert len(augmented.samples("train")) == 687
+
+
+def test_real_labels_are_the_ids_that_their_colours_stand_for(test_data):
+    # The way through the colours: Pillow paints the picture, the devkit's 22 distinct colours lead back.
+    dataset = Voc(str(real_root(test_data)))
+    samples = dataset.samples("val")
+    ids = [*range(21), 255]
+    for sample in (samples[0], samples[222], samples[-1]):
+        with Image.open(sample.labels) as picture:
+            painted = np.asarray(picture.convert("RGB"))
+            palette = np.array(picture.getpalette()).reshape(-1, 3)
+        np.testing.assert_array_equal(palette[:21], dataset.colors)
+        expected = np.full(painted.shape[:2], 99)
+        for id_ in ids:
+            expected[(painted == palette[id_]).all(-1)] = id_
+        image, labels = dataset.read(sample)
+        np.testing.assert_array_equal(labels, expected)
+        assert image.shape[:2] == labels.shape
+        assert 255 in labels and 0 in labels
