@@ -3,7 +3,9 @@
 import logging
 import math
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -193,16 +195,14 @@ def _resumed_config(run: Path, cfg: DictConfig) -> DictConfig:
     return stored
 
 
-class _log_file:
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
     """Copy the package's log into a file while open."""
-
-    def __init__(self, path: Path) -> None:
-        self._handler = logging.FileHandler(path, encoding="utf-8")
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-
-    def __enter__(self) -> None:
-        logging.getLogger("segtrain").addHandler(self._handler)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("segtrain").removeHandler(self._handler)
-        self._handler.close()
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("segtrain").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("segtrain").removeHandler(handler)
+        handler.close()
