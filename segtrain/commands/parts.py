@@ -17,7 +17,7 @@ from segtrain.training.state import restore_model
 # The arguments that commands pass to a node of each group; no key may set them.
 FACTS = {
     "augment": ("crop_size", "ignore_class", "swap_pairs"),
-    "backbone": ("image_size",),
+    "backbone": (),
     "model": ("backbone", "num_classes"),
     "loss": ("ignore_class", "num_classes"),
     "optimizer": (),
@@ -25,15 +25,12 @@ FACTS = {
 }
 
 
-def build_backbone(
-    cfg: DictConfig, *, fill: bool = True, image_size: tuple[int | None, int | None] = (None, None)
-) -> Backbone:
+def build_backbone(cfg: DictConfig, *, fill: bool = True) -> Backbone:
     """Build the backbone of a config.
 
     Args:
         cfg: Has the group `backbone`.
         fill: Load what `backbone.weights` names; without, weights are random, for a checkpoint to fill.
-        image_size: Height and width, where shapes must be known.
 
     Raises:
         ConfigError: An argument does not fit.
@@ -43,7 +40,7 @@ def build_backbone(
     if not fill and node.get("weights") is not None:
         node = node.copy()
         node.weights = None
-    return build(node, image_size=image_size)
+    return build(node)
 
 
 def build_model(cfg: DictConfig, num_classes: int, *, fill: bool = True) -> keras.Model:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from segtrain.commands.parts import FACTS, build_backbone
 from segtrain.config import build, check
-from segtrain.models.cost import count_multiply_adds, count_parameters
+from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
 
 # The groups that say what the network is; the others need not be complete.
 _GROUPS = ("dataset", "backbone", "model")
@@ -22,13 +22,13 @@ def summary(cfg: DictConfig) -> None:
     check(network, FACTS)
     height, width = cfg.image_size
     dataset = build(network.dataset)
-    backbone = build_backbone(network, fill=False, image_size=(height, width))
-    model = build(network.model, backbone=backbone, num_classes=dataset.num_classes)
+    backbone = build_backbone(network, fill=False)
+    model = at_size(build(network.model, backbone=backbone, num_classes=dataset.num_classes), height, width)
     trainable, fixed = count_parameters(model)
     table = Table(title=f"{model.name} on {cfg.backbone._target_.rpartition('.')[2]}", show_header=False)
     table.add_row("input", _shape(model.input), "raw RGB, 0-255")
-    table.add_row("high tap", _shape(backbone.high), backbone.high_tap)
-    table.add_row("low tap", _shape(backbone.low), backbone.low_tap)
+    table.add_row("high tap", _shape(model.get_layer(backbone.high_tap).output), backbone.high_tap)
+    table.add_row("low tap", _shape(model.get_layer(backbone.low_tap).output), backbone.low_tap)
     table.add_row("output", _shape(model.output), f"logits of {dataset.num_classes} classes")
     table.add_section()
     table.add_row("parameters", f"{trainable + fixed:,}", "total")

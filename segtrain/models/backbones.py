@@ -38,7 +38,6 @@ def resnet50(
     low: str = "conv2_block3_out",
     weights: str | None = "imagenet",
     preprocessing: PreprocessingMode = "caffe",
-    image_size: tuple[int | None, int | None] = (None, None),
 ) -> Backbone:
     """ResNet-50 (He et al. 2015, arXiv:1512.03385) as in keras.applications.
 
@@ -47,13 +46,12 @@ def resnet50(
         low: Layer of the early tap; `conv2_block3_out` lies at stride 4 with 256 channels.
         weights: None for random weights, "imagenet", or the path of a file of Keras weights.
         preprocessing: What the pixels go through; "caffe" is what the ImageNet weights were trained with.
-        image_size: Height and width, in pixels, where shapes must be known; any size where None.
 
     Raises:
         ConfigError: A tap is no layer of this network.
         CheckpointError: The weights cannot be had.
     """
-    return _backbone(keras.applications.ResNet50, {}, high, low, weights, preprocessing, image_size)
+    return _backbone(keras.applications.ResNet50, {}, high, low, weights, preprocessing)
 
 
 def mobilenet_v2(
@@ -63,7 +61,6 @@ def mobilenet_v2(
     alpha: float = 1.0,
     weights: str | None = "imagenet",
     preprocessing: PreprocessingMode = "tf",
-    image_size: tuple[int | None, int | None] = (None, None),
 ) -> Backbone:
     """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) as in keras.applications.
 
@@ -73,13 +70,12 @@ def mobilenet_v2(
         alpha: Factor of all channel counts.
         weights: None for random weights, "imagenet", or the path of a file of Keras weights.
         preprocessing: What the pixels go through; "tf" is what the ImageNet weights were trained with.
-        image_size: Height and width, in pixels, where shapes must be known; any size where None.
 
     Raises:
         ConfigError: A tap is no layer of this network.
         CheckpointError: The weights cannot be had.
     """
-    return _backbone(keras.applications.MobileNetV2, {"alpha": alpha}, high, low, weights, preprocessing, image_size)
+    return _backbone(keras.applications.MobileNetV2, {"alpha": alpha}, high, low, weights, preprocessing)
 
 
 def _backbone(
@@ -89,9 +85,8 @@ def _backbone(
     low: str,
     weights: str | None,
     preprocessing: PreprocessingMode,
-    image_size: tuple[int | None, int | None],
 ) -> Backbone:
-    pixels = keras.Input((*image_size, 3), name="pixels")
+    pixels = keras.Input((None, None, 3), name="pixels")
     normalised = Preprocessing(preprocessing, name="preprocessing")(pixels)
     network = application(include_top=False, weights=None, input_tensor=normalised, **arguments)
     taps = with_fused_batch_norm(keras.Model(pixels, [_tap(network, high, "high"), _tap(network, low, "low")]))

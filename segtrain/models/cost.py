@@ -5,6 +5,14 @@ import math
 import keras
 
 
+def at_size(model: keras.Model, height: int, width: int) -> keras.Model:
+    """Copy a network of free size onto a known one, for its shapes to be read; the weights are not copied.
+
+    The very layers are kept: keras.applications built anew at a known size pads odd sizes otherwise.
+    """
+    return keras.models.clone_model(model, input_tensors=keras.Input((height, width, 3)))
+
+
 def count_parameters(model: keras.Model) -> tuple[int, int]:
     """Count a model's numbers, moving statistics among the second.
 

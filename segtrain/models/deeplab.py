@@ -65,7 +65,7 @@ def deeplabv3plus(
     x = conv_block(x, decoder_channels, 3, "decoder_2", separable=separable)
     # Logits stay in float32 under mixed precision.
     classifier = keras.layers.Conv2D(num_classes, 1, dtype="float32", name="classifier")
-    upsample = ResizeLike(name="upsampling")
+    upsample = ResizeLike(dtype="float32", name="upsampling")
     if classifier_before_upsampling:
         logits = upsample([classifier(x), backbone.pixels])
     else:

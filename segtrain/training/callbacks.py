@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from segtrain.errors import ConfigError
 from segtrain.training.checkpoint import find_checkpoints, save_checkpoint
-from segtrain.training.curves import draw_curves
+from segtrain.training.curves import draw_curves, read_metrics
 from segtrain.training.state import snapshot
 from segtrain.training.trainer import Trainer
 
@@ -83,9 +83,8 @@ class MetricsLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
         # Lines of an epoch that is trained again after a resume would stand twice.
         if self._path.exists():
-            lines = self._path.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= self._trainer.step]
-            self._path.write_text("".join(f"{line}\n" for line in kept))
+            kept = [record for record in read_metrics(self._path) if record["step"] <= self._trainer.step]
+            self._path.write_text("".join(f"{json.dumps(record)}\n" for record in kept))
 
     def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         self._epoch_began = time.monotonic()
@@ -142,6 +141,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._folder = folder
         self._trainer = trainer
         self._monitor = monitor
+        self._saved_step: int | None = None
         earlier = [checkpoint.facts["best"] for checkpoint in find_checkpoints(folder)]
         known = [best for best in earlier if best is not None]
         self.best: float | None = max(known) if known else None
@@ -159,10 +159,13 @@ class Checkpoints(keras.callbacks.Callback):
         self.save(is_best=is_best)
 
     def save(self, *, is_best: bool = False) -> None:
-        """Write a checkpoint of this very step."""
+        """Write a checkpoint of this very step, unless there is one."""
+        if self._saved_step == self._trainer.step:
+            return
         arrays = snapshot(self._trainer.model, self._trainer.optimizer)
         facts = {"monitor": self._monitor, "best": self.best}
         save_checkpoint(self._folder, self._trainer.step, arrays, is_best=is_best, facts=facts)
+        self._saved_step = self._trainer.step
 
 
 class Curves(keras.callbacks.Callback):

@@ -7,6 +7,7 @@ it still is when it is read. Which checkpoint is the last or the best is read fr
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ import numpy as np
 import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ResourceError
+
+logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
@@ -49,7 +52,13 @@ class Checkpoint:
             data = path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-        wanted = json.loads((self.path / _MANIFEST).read_text())["sha256"]
+        manifest = json.loads((self.path / _MANIFEST).read_text())
+        if manifest["format"] != _FORMAT:
+            raise CheckpointError(
+                f"checkpoint {self.path}: format {manifest['format']}, expected {_FORMAT}. Fix: use the segtrain that "
+                f"wrote it"
+            )
+        wanted = manifest["sha256"]
         seen = hashlib.sha256(data).hexdigest()
         if seen != wanted:
             raise CheckpointError(
@@ -75,7 +84,8 @@ def save_checkpoint(
         ResourceError: The disk is full or not writable. The checkpoints before are untouched.
     """
     final, temporary = folder / f"step-{step:08d}", folder / f".tmp-step-{step:08d}"
-    data = safetensors.numpy.save(arrays)
+    # safetensors writes an array's memory as it lies; "C" brings transposed ones in order and leaves 0-d ones alone.
+    data = safetensors.numpy.save({name: np.array(array, order="C") for name, array in arrays.items()})
     manifest = {
         "format": _FORMAT,
         "step": step,
@@ -91,10 +101,7 @@ def save_checkpoint(
         _write(temporary / _STATE, data)
         _write(temporary / _MANIFEST, json.dumps(manifest, indent=1).encode())
         _flush_folder(temporary)
-        if final.exists():
-            # A resumed run may reach a step again; the newer one stands for it.
-            _remove(final)
-        temporary.rename(final)
+        _put_in_place(temporary, final)
         _flush_folder(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -132,20 +139,34 @@ def pick_checkpoint(folder: Path, which: str) -> Checkpoint:
     return best[-1] if which == "best" and best else found[-1]
 
 
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Rename; an older checkpoint of the same step gives way, and comes back should this fail."""
+    older = final.with_name(f".tmp-old-{final.name}")
+    shutil.rmtree(older, ignore_errors=True)
+    if final.exists():
+        final.rename(older)
+    try:
+        temporary.rename(final)
+    except OSError:
+        if older.exists():
+            older.rename(final)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
+
+
 def _drop_old(folder: Path) -> None:
     found = find_checkpoints(folder)
     best = [checkpoint.step for checkpoint in found if checkpoint.is_best][-1:]
     for checkpoint in found[:-1]:
         if checkpoint.step not in best:
-            _remove(checkpoint.path)
-
-
-def _remove(path: Path) -> None:
-    """Take a checkpoint away under another name first, so that one half removed is never taken for whole."""
-    trash = path.with_name(f".tmp-old-{path.name}")
-    shutil.rmtree(trash, ignore_errors=True)
-    path.rename(trash)
-    shutil.rmtree(trash, ignore_errors=True)
+            # Under another name first, so that one half removed is never taken for whole.
+            trash = checkpoint.path.with_name(f".tmp-old-{checkpoint.path.name}")
+            try:
+                shutil.rmtree(trash, ignore_errors=True)
+                checkpoint.path.rename(trash)
+                shutil.rmtree(trash)
+            except OSError as error:
+                logger.warning("cannot remove the old checkpoint %s: %s", checkpoint.path, error.strerror)
 
 
 def _write(path: Path, data: bytes) -> None:

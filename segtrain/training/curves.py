@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 _CHARTS = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
 
@@ -20,7 +21,7 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    records = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    records = read_metrics(metrics)
     if not records:
         return []
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,3 +47,14 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
         figure.savefig(path, dpi=120)
         paths.append(path)
     return paths
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read a run's `metrics.jsonl`, one record an epoch; a line that a crash has cut is left out."""
+    records = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records

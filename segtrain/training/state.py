@@ -42,7 +42,8 @@ def _model_variables(model: keras.Model) -> dict[str, Any]:
 
 
 def _optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    return {f"optimizer/{variable.path}": variable for variable in optimizer.variables}
+    # The first part of the path is the optimizer's own name, which Keras numbers through the process too.
+    return {f"optimizer/{variable.path.split('/', 1)[-1]}": variable for variable in optimizer.variables}
 
 
 def _assign(variables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

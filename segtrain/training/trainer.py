@@ -41,6 +41,8 @@ class Trainer:
         self._num_classes = num_classes
         self._ignore_class = ignore_class
         optimizer.build(model.trainable_variables)
+        # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
+        model.optimizer = optimizer
         # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
         self._train_step = tf.function(self._one_step)
 
@@ -95,6 +97,8 @@ class Trainer:
             losses.append(loss)
             matrix += counts.numpy()
             hooks.on_train_batch_end(place, {"loss": loss, "mean_iou": scores(matrix).mean_iou})
+            if self.model.stop_training:
+                break
         found = scores(matrix)
         return {
             "loss": float(np.mean(losses)) if losses else math.nan,

@@ -6,15 +6,17 @@ import pytest
 
 from segtrain.errors import ConfigError
 from segtrain.models import mobilenet_v2, resnet50
+from segtrain.models.cost import at_size
 
 pytestmark = pytest.mark.tensorflow
 
 
 @pytest.mark.parametrize("builder, high_channels, low_channels", [(resnet50, 1024, 256), (mobilenet_v2, 576, 144)])
 def test_default_taps_lie_at_strides_16_and_4(builder, high_channels, low_channels):
-    backbone = builder(weights=None, image_size=(64, 96))
-    assert backbone.high.shape == (None, 64 // 16, 96 // 16, high_channels)
-    assert backbone.low.shape == (None, 64 // 4, 96 // 4, low_channels)
+    backbone = builder(weights=None)
+    taps = at_size(keras.Model(backbone.pixels, [backbone.high, backbone.low]), 64, 96)
+    assert taps.outputs[0].shape == (None, 64 // 16, 96 // 16, high_channels)
+    assert taps.outputs[1].shape == (None, 64 // 4, 96 // 4, low_channels)
 
 
 def test_alpha_scales_the_channels():

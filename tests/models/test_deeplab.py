@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from segtrain.errors import ConfigError
 from segtrain.models import Backbone, deeplabv3plus, mobilenet_v2, resnet50
-from segtrain.models.cost import count_multiply_adds, count_parameters
+from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
 
 pytestmark = pytest.mark.tensorflow
 
@@ -24,7 +24,6 @@ def keras_io_backbone():
         low="conv2_block3_2_relu",
         weights=None,
         preprocessing="tf",
-        image_size=(512, 512),
     )
 
 
@@ -68,12 +67,13 @@ def test_keras_io_2021_has_the_published_number_of_parameters(keras_io_backbone)
 
 
 def test_keras_io_2021_taps(keras_io_backbone):
-    assert keras_io_backbone.high.shape == (None, 32, 32, 256)
-    assert keras_io_backbone.low.shape == (None, 128, 128, 64)
+    model = at_size(_keras_io_2021(keras_io_backbone), 512, 512)
+    assert model.get_layer("conv4_block6_2_relu").output.shape == (None, 32, 32, 256)
+    assert model.get_layer("conv2_block3_2_relu").output.shape == (None, 128, 128, 64)
 
 
 def test_keras_io_2021_has_a_biased_pool_branch_and_classifies_at_full_resolution(keras_io_backbone):
-    model = _keras_io_2021(keras_io_backbone)
+    model = at_size(_keras_io_2021(keras_io_backbone), 512, 512)
     assert model.get_layer("aspp_pool_conv").use_bias and not model.get_layer("aspp_1x1_conv").use_bias
     assert model.get_layer("classifier").input.shape == (None, 512, 512, 256)
     assert model.layers[-1].name == "classifier"
@@ -82,8 +82,10 @@ def test_keras_io_2021_has_a_biased_pool_branch_and_classifies_at_full_resolutio
 
 def test_keras_io_2021_costs_40_8_billion_multiply_adds(keras_io_backbone):
     # performance.md counts each twice: 81.6 GFLOP, and 79.1 with the classifier first.
-    full = count_multiply_adds(_keras_io_2021(keras_io_backbone))
-    classifier_first = count_multiply_adds(_keras_io_2021(keras_io_backbone, classifier_before_upsampling=True))
+    full, classifier_first = (
+        count_multiply_adds(at_size(_keras_io_2021(keras_io_backbone, classifier_before_upsampling=first), 512, 512))
+        for first in (False, True)
+    )
     assert 2 * full / 1e9 == pytest.approx(81.6, abs=0.05)
     assert 2 * classifier_first / 1e9 == pytest.approx(79.1, abs=0.05)
     assert full - classifier_first == (512 * 512 - 128 * 128) * 256 * 20
@@ -117,11 +119,12 @@ def test_one_network_takes_photographs_of_any_size():
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
-def test_a_network_of_fixed_size_gives_the_logits_of_one_of_free_size(size):
+def test_the_copy_at_a_known_size_gives_the_same_logits(size):
     free = deeplabv3plus(mobilenet_v2(alpha=0.35, weights=None), 5, dropout=0)
-    fixed = deeplabv3plus(mobilenet_v2(alpha=0.35, weights=None, image_size=size), 5, dropout=0)
+    fixed = at_size(free, *size)
     fixed.set_weights(free.get_weights())
     pixels = _pixels(2, *size)
+    assert fixed.output_shape == (None, *size, 5)
     # Batch statistics keep the numbers of an untrained network near 1.
     expected = np.asarray(free(pixels, training=True))
     np.testing.assert_allclose(fixed(pixels, training=True), expected, atol=1e-3 * np.abs(expected).max())

@@ -152,7 +152,7 @@ def test_a_checkpoint_holds_the_weights_of_its_step(trainer, tmp_path):
     assert last.step == 4
     assert last.facts == {"monitor": "val_mean_iou", "best": 0.5}
     np.testing.assert_array_equal(last.arrays()["model/classifier/kernel"], trainer.model.get_weights()[0])
-    assert last.arrays()["optimizer/sgd/iteration"] == 4
+    assert last.arrays()["optimizer/iteration"] == 4
 
 
 def test_a_resumed_run_remembers_the_best(trainer, tmp_path):

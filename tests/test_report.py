@@ -1,0 +1,77 @@
+"""Scores as files and as a table."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from segtrain.metrics import scores
+from segtrain.report import print_scores, write_scores
+
+NAMES = ("wall", "door", "roof")
+# Class 2 is absent; class 1: 2 / (3 + 3 - 2) = 0.5; class 0: 5 / (6 + 6 - 5) = 5/7.
+MATRIX = np.array([[5, 1, 0], [1, 2, 0], [0, 0, 0]])
+FACTS = {"run": "/runs/train/a", "step": 12, "split": "val", "images": 3, "loss": 0.25}
+
+
+def written(folder, matrix=MATRIX, names=NAMES):
+    write_scores(folder, matrix, scores(matrix), names, FACTS)
+    with (folder / "per_class.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return json.loads((folder / "scores.json").read_text()), rows
+
+
+def test_json_holds_facts_means_classes_and_the_matrix(tmp_path):
+    content, _ = written(tmp_path)
+    assert {key: content[key] for key in FACTS} == FACTS
+    assert content["pixel_accuracy"] == pytest.approx(7 / 9)
+    assert content["mean_accuracy"] == pytest.approx((5 / 6 + 2 / 3) / 2)
+    assert content["mean_iou"] == pytest.approx((5 / 7 + 1 / 2) / 2)
+    assert content["frequency_weighted_iou"] == pytest.approx(6 / 9 * 5 / 7 + 3 / 9 * 1 / 2)
+    assert content["confusion_matrix"] == MATRIX.tolist()
+    assert content["iou"] == {"wall": pytest.approx(5 / 7), "door": pytest.approx(0.5), "roof": None}
+
+
+def test_csv_has_a_row_a_class_and_says_absent(tmp_path):
+    _, rows = written(tmp_path)
+    assert [row["id"] for row in rows] == ["0", "1", "2"]
+    assert [row["class"] for row in rows] == list(NAMES)
+    assert [row["iou"] for row in rows] == ["0.714286", "0.500000", "absent"]
+    assert [row["accuracy"] for row in rows] == ["0.833333", "0.666667", "absent"]
+    assert [row["pixels"] for row in rows] == ["6", "3", "0"]
+
+
+def test_class_that_is_only_predicted_is_not_absent(tmp_path):
+    content, rows = written(tmp_path, np.array([[5, 0, 1], [0, 2, 0], [0, 0, 0]]))
+    assert content["iou"]["roof"] == 0
+    assert (rows[2]["iou"], rows[2]["accuracy"]) == ("0.000000", "absent")
+
+
+def test_files_of_nothing_counted_are_valid_json(tmp_path):
+    content, _ = written(tmp_path, np.zeros((3, 3), np.int64))
+    assert content["mean_iou"] is None and content["iou"] == {"wall": None, "door": None, "roof": None}
+
+
+def test_names_with_commas_and_quotes_survive(tmp_path):
+    names = ('wall, "old"', "Tür", "roof\ttop")
+    content, rows = written(tmp_path, names=names)
+    assert tuple(row["class"] for row in rows) == names and tuple(content["iou"]) == names
+
+
+def test_table_shows_numbers_means_and_absence(capsys):
+    print_scores(scores(MATRIX), NAMES, FACTS)
+    shown = capsys.readouterr().out
+    lines = {line.split()[3]: line for line in shown.splitlines() if "│ wall" in line or "│ roof" in line}
+    assert "val: 3 photographs, step 12" in shown
+    assert "0.7143" in lines["wall"] and "0.8333" in lines["wall"] and "66.67%" in lines["wall"]
+    assert lines["roof"].count("absent") == 2 and "0.00%" in lines["roof"]
+    assert "pixel accuracy 0.7778, mean accuracy 0.7500, mean IoU 0.6071" in shown
+    assert "frequency-weighted IoU 0.6429" in shown
+
+
+@pytest.mark.parametrize("name", ["[red]", "[/b]", "car[left]"])
+def test_names_in_brackets_are_shown_as_they_are(capsys, name):
+    # rich reads [red] as a style.
+    print_scores(scores(MATRIX), (name, "door", "roof"), FACTS)
+    assert name in capsys.readouterr().out
