@@ -30,56 +30,46 @@ class Prediction(NamedTuple):
     loss: float
 
 
-def predict_samples(
-    model: keras.Model,
-    dataset: Dataset,
-    samples: list[Sample],
-    *,
-    loss: Callable[[Any, Any], Any],
-    resize: tuple[int, int] | None = None,
-    workers: int = 2,
-) -> Iterator[Prediction]:
-    """Label every pixel of each sample.
+class Predictor:
+    """Label every pixel of photographs with one compiled graph for all sizes; its weights may go on training.
 
     The logits, not the labels, are brought back to the photograph's size, so that borders between classes fall where
     the network saw them. Ties go to the lower class id.
 
     Args:
         model: From pixels (B, H, W, 3) to logits (B, H, W, K).
-        dataset: Reads the samples.
-        samples: Which, in which order.
         loss: Called with labels and logits.
         resize: Height and width that the network sees; the photograph's own where None.
-        workers: Threads that read files.
-
-    Raises:
-        DataError: A sample cannot be read.
-        NumericError: A logit is NaN or infinite.
     """
-    answer = _compile(model, loss, resize)
-    batches = whole_images(dataset, samples, workers)
-    for sample, (images, labels) in zip(samples, batches, strict=True):
-        predicted, sample_loss, is_finite = answer(images, labels)
-        if not is_finite:
-            raise NumericError(
-                f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier "
-                f"checkpoint, or train again with a lower optimizer.learning_rate"
-            )
-        yield Prediction(sample, images.numpy()[0], labels.numpy()[0], predicted.numpy()[0], float(sample_loss))
 
+    def __init__(
+        self, model: keras.Model, *, loss: Callable[[Any, Any], Any], resize: tuple[int, int] | None = None
+    ) -> None:
+        @tf.function(
+            input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8), tf.TensorSpec((1, None, None), tf.uint8)]
+        )
+        def answer(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            seen = images if resize is None else tf.image.resize(images, resize)
+            logits = tf.cast(model(seen, training=False), tf.float32)
+            if resize is not None:
+                logits = tf.image.resize(logits, tf.shape(labels)[1:3])
+            predicted = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+            return predicted, loss(labels, logits), tf.math.is_finite(tf.reduce_sum(logits))
 
-def _compile(model: keras.Model, loss: Callable[[Any, Any], Any], resize: tuple[int, int] | None) -> Any:
-    """Compile one graph for photographs of every size."""
+        self._answer = answer
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8), tf.TensorSpec((1, None, None), tf.uint8)]
-    )
-    def answer(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        seen = images if resize is None else tf.image.resize(images, resize)
-        logits = tf.cast(model(seen, training=False), tf.float32)
-        if resize is not None:
-            logits = tf.image.resize(logits, tf.shape(labels)[1:3])
-        predicted = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
-        return predicted, loss(labels, logits), tf.math.is_finite(tf.reduce_sum(logits))
+    def predict(self, dataset: Dataset, samples: list[Sample], workers: int = 2) -> Iterator[Prediction]:
+        """Answer each sample in turn, read by `workers` threads.
 
-    return answer
+        Raises:
+            DataError: A sample cannot be read.
+            NumericError: A logit is NaN or infinite.
+        """
+        for sample, (images, labels) in zip(samples, whole_images(dataset, samples, workers), strict=True):
+            predicted, loss, is_finite = self._answer(images, labels)
+            if not is_finite:
+                raise NumericError(
+                    f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier "
+                    f"checkpoint, or train again with a lower optimizer.learning_rate"
+                )
+            yield Prediction(sample, images.numpy()[0], labels.numpy()[0], predicted.numpy()[0], float(loss))

@@ -44,6 +44,13 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_keras_home, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def absl_keeps_its_hands_off_the_captured_stderr() -> None:
+    """Hydra closes every logging handler, and absl's closes the stream it found at import: pytest's own capture file."""
+    if absl_logging := sys.modules.get("absl.logging"):
+        absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The shared folder of real data; a test that asks for it is skipped where there is none."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from segtrain.data import Folder, Sample
 from segtrain.errors import NumericError
-from segtrain.inference import predict_samples
+from segtrain.inference import Predictor
 from segtrain.losses import CrossEntropy
 
 pytestmark = pytest.mark.tensorflow
@@ -85,8 +85,8 @@ def samples(tmp_path):
     return written
 
 
-def _predict(model, dataset, samples, **options):
-    return list(predict_samples(model, dataset, samples, loss=CrossEntropy(VOID, CLASSES), **options))
+def _predict(model, dataset, samples, workers=2, **options):
+    return list(Predictor(model, loss=CrossEntropy(VOID, CLASSES), **options).predict(dataset, samples, workers))
 
 
 def test_coded_classes_come_back_at_every_size(dataset, samples):
@@ -140,7 +140,9 @@ def test_logits_that_are_no_numbers_name_their_photograph(dataset, samples, tmp_
     image = np.zeros((9, 9, 3))
     image[4, 4, 1] = 255
     bad = _write(tmp_path, "bad", image, np.zeros((9, 9)))
-    predictions = predict_samples(Poisoned(), dataset, [samples[0], bad, samples[1]], loss=CrossEntropy(VOID, CLASSES))
+    predictions = Predictor(Poisoned(), loss=CrossEntropy(VOID, CLASSES)).predict(
+        dataset, [samples[0], bad, samples[1]]
+    )
     assert next(predictions).sample == samples[0]
     with pytest.raises(NumericError, match=rf"logits for {bad.image}: NaN or infinite.*Fix: "):
         next(predictions)

@@ -13,7 +13,7 @@ from segtrain.commands.parts import build_loss, build_model, restore_checkpoint,
 from segtrain.config import build, check
 from segtrain.data.dataset import Dataset
 from segtrain.errors import DataError
-from segtrain.inference import predict_samples
+from segtrain.inference import Predictor
 from segtrain.metrics import confusion_matrix, scores
 from segtrain.overlay import draw_panels, write_labels
 from segtrain.report import print_scores, write_scores
@@ -44,9 +44,8 @@ def evaluate(cfg: DictConfig) -> float:
             if wanted:
                 (folder / kind).mkdir()
         resize = None if stored.resize is None else tuple(stored.resize)
-        predictions = predict_samples(
-            model, dataset, samples, loss=build_loss(stored, dataset), resize=resize, workers=stored.workers
-        )
+        predictor = Predictor(model, loss=build_loss(stored, dataset), resize=resize)
+        predictions = predictor.predict(dataset, samples, stored.workers)
         shown = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
         for place, prediction in enumerate(shown):
             name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted

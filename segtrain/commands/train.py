@@ -21,7 +21,7 @@ from segtrain.config import build, check
 from segtrain.data.batches import num_steps, training_batches
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import ConfigError
-from segtrain.inference import predict_samples
+from segtrain.inference import Predictor
 from segtrain.metrics import confusion_matrix, scores
 from segtrain.runs import new_run_folder, require_run, write_json
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar, TensorBoardScalars
@@ -63,6 +63,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
         restore(model, trainer.optimizer, checkpoint.arrays())
         trainer.step = checkpoint.step
         logger.info("%s goes on at step %d of %d", run, trainer.step, total_steps)
+    predictor = Predictor(model, loss=loss, resize=None if cfg.resize is None else tuple(cfg.resize))
     _warn_of_slow_statistics(model, total_steps)
     _write_facts(run, cfg, dataset)
     checkpoints = Checkpoints(run / "checkpoints", trainer, cfg.monitor)
@@ -95,7 +96,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
                 batches,
                 steps_per_epoch=steps_per_epoch,
                 epochs=cfg.epochs,
-                validate=lambda: _validate(model, dataset, validation, loss, cfg),
+                validate=lambda: _validate(predictor, dataset, validation, cfg.workers),
                 validate_every=cfg.validate_every,
                 callbacks=callbacks,
             )
@@ -111,14 +112,11 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
     return best
 
 
-def _validate(
-    model: keras.Model, dataset: Dataset, samples: list[Sample], loss: Any, cfg: DictConfig
-) -> dict[str, float]:
+def _validate(predictor: Predictor, dataset: Dataset, samples: list[Sample], workers: int) -> dict[str, float]:
     """Score the validation split as `segtrain eval` does: whole photographs, every pixel at its own size."""
     matrix = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
     cost = 0.0
-    resize = None if cfg.resize is None else tuple(cfg.resize)
-    predictions = predict_samples(model, dataset, samples, loss=loss, resize=resize, workers=cfg.workers)
+    predictions = predictor.predict(dataset, samples, workers)
     shown = tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty())
     for prediction in shown:
         counts = confusion_matrix(prediction.labels, prediction.predicted, dataset.num_classes, dataset.ignore_class)
