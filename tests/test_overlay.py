@@ -69,8 +69,9 @@ def test_legend_shows_exactly_the_classes_present_in_truth_or_prediction():
     assert [amount(picture, color) for color in COLORS] == [14 * 14, 0, 14 * 14, 0]
 
 
-def test_void_has_no_place_in_the_legend():
-    void = np.full((40, 60), 255, np.uint8)
+@pytest.mark.parametrize("void", [4, 255])
+def test_void_has_no_place_in_the_legend(void):
+    void = np.full((40, 60), void, np.uint8)
     picture = panels(void, np.full((40, 60), 3, np.uint8))
     assert [amount(picture, color) > 0 for color in COLORS] == [False, False, False, True]
 

@@ -22,7 +22,7 @@ FOLDER = (
     "dataset.val_labels=valannot",
     f"dataset.ignore_class={toys.FOLDER_IGNORE}",
 )
-# Layout: how to draw it, the words that choose it, label files of its validation split, classes, ignored, stored values.
+# Layout: how to draw it, the words that choose it, its validation labels, classes, ignored, stored values.
 LAYOUTS = {
     "cihp": (toys.draw_cihp, ["dataset=cihp"], "Validation/Category_ids", 20, 255, {}),
     "voc": (toys.draw_voc, ["dataset=voc"], "SegmentationClass", 21, 255, {}),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import toys
 from commands.conftest import TINY, only_run
 
 pytestmark = pytest.mark.tensorflow
@@ -120,6 +121,21 @@ def test_slow_batch_norm_statistics_are_warned_of(segtrain, binary_root):
     result = segtrain("train", *words)
     # 4 steps: 0.999 ** 4 = 0.996
     assert "still hold 100 % of their first values (momentum 0.999)" in result.err
+
+
+@pytest.mark.parametrize("experiment", ["cihp", "voc", "binary", "camvid", "keras_io_2021"])
+def test_every_experiment_trains_as_it_is_written(segtrain, workplace, tmp_path, experiment):
+    draw = {"voc": toys.draw_voc, "binary": toys.draw_binary, "camvid": toys.draw_folder}.get(
+        experiment, toys.draw_cihp
+    )
+    root = draw(tmp_path)
+    # Only sizes and counts change, and weights that would have to be fetched.
+    small = ["crop_size=[64,64]", "batch_size=2", "epochs=1", "backbone.weights=null"]
+    if experiment == "keras_io_2021":
+        small += ["resize=[64,64]", "dataset.num_train_images=2", "dataset.num_val_images=2"]
+    result = segtrain("train", f"+experiment={experiment}", f"dataset.root={root}", *small)
+    assert result.code == 0, result.err
+    assert math.isfinite(lines_of(only_run(workplace))[0]["val_loss"])
 
 
 def test_class_weights_reach_the_loss(segtrain, workplace, binary_root):

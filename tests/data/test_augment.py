@@ -147,6 +147,14 @@ def test_scales_fill_their_range_evenly():
     assert np.mean(widths) == pytest.approx(125, abs=10)
 
 
+def test_scaled_photographs_keep_their_proportions():
+    image, labels = painted(50, 100)
+    for key in range(30):
+        inside = augment((120, 220))(image, labels, keyed(key))[1] != VOID
+        height, width = inside.any(1).sum(), inside.any(0).sum()
+        assert abs(width - 2 * height) <= 2  # each side is rounded: at most half a pixel, doubled for the height
+
+
 @pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
 @pytest.mark.parametrize("size", [(90, 120), (30, 200), (200, 30)])
 def test_scaled_labels_stay_within_a_pixel_of_the_image(size, axis):

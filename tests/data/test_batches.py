@@ -8,9 +8,9 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-import toys
 from PIL import Image
 
+import toys
 from segtrain.data import Binary, Cihp, Dataset, Sample, ScaleCropFlip
 from segtrain.data.batches import num_steps, training_batches, whole_images
 from segtrain.errors import DataError

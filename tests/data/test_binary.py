@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import toys
 from PIL import Image
 
+import toys
 from segtrain.data import Binary
 from segtrain.errors import ConfigError, DataError
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import toys
 from scipy.io import loadmat, savemat
 
+import toys
 from segtrain.data import Cihp
 from segtrain.data.cihp import CLASS_NAMES, COLORS, SWAP_PAIRS
 from segtrain.errors import ConfigError, DataError

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import toys
 from PIL import Image
 
+import toys
 from segtrain.data import Binary, Cihp, Dataset, Folder, Sample, Voc
 from segtrain.data.dataset import pair_files, require_root, require_split
 from segtrain.errors import ConfigError, DataError

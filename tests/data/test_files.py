@@ -226,11 +226,12 @@ def test_jpeg_cut_at_any_byte_is_refused(tmp_path, options):
             files.read_image(tmp_path / "cut.jpg")
 
 
-def test_truncated_jpeg_is_called_truncated(tmp_path):
-    Image.new("RGB", (64, 64), (9, 99, 199)).save(tmp_path / "cut.jpg")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_truncated_image_is_called_truncated(tmp_path, kind):
+    Image.new("RGB", (64, 64), (9, 99, 199)).save(tmp_path / "cut.jpg", kind)
     data = (tmp_path / "cut.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(data[:-30])
-    with pytest.raises(DataError, match=f"truncated JPEG file, {len(data) - 30} bytes.* Fix: "):
+    with pytest.raises(DataError, match=f"truncated {kind} file, {len(data) - 30} bytes.* Fix: "):
         files.read_image(tmp_path / "cut.jpg")
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import toys
 
+import toys
 from segtrain.data import Folder
 from segtrain.data.colormap import voc_colormap
 from segtrain.errors import ConfigError, DataError

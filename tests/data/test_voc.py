@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import toys
 from PIL import Image
 
+import toys
 from segtrain.data import Voc
 from segtrain.errors import DataError
 
