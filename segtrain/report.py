@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from segtrain.metrics import Scores
@@ -50,7 +51,7 @@ def print_scores(found: Scores, class_names: Sequence[str], facts: Mapping[str, 
     total = max(1, int(found.pixels.sum()))
     for index, name in enumerate(class_names):
         share = f"{found.pixels[index] / total:.2%}"
-        table.add_row(str(index), name, _shown(found.iou[index]), _shown(found.accuracy[index]), share)
+        table.add_row(str(index), escape(name), _shown(found.iou[index]), _shown(found.accuracy[index]), share)
     table.add_section()
     table.add_row("", "mean", _shown(found.mean_iou), _shown(found.mean_accuracy), "")
     Console().print(table)

@@ -32,19 +32,25 @@ def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         folder = _make_first_free(parent, stem)
     except OSError as error:
+        _remove_empty(made)
         raise ResourceError(
             f"cannot make a run folder in {parent.resolve()}: {error.strerror}. Fix: run segtrain in a folder that you "
-            f"may write to"
+            f"may write to, under a plain name"
         ) from error
     try:
         yield folder
     except (SegtrainError, KeyboardInterrupt):
         if not (folder / keep_if).exists():
             shutil.rmtree(folder)
-            for parent in made:
-                if not any(parent.iterdir()):
-                    parent.rmdir()
+            _remove_empty(made)
         raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, that are there and hold nothing."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def newest_run() -> Path:
@@ -54,7 +60,7 @@ def newest_run() -> Path:
         CheckpointError: There is none.
     """
     parent = RUNS / "train"
-    found = [path for path in parent.iterdir() if (path / "checkpoints").is_dir()] if parent.is_dir() else []
+    found = [path.parent.parent for path in parent.glob("*/checkpoints/step-*")]
     if not found:
         raise CheckpointError(
             f"no training run with a checkpoint in {parent.resolve()}. Fix: segtrain train, or name one: run=DIR"

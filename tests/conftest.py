@@ -46,7 +46,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def absl_keeps_its_hands_off_the_captured_stderr() -> None:
-    """Hydra closes every logging handler, and absl's closes the stream it found at import: pytest's own capture file."""
+    """Hydra closes every logging handler, and absl's closes the stream it found: pytest's own capture file."""
     if absl_logging := sys.modules.get("absl.logging"):
         absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 

@@ -5,6 +5,7 @@ randomness comes from `rng`, which `batches` keys by seed, epoch and sample. Lab
 `Resize(labels_interpolation="bilinear")` asks for that very defect.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -41,7 +42,7 @@ class ScaleCropFlip:
         scale: Sequence[float] = (0.5, 2.0),
         flip: float = 0.5,
     ) -> None:
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1] < math.inf:
             raise ConfigError(
                 f"augment.scale={list(scale)}: expected the smallest and the largest factor, as [0.5, 2.0]"
             )

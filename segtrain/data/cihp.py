@@ -39,7 +39,7 @@ class Cihp(Dataset):
             keras.io program uses 100 and paints them dark.
 
     Raises:
-        ConfigError: `val_folder="Training"` without `num_train_images`.
+        ConfigError: A limit is below 1, or `val_folder="Training"` without `num_train_images`.
         DataError: The colour table is there and cannot be read.
     """
 
@@ -54,6 +54,9 @@ class Cihp(Dataset):
         self.root = Path(root).expanduser()
         if val_folder == "Training" and num_train_images is None:
             raise ConfigError("dataset.val_folder=Training needs dataset.num_train_images, to know where training ends")
+        for key, limit in (("num_train_images", num_train_images), ("num_val_images", num_val_images)):
+            if limit is not None and limit < 1:
+                raise ConfigError(f"dataset.{key}={limit}: expected at least 1, or null for all")
         self._limits = {"train": num_train_images, "val": num_val_images}
         self._val_folder = val_folder
         super().__init__(CLASS_NAMES, self._colors(colormap_scale), swap_pairs=SWAP_PAIRS)

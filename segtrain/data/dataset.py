@@ -40,10 +40,12 @@ class Dataset(abc.ABC):
         colors: np.ndarray,
         *,
         ignore_class: int = 255,
-        swap_pairs: Iterable[tuple[int, int]] = (),
+        swap_pairs: Iterable[Sequence[int]] = (),
         label_values: Mapping[int, int] | None = None,
     ) -> None:
         num_classes = len(class_names)
+        if not num_classes or len(set(class_names)) != num_classes:
+            raise ConfigError(f"dataset.classes={list(class_names)}: expected at least one class, each named once")
         if not 0 <= ignore_class <= 255 or ignore_class < num_classes:
             raise ConfigError(
                 f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class ids"
@@ -55,7 +57,7 @@ class Dataset(abc.ABC):
         self.class_names = tuple(class_names)
         self.colors = np.asarray(colors, np.uint8)
         self.ignore_class = ignore_class
-        self.swap_pairs = tuple((int(left), int(right)) for left, right in swap_pairs)
+        self.swap_pairs = _checked_pairs(swap_pairs, num_classes)
         values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
         self._class_of_value = np.full(256, ignore_class, np.uint8)
         self._is_known = np.zeros(256, bool)
@@ -137,6 +139,8 @@ def pair_files(images: Path, labels: Path, names: Sequence[str] | None, split: s
     # JPEG labels are listed so that reading them can say what is wrong with them.
     label_files = files_by_stem(labels, LABEL_SUFFIXES | {".jpg", ".jpeg"})
     stems = list(image_files) if names is None else [_stem(name) for name in names]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1} if len(set(stems)) < len(stems) else ()):
+        raise DataError(f"split '{split}' names {twice[0]} twice, expected once. Fix: take one off the list")
     _refuse_missing([stem for stem in stems if stem not in image_files], "image", images)
     _refuse_missing([stem for stem in stems if stem not in label_files], "label file", labels)
     if not stems:
@@ -173,6 +177,15 @@ def require_root(root: str | Path, looked_for: Sequence[str], example: str) -> P
             seen = f"it holds {', '.join(found)}" if found else "it is empty"
         raise DataError(f"dataset.root={root}: {seen}, looked for {', '.join(missing)}. Fix: dataset.root={example}")
     return root
+
+
+def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tuple[int, int], ...]:
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= index < num_classes for index in pair):
+            raise ConfigError(
+                f"dataset.swap_pairs: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, 15]"
+            )
+    return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def _stem(name: str) -> str:

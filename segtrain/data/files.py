@@ -40,7 +40,10 @@ def read_image(path: Path) -> np.ndarray:
             raise DataError(_truncated(path, data, "JPEG"))
     elif data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]:
         raise DataError(_truncated(path, data, "PNG"))
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        image = None
     if image is None:
         raise DataError(
             f"cannot decode {path}: {len(data)} bytes beginning {data[:8]!r}, expected a JPEG, PNG, BMP, WebP or TIFF "

@@ -47,13 +47,19 @@ class Folder(Dataset):
     ) -> None:
         self.root = Path(root).expanduser()
         self._splits = split_folders(train_images, train_labels, train_list, val_images, val_labels, val_list)
-        table = voc_colormap(len(classes)) if colors is None else np.array(colors, np.uint8)
-        pairs = [(left, right) for left, right in swap_pairs]
-        super().__init__(classes, table, ignore_class=ignore_class, swap_pairs=pairs)
+        table = voc_colormap(len(classes)) if colors is None else _color_table(colors)
+        super().__init__(classes, table, ignore_class=ignore_class, swap_pairs=swap_pairs)
 
     def samples(self, split: str) -> list[Sample]:
         require_split(split, self._splits)
         return folder_samples(self.root, self._splits[split], split)
+
+
+def _color_table(colors: Sequence[Sequence[int]]) -> np.ndarray:
+    for color in colors:
+        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+            raise ConfigError(f"dataset.colors: {list(color)}, expected [red, green, blue], each 0..255")
+    return np.array(colors, np.uint8)
 
 
 def split_folders(
