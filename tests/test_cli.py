@@ -380,10 +380,7 @@ def test_a_mistake_in_a_file_is_one_line_that_says_where(content, said, jobs, ca
 def test_an_option_with_the_name_of_a_built_in_is_refused(jobs, capsys, tmp_path):
     write(tmp_path / "mine/backbone/resnet50.yaml", "_target_: mine.net\n")
     assert cli.main(["train", "-cd", "mine", "backbone=resnet50"]) == 2
-    assert (
-        "mine/backbone/resnet50.yaml: segtrain has a backbone/resnet50.yaml of its own"
-        in capsys.readouterr().err
-    )
+    assert "mine/backbone/resnet50.yaml: segtrain has a backbone/resnet50.yaml of its own" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "key"), [("train", "resume"), ("eval", "run")])
@@ -436,9 +433,7 @@ def test_a_failed_job_does_not_end_a_sweep(jobs, capsys):
 
 
 def test_a_sweep_ends_with_the_code_of_its_first_failure(jobs):
-    jobs.act = lambda cfg: (
-        raises((NumericError("nan"), DataError("bad"))[cfg.seed])(cfg) if cfg.seed < 2 else 0.5
-    )
+    jobs.act = lambda cfg: raises((NumericError("nan"), DataError("bad"))[cfg.seed])(cfg) if cfg.seed < 2 else 0.5
     assert cli.main(["train", "-m", "seed=2,1,0"]) == DataError.exit_code
 
 

@@ -118,18 +118,12 @@ def test_null_gives_none():
 
 
 def test_a_fact_is_not_a_key():
-    said = message(
-        config.build, cfg(model=node("net", dilations=[], num_classes=3)).model, backbone=1, num_classes=20
-    )
-    assert (
-        said == "model.num_classes=3: this comes from the dataset or the run, not from a key. Fix: remove it"
-    )
+    said = message(config.build, cfg(model=node("net", dilations=[], num_classes=3)).model, backbone=1, num_classes=20)
+    assert said == "model.num_classes=3: this comes from the dataset or the run, not from a key. Fix: remove it"
 
 
 def test_a_fact_may_stand_as_missing_in_yaml():
-    made = config.build(
-        cfg(model=node("net", dilations=[], num_classes="???")).model, backbone=1, num_classes=20
-    )
+    made = config.build(cfg(model=node("net", dilations=[], num_classes="???")).model, backbone=1, num_classes=20)
     assert made.arguments["num_classes"] == 20
 
 
@@ -188,9 +182,7 @@ def test_a_target_off_the_allow_list_is_refused_before_anything_is_imported(targ
     before = set(sys.modules)
     said = message(config.check_root, cfg(loss={"_target_": target}), "summary")
     assert f"loss._target_={target} is refused for safety" in said
-    assert f"loss._target_={target} is refused for safety" in message(
-        config.build, cfg(loss={"_target_": target}).loss
-    )
+    assert f"loss._target_={target} is refused for safety" in message(config.build, cfg(loss={"_target_": target}).loss)
     assert set(sys.modules) == before
 
 
@@ -218,10 +210,7 @@ def test_a_broken_import_inside_a_trusted_module_is_not_hidden(tmp_path):
 
 def test_a_misspelt_part_has_a_near_name():
     said = message(calls.resolve, "segtrain.data.Bynary", (), "dataset")
-    assert (
-        said
-        == "dataset._target_=segtrain.data.Bynary: segtrain.data has no part Bynary; did you mean Binary?"
-    )
+    assert said == "dataset._target_=segtrain.data.Bynary: segtrain.data has no part Bynary; did you mean Binary?"
 
 
 # check
@@ -257,18 +246,14 @@ def test_check_tells_a_refused_target_among_the_rest():
 
 def test_kwargs_of_a_class_take_the_arguments_of_its_bases_and_no_others():
     config.check(cfg(optimizer=node("Derived", rate=1, clip=2.0)))
-    assert "no argument 'clap'; did you mean clip?" in message(
-        config.check, cfg(optimizer=node("Derived", clap=1))
-    )
+    assert "no argument 'clap'; did you mean clip?" in message(config.check, cfg(optimizer=node("Derived", clap=1)))
 
 
 def test_an_argument_without_annotation_has_the_type_of_its_default():
     # rate=0.1: an int is a number too, null may mean "none", and a node of its own may give a schedule
     for right in (1, 0.5, None, node("leaf")):
         config.check(cfg(optimizer=node("Derived", rate=right)))
-    assert "optimizer.rate='x' is of type str" in message(
-        config.check, cfg(optimizer=node("Derived", rate="x"))
-    )
+    assert "optimizer.rate='x' is of type str" in message(config.check, cfg(optimizer=node("Derived", rate="x")))
 
 
 @pytest.mark.parametrize(
@@ -385,12 +370,8 @@ def test_keras_parts_are_the_public_classes_only():
 
 @pytest.mark.tensorflow
 def test_a_value_that_keras_refuses_is_a_config_error():
-    node = OmegaConf.create(
-        {"loss": {"_target_": "keras.losses.SparseCategoricalCrossentropy", "reduction": "summ"}}
-    )
-    assert message(config.build, node.loss).startswith(
-        "loss: keras.losses.SparseCategoricalCrossentropy refuses"
-    )
+    node = OmegaConf.create({"loss": {"_target_": "keras.losses.SparseCategoricalCrossentropy", "reduction": "summ"}})
+    assert message(config.build, node.loss).startswith("loss: keras.losses.SparseCategoricalCrossentropy refuses")
 
 
 @pytest.mark.tensorflow

@@ -83,9 +83,7 @@ def test_the_layout_is_that_of_cihp(tmp_path):
         for kind, ending in (("Images", "jpg"), ("Category_ids", "png"))
     ]
     found = contents(tmp_path / "root")
-    assert sorted(found) == sorted(
-        [*pairs, "train_id.txt", "val_id.txt", "human_colormap.mat", "people.json"]
-    )
+    assert sorted(found) == sorted([*pairs, "train_id.txt", "val_id.txt", "human_colormap.mat", "people.json"])
     assert found["train_id.txt"] == b"0000001\n0000002\n0000003\n"
     assert found["val_id.txt"] == b"0000004\n0000005\n"
     with Image.open(tmp_path / "root/Training/Category_ids/0000001.png") as labels:
@@ -144,9 +142,7 @@ def test_a_drawn_folder_is_taken_as_it_is(tmp_path):
 def test_a_folder_of_other_parameters_is_refused(tmp_path):
     write_people(tmp_path / "root", **SMALL)
     before = contents(tmp_path / "root")
-    with pytest.raises(
-        DataError, match=r"drawn with num_val=2, expected num_val=4\. Fix: give another dataset\.root"
-    ):
+    with pytest.raises(DataError, match=r"drawn with num_val=2, expected num_val=4\. Fix: give another dataset\.root"):
         write_people(tmp_path / "root", **SMALL | {"num_val": 4})
     assert contents(tmp_path / "root") == before
 

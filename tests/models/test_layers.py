@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from segtrain.models import layers
 from segtrain.models.layers import Preprocessing, ResizeLike, aspp, conv_block
 
 pytestmark = pytest.mark.tensorflow
@@ -146,3 +147,59 @@ def test_aspp_drops_its_stated_share_while_training_only():
     # About 2,000 active numbers: the share's standard deviation is below 0.01.
     assert np.mean(np.asarray(dropped)[active] == 0) == pytest.approx(0.25, abs=0.05)
     np.testing.assert_array_equal(model(features, training=False), model(features, training=False))
+
+
+def _batch_norm(kind, shape, **options):
+    layer = kind(momentum=0.9, **options)
+    layer.build((None, None, None, shape[-1]))
+    rng = np.random.default_rng(7)
+    layer.set_weights([rng.uniform(0.5, 1.5, shape[-1]) for _ in layer.weights])
+    return layer
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7, 4), (8, 1, 1, 6), (1, 2, 1, 3)])
+@pytest.mark.parametrize("trainable", [True, False])
+def test_fused_batch_norm_equals_that_of_keras_in_values_gradients_and_statistics(shape, trainable):
+    rng = np.random.default_rng(1)
+    x = tf.constant(rng.normal(3, 2, shape), tf.float32)
+    pull = tf.constant(rng.normal(0, 1, shape), tf.float32)
+    seen = []
+    for kind in (keras.layers.BatchNormalization, layers.BatchNormalization):
+        layer = _batch_norm(kind, shape)
+        layer.trainable = trainable
+        with tf.GradientTape() as tape:
+            tape.watch([x, layer.gamma.value, layer.beta.value])
+            trained = layer(x, training=True)
+            loss = tf.reduce_sum(trained * pull)
+        gradients = tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])
+        seen.append([trained, *gradients, *layer.get_weights(), layer(x, training=False)])
+    for expected, said in zip(*seen, strict=True):
+        np.testing.assert_allclose(said, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_fused_batch_norm_moves_its_statistics_by_hand():
+    layer = layers.BatchNormalization(momentum=0.75)
+    layer(tf.constant([[[[1.0]], [[3.0]]]]), training=True)
+    # mean (1 + 3) / 2 = 2, biased variance 1; from 0 and 1: 0.75 * 0 + 0.25 * 2 and 0.75 * 1 + 0.25 * 1
+    assert [float(layer.moving_mean[0]), float(layer.moving_variance[0])] == pytest.approx([0.5, 1.0])
+
+
+def test_batch_norm_falls_back_on_keras_where_the_kernel_does_not_apply():
+    x = np.random.default_rng(2).normal(0, 1, (2, 3, 3, 4)).astype("float32")
+    for options, kind in (({"dtype": "mixed_float16"}, "float16"), ({"scale": False}, "float32")):
+        expected = keras.layers.BatchNormalization(**options)(x, training=True)
+        said = layers.BatchNormalization(**options)(x, training=True)
+        assert said.dtype == kind
+        np.testing.assert_array_equal(said, expected)
+
+
+def test_rebuilding_with_fused_batch_norm_keeps_names_and_answers():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+    plain = keras.Model(inputs, x)
+    fused = layers.with_fused_batch_norm(plain)
+    assert [layer.name for layer in fused.layers] == [layer.name for layer in plain.layers]
+    assert type(fused.get_layer("bn")) is layers.BatchNormalization
+    fused.set_weights(plain.get_weights())
+    pixels = np.random.default_rng(3).uniform(0, 1, (2, 8, 9, 3)).astype("float32")
+    np.testing.assert_allclose(fused(pixels), plain(pixels), atol=1e-6)
