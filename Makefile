@@ -39,7 +39,8 @@ test-fast: install  ## Run the tests that need no TensorFlow (under a minute)
 
 smoke: install  ## Draw a few samples, train two steps, evaluate, look for an overlay (half a minute)
 	@rm -rf build/smoke && mkdir -p build/smoke && cd build/smoke && segtrain=$(CURDIR)/$(BIN)/segtrain && \
-	$$segtrain train +experiment=people name=smoke epochs=1 dataset.num_train_images=8 dataset.num_val_images=2 batch_size=4 && \
+	$$segtrain train +experiment=people name=smoke epochs=1 dataset.num_train_images=8 dataset.num_val_images=2 batch_size=4 \
+	  schedule.warmup_steps=0 && \
 	$$segtrain eval overlays=1 && ls "$$PWD"/runs/eval/*/overlays/*.png
 
 lint: install  ## Check style, types and the direction of imports

@@ -19,7 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from segtrain.commands.parts import FACTS, build_loss, build_model, stored_config
 from segtrain.config import build, check
 from segtrain.data.batches import num_steps, training_batches
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset, Sample, one_sided_pairs
 from segtrain.errors import ConfigError
 from segtrain.inference import Predictor
 from segtrain.metrics import confusion_matrix, scores
@@ -54,7 +54,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
         cfg.augment,
         crop_size=tuple(cfg.crop_size),
         ignore_class=dataset.ignore_class,
-        swap_pairs=dataset.swap_pairs,
+        swap_pairs=_pairs_to_swap(dataset, samples),
     )
     model = build_model(cfg, dataset.num_classes, fill=cfg.resume is None)
     trainer = Trainer(model, _build_optimizer(cfg, total_steps), loss, dataset.num_classes, dataset.ignore_class)
@@ -147,6 +147,14 @@ def _check_headers(dataset: Dataset, samples: list[Sample]) -> None:
         checks = pool.map(dataset.check_header, samples, chunksize=64)
         for _ in tqdm(checks, "headers", len(samples), leave=False, delay=2, disable=not sys.stderr.isatty()):
             pass
+
+
+def _pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:
+    one_sided = one_sided_pairs(dataset, samples)
+    for left, right in one_sided:
+        names = dataset.class_names
+        logger.warning("only one of %s and %s occurs: mirrored photographs keep it", names[left], names[right])
+    return [pair for pair in dataset.swap_pairs if pair not in one_sided]
 
 
 def _warn_of_slow_statistics(model: keras.Model, total_steps: int) -> None:

@@ -123,6 +123,26 @@ class Dataset(abc.ABC):
             raise DataError(_sizes_differ(sample, image_size, labels_size))
 
 
+def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
+    """Find the pairs of which only one id is ever used: labels that do not tell left from right.
+
+    Mirroring must not swap these, or half of the photographs would teach a class that is nowhere in the truth. A pair
+    counts when one id is in 50 label files or more, of up to `most` looked at, and the other in none.
+
+    Raises:
+        DataError: A label file cannot be read.
+    """
+    looked_at = samples[:: max(1, len(samples) // most)] if dataset.swap_pairs else []
+    files_with = np.zeros(256, np.int64)
+    for sample in looked_at:
+        files_with += np.bincount(dataset.read_labels(sample).ravel(), minlength=256) > 0
+    return [
+        (left, right)
+        for left, right in dataset.swap_pairs
+        if max(files_with[left], files_with[right]) >= 50 and min(files_with[left], files_with[right]) == 0
+    ]
+
+
 def pair_files(images: Path, labels: Path, names: Sequence[str] | None, split: str) -> list[Sample]:
     """Pair the photographs of one folder with the label files of another by name without suffix.
 

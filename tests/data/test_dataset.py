@@ -6,7 +6,7 @@ from PIL import Image
 
 import toys
 from segtrain.data import Binary, Cihp, Dataset, Folder, Sample, Voc
-from segtrain.data.dataset import pair_files, require_root, require_split
+from segtrain.data.dataset import one_sided_pairs, pair_files, require_root, require_split
 from segtrain.errors import ConfigError, DataError
 
 COLORS = np.array([(0, 0, 0), (9, 9, 9), (99, 99, 99)], np.uint8)
@@ -199,6 +199,30 @@ def test_swap_pairs_must_be_classes(pair):
     # (1, 255) would turn a class into void, and void into a class, in every second photograph.
     with pytest.raises(ConfigError, match="swap_pairs"):
         Listed(swap_pairs=[pair])
+
+
+@pytest.mark.parametrize(
+    ("left_files", "right_files", "found"),
+    [
+        (50, 0, [(1, 2)]),
+        (0, 50, [(1, 2)]),
+        (49, 0, []),  # too few to tell from chance
+        (60, 1, []),
+        (0, 0, []),
+    ],
+)
+def test_a_pair_is_one_sided_when_fifty_files_have_one_id_and_none_the_other(tmp_path, left_files, right_files, found):
+    for name, rows in (("left", [[0, 1]]), ("right", [[2, 0]]), ("neither", [[0, 0]])):
+        write_ids(tmp_path / f"{name}.png", rows)
+    names = ["left"] * left_files + ["right"] * right_files + ["neither"] * 5
+    samples = [Sample(str(index), tmp_path / "image.png", tmp_path / f"{name}.png") for index, name in enumerate(names)]
+    assert one_sided_pairs(Listed(swap_pairs=[(1, 2)]), samples) == found
+
+
+def test_shoes_of_the_clothing_set_are_all_left_and_nothing_else_is_one_sided(test_data):
+    dataset = Cihp(str(test_data / "clothing_as_cihp" / "instance-level_human_parsing"))
+    # Arms and legs (14 to 17) occur on neither side.
+    assert one_sided_pairs(dataset, dataset.samples("train")) == [(18, 19)]
 
 
 def test_class_names_must_differ():
