@@ -53,7 +53,7 @@ format: install  ## Lay out the code and mend what can be mended
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
 
-wheel: install  ## Build sdist and wheel, check what they hold, run the wheel in an empty environment (3 minutes)
+wheel: install  ## Build sdist and wheel, check what they hold, run the wheel in an empty environment (2 minutes)
 	@$(BIN)/python scripts/check_wheel.py
 
 lock:  ## Renew requirements.lock with the newest versions that pyproject.toml allows

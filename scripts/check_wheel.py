@@ -1,6 +1,6 @@
 """Build the sdist and, from it, the wheel; check what they hold; run the wheel in an empty environment elsewhere.
 
-make wheel                                      all of it: about three minutes, most of them pip's
+make wheel                                      all of it: about two minutes, most of them pip's
 .venv/bin/python scripts/check_wheel.py --out dist --no-run     build and check only, and keep both files
 """
 
