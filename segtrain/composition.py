@@ -34,7 +34,7 @@ def explain(error: Exception, command: str, overrides: Sequence[str], groups: Se
         mend = f"'{key}=\"{value}\"', quotes included" if equals else f"{key}=VALUE"
         return ConfigError(f"cannot read {error.override!r}, expected key=value. Fix: {mend}")
     if isinstance(error, MissingConfigException):
-        return ConfigError(where + _missing_option(error, groups))
+        return ConfigError(where + _missing_option(error, command, groups))
     cause = next((each for each in _chain(error) if isinstance(each, OmegaConfBaseException) and each.full_key), None)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
         return ConfigError(where + _unknown_key(str(cause.full_key), cause.parent_node, command, groups))
@@ -68,11 +68,13 @@ def _containing_file(message: str) -> str:
     return f"in {match[1]}.yaml: " if match and "/" in match[1] and not match[1].startswith("hydra/") else ""
 
 
-def _missing_option(error: MissingConfigException, groups: Sequence[str]) -> str:
+def _missing_option(error: MissingConfigException, command: str, groups: Sequence[str]) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if error.options:
         options = sorted(error.options)
         return f"no {group} {name!r}{did_you_mean(name, options) or ';'} options: {', '.join(options)}"
+    if group in groups:  # one of a list of options: Hydra does not tell what there are
+        return f"no {group} {name!r}. Fix: segtrain {command} --help lists the options of each group"
     if group:
         return f"no config group {group!r}{did_you_mean(group, groups) or ';'} groups: {', '.join(groups)}"
     return f"no primary config {name!r}. Fix: leave --config-name out, and add options by --config-dir"

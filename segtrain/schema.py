@@ -14,7 +14,7 @@ from omegaconf import MISSING
 from segtrain.suggest import did_you_mean
 
 SCORES = ("val_mean_iou", "val_pixel_accuracy", "val_mean_accuracy", "val_frequency_weighted_iou")
-GROUPS = ("dataset", "augment", "model", "backbone", "loss", "optimizer", "schedule", "callbacks")
+GROUPS = ("dataset", "augment", "model", "backbone", "norm", "heads", "loss", "optimizer", "schedule", "callbacks")
 
 
 def key(
@@ -69,11 +69,15 @@ class TrainConfig(CommandConfig):
     augment: Any = key("what happens to a training image and its labels")
     model: Any = key("the network around the backbone")
     backbone: Any = key("the feature extractor and its tap layers")
+    norm: Any = key("what becomes of the network's batch norm")
+    heads: Any = key("further heads on the backbone by name, each with its loss and weight")
     loss: Any = key("from labels and logits to one number")
     optimizer: Any = key("how a gradient becomes a step")
     schedule: Any = key("the learning rate at each step")
     callbacks: Any = key("Keras callbacks by name, each a call")
 
+    weights: str | None = key("start the whole network from this file of weights or run folder")
+    head: str = key("keep or reset the classifier of `weights`, as for other classes", choices=("keep", "reset"))
     seed: int = key("of weights, order and augmentation", at_least=0, at_most=2**32 - 1)
     epochs: int = key("passes over the training images", at_least=1)
     batch_size: int = key("images in one step", at_least=1)
@@ -81,6 +85,7 @@ class TrainConfig(CommandConfig):
     resize: list[int] | None = key(
         "height and width that an image is resized to before the network", at_least=1, length=2
     )
+    recompute: bool = key("compute the backbone's early features twice: less memory, a slower step")
     shuffle: bool = key("draw the training images in a new order each epoch")
     validate_every: int = key("epochs from one validation to the next", at_least=1)
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
@@ -109,4 +114,16 @@ class SummaryConfig(TrainConfig):
     image_size: list[int] = key("height and width of the input, in pixels", at_least=1, length=2)
 
 
-SCHEMAS: dict[str, type[CommandConfig]] = {"train": TrainConfig, "eval": EvalConfig, "summary": SummaryConfig}
+@dataclass
+class CompareConfig(SummaryConfig):
+    """Root keys of compare.yaml: those of summary.yaml, which count for both experiments."""
+
+    other: str | None = key("the second of the two experiments")
+
+
+SCHEMAS: dict[str, type[CommandConfig]] = {
+    "train": TrainConfig,
+    "eval": EvalConfig,
+    "summary": SummaryConfig,
+    "compare": CompareConfig,
+}

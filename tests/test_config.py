@@ -349,11 +349,13 @@ def test_a_near_name_is_near_by_spelling_last_part_or_initials(word, near):
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(("group", "option"), NODES)
 def test_every_option_fits_the_signature_of_what_it_calls(group, option):
-    from segtrain.commands.parts import FACTS
+    from segtrain.commands.parts import facts
 
     options = OmegaConf.load(Path(config.config_dir(), group, f"{option}.yaml"))
     given = {key for key in options if OmegaConf.is_missing(options, key)}
-    config.check(OmegaConf.create({group: options}), {group: {*FACTS.get(group, ()), *given}})
+    cfg = OmegaConf.create({group: options})
+    known = facts(cfg)
+    config.check(cfg, {**known, group: {*known.get(group, ()), *given}})
 
 
 @pytest.mark.tensorflow

@@ -1,5 +1,6 @@
 """Parts built from a config, the same way in every command that needs them."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config import build
 from segtrain.data.dataset import Dataset
-from segtrain.errors import CheckpointError
+from segtrain.errors import CheckpointError, ConfigError
+from segtrain.losses import HeadLoss
 from segtrain.models.backbones import Backbone
-from segtrain.training.checkpoint import Checkpoint
+from segtrain.models.weights import load_backbone_weights, load_network_weights, read_weights
+from segtrain.suggest import did_you_mean
+from segtrain.training.checkpoint import Checkpoint, pick_checkpoint
 from segtrain.training.state import restore_model
 
 # The arguments that commands pass to a node of each group; no key may set them.
@@ -19,38 +23,125 @@ FACTS = {
     "augment": ("crop_size", "ignore_class", "swap_pairs"),
     "backbone": (),
     "model": ("backbone", "num_classes"),
+    "norm": ("model", "backbone"),
     "loss": ("ignore_class", "num_classes"),
     "optimizer": (),
     "schedule": ("learning_rate", "total_steps"),
 }
+HEAD_KEYS = ("head", "loss", "weight")
 
 
-def build_backbone(cfg: DictConfig, *, fill: bool = True) -> Backbone:
-    """Build the backbone of a config.
+def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
+    """By key of each node of a config, the arguments that commands pass to it; no key may set them.
 
-    Args:
-        cfg: Has the group `backbone`.
-        fill: Load what `backbone.weights` names; without, weights are random, for a checkpoint to fill.
+    Raises:
+        ConfigError: A head is not a head, a loss and a weight.
+    """
+    found = dict(FACTS)
+    for name in _heads(cfg):
+        found[f"heads.{name}.head"] = (*FACTS["model"], "name")
+        found[f"heads.{name}.loss"] = FACTS["loss"]
+    return found
+
+
+def build_network(cfg: DictConfig, num_classes: int) -> tuple[keras.Model, Backbone]:
+    """Build the network of a config with random weights, for photographs of any size.
+
+    Returns:
+        The model, and the backbone it stands on. The model gives logits (B, H, W, K); with `heads` a dict of them by
+        name, those of the network itself as `logits`.
 
     Raises:
         ConfigError: An argument does not fit.
-        CheckpointError: The weights cannot be had.
     """
-    node = cfg.backbone
-    if not fill and node.get("weights") is not None:
-        node = node.copy()
-        node.weights = None
-    return build(node)
+    backbone = build(cfg.backbone)
+    model = build(cfg.model, backbone=backbone, num_classes=num_classes)
+    heads = {
+        name: build(node.head, backbone=backbone, num_classes=num_classes, name=name)
+        for name, node in _heads(cfg).items()
+    }
+    if heads:
+        model = keras.Model(backbone.pixels, {"logits": model.output, **heads}, name=model.name)
+    return build(cfg.norm, model=model, backbone=backbone), backbone
 
 
-def build_model(cfg: DictConfig, num_classes: int, *, fill: bool = True) -> keras.Model:
-    """Build the network of a config on the backbone of `build_backbone`, for photographs of any size."""
-    return build(cfg.model, backbone=build_backbone(cfg, fill=fill), num_classes=num_classes)
+def load_weights(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> None:
+    """Fill a network with the weights that its training starts from: what `weights`, else `backbone.weights` names.
+
+    Args:
+        cfg: Has the root keys `weights` and `head`.
+        model: That of `build_network`, with its backbone.
+        backbone: See there.
+
+    Raises:
+        CheckpointError: The weights cannot be had, or are of another network.
+    """
+    if cfg.weights is None:
+        load_backbone_weights(model, backbone)
+        return
+    path, key = Path(cfg.weights).expanduser(), f"weights={cfg.weights}"
+    if path.is_dir():
+        path = pick_checkpoint(path / "checkpoints", "best").path / "state.safetensors"
+    load_network_weights(
+        model, read_weights(path, model, key), key, reset_head=cfg.head == "reset", further_heads=tuple(_heads(cfg))
+    )
 
 
 def build_loss(cfg: DictConfig, dataset: Dataset) -> Any:
     """Build the loss of a config for a dataset's classes."""
     return build(cfg.loss, ignore_class=dataset.ignore_class, num_classes=dataset.num_classes)
+
+
+def build_heads(cfg: DictConfig, dataset: Dataset, model: keras.Model) -> dict[str, HeadLoss]:
+    """Build what each further head of a config adds to the loss.
+
+    Args:
+        cfg: Has the group `heads`.
+        dataset: Tells the classes.
+        model: That of `build_network`.
+
+    Raises:
+        ConfigError: An argument does not fit, or a loss takes more or fewer logits than its head gives.
+    """
+    found = {}
+    for name, node in _heads(cfg).items():
+        try:
+            loss = build(node.loss, ignore_class=dataset.ignore_class, num_classes=dataset.num_classes)
+        except ConfigError as error:
+            # A loss knows its key as the one of the network's own.
+            said = str(error)
+            raise ConfigError(f"heads.{name}.{said}" if said.startswith("loss.") else said) from error
+        given = model.output[name].shape[-1]
+        if getattr(loss, "num_logits", given) != given:
+            raise ConfigError(
+                f"heads.{name}.loss: {node.loss._target_} takes {loss.num_logits} logits a pixel, {node.head._target_} "
+                f"gives {given}. Fix: pair heads of classes with CrossEntropy and edges with EdgeCrossEntropy"
+            )
+        found[name] = HeadLoss(loss, float(node.weight))
+    return found
+
+
+def _heads(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Return the further heads of a config by name; refuse what is not a head, a loss and a weight."""
+    heads = cfg.get("heads") or {}
+    for name, node in heads.items():
+        where = f"heads.{name}"
+        if name == "logits" or not str(name).isidentifier():
+            raise ConfigError(f"{where}: no name for a head, expected letters other than logits. Fix: rename it")
+        if not isinstance(node, DictConfig):
+            raise ConfigError(
+                f"{where}={node}: expected head, loss and weight. Fix: write it like configs/heads/edges.yaml"
+            )
+        for key in node:
+            if key not in HEAD_KEYS:
+                near = did_you_mean(str(key), HEAD_KEYS) or f". Fix: remove it, {', '.join(HEAD_KEYS)} are all there is"
+                raise ConfigError(f"{where} has no key {str(key)!r}{near}")
+        for key in HEAD_KEYS:
+            if node.get(key) is None:
+                raise ConfigError(f"{where}.{key} is not given. Fix: ++{where}.{key}=...")
+        if isinstance(node.weight, bool) or not isinstance(node.weight, int | float) or not 0 <= node.weight < math.inf:
+            raise ConfigError(f"{where}.weight={node.weight}: expected a number from 0 up. Fix: {where}.weight=1.0")
+    return dict(heads.items())
 
 
 def stored_config(run: Path) -> DictConfig:

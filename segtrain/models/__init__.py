@@ -1,6 +1,26 @@
 """Networks and backbones. Names here are what a YAML's `_target_` may use."""
 
-from segtrain.models.backbones import Backbone, mobilenet_v2, resnet50
-from segtrain.models.deeplab import deeplabv3plus
+from segtrain.models.backbones import Backbone, application, torch_resnet
+from segtrain.models.baselines import fcn, lraspp, pspnet, segformer_mlp, unet
+from segtrain.models.deeplab import deeplabv3, deeplabv3plus
+from segtrain.models.heads import auxiliary, edges
+from segtrain.models.norm import frozen_norm, group_norm, synchronized_norm, trained_norm
 
-__all__ = ["Backbone", "deeplabv3plus", "mobilenet_v2", "resnet50"]
+__all__ = [
+    "Backbone",
+    "application",
+    "auxiliary",
+    "deeplabv3",
+    "deeplabv3plus",
+    "edges",
+    "fcn",
+    "frozen_norm",
+    "group_norm",
+    "lraspp",
+    "pspnet",
+    "segformer_mlp",
+    "synchronized_norm",
+    "torch_resnet",
+    "trained_norm",
+    "unet",
+]

@@ -4,25 +4,54 @@ A tap is a layer by name. `high` is deep and coarse (the ASPP reads it), `low` i
 """
 
 import difflib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 
 from segtrain.errors import ConfigError
-from segtrain.models.layers import Preprocessing, PreprocessingMode, with_fused_batch_norm
-from segtrain.models.weights import load_backbone_weights
+from segtrain.models.dilation import Padding, places, rebuild
+from segtrain.models.layers import Preprocessing, PreprocessingMode
+from segtrain.models.taps import (
+    grid_factors,
+    last_of_each_stride,
+    named_stages,
+    require_map,
+    require_stride,
+    stable_names,
+)
+from segtrain.models.torch_resnet import BLOCKS, torch_resnet_network
+
+OUTPUT_STRIDES = (8, 16, 32)
+
+# What keras.applications' weights were trained with, by module; those that bring it along inside need "none".
+_PREPROCESSING: dict[str, PreprocessingMode] = {
+    "convnext": "none",
+    "densenet": "torch",
+    "efficientnet": "none",
+    "efficientnet_v2": "none",
+    "mobilenet_v3": "none",
+    "resnet": "caffe",
+    "vgg16": "caffe",
+    "vgg19": "caffe",
+}
 
 
 class Backbone(NamedTuple):
-    """A backbone up to its taps: the symbolic tensors that a head is built on.
+    """A backbone: the symbolic tensors that a head is built on.
 
     Attributes:
         pixels: (B, H, W, 3) raw RGB, 0-255: the network's input.
-        high: (B, h, w, C) deep features.
+        high: (B, h, w, C) deep features, at `output_stride`.
         low: (B, h', w', C') early features.
         high_tap: Name of the layer that gives `high`.
         low_tap: Name of the layer that gives `low`.
+        stages: By stride in the undilated network (2, 4, 8, 16, 32), the last features there. In a dilated one the
+            deeper ones all lie at `output_stride`.
+        output_stride: Pixels from one place of `high` to the next.
+        tensors: By name of each of its layers, what that layer gives.
+        source: Where the weights come from.
     """
 
     pixels: Any
@@ -30,79 +59,205 @@ class Backbone(NamedTuple):
     low: Any
     high_tap: str
     low_tap: str
+    stages: dict[int, Any]
+    output_stride: int
+    tensors: Mapping[str, Any]
+    source: "WeightSource"
 
 
-def resnet50(
+class WeightSource(NamedTuple):
+    """What a backbone's weights come from; they are loaded when the network around it stands.
+
+    Attributes:
+        weights: None for random weights, "imagenet", or a path.
+        partial: Whether layers that the file lacks may stay random.
+        stock: Builds the network of keras.applications with its ImageNet weights; None where there is none.
+    """
+
+    weights: str | None
+    partial: bool
+    stock: Callable[[], keras.Model] | None
+
+
+def application(
     *,
-    high: str = "conv4_block6_out",
-    low: str = "conv2_block3_out",
+    name: str,
+    stages: Sequence[str] | None = None,
+    blocks: Sequence[str] = (),
+    high: str | None = None,
+    low: str | None = None,
+    output_stride: int = 16,
+    multi_grid: Sequence[int] | None = None,
+    dilate_strided: bool = False,
+    padding: Padding = "keras",
+    alpha: float | None = None,
     weights: str | None = "imagenet",
-    preprocessing: PreprocessingMode = "caffe",
+    partial_weights: bool = False,
+    preprocessing: PreprocessingMode | None = None,
 ) -> Backbone:
-    """ResNet-50 (He et al. 2015, arXiv:1512.03385) as in keras.applications.
+    """Any network of keras.applications, at output stride 8, 16 or 32.
 
     Args:
-        high: Layer of the deep tap; `conv4_block6_out` lies at stride 16 with 1,024 channels.
-        low: Layer of the early tap; `conv2_block3_out` lies at stride 4 with 256 channels.
+        name: As keras.applications spells it: ResNet50, MobileNetV2, ConvNeXtTiny.
+        stages: The last layer at each stride 2, 4, 8, 16, 32 of the undilated network; found by itself where None.
+        blocks: How the names of the last stage's blocks begin, for `multi_grid`.
+        high: Layer of the deep tap, at `output_stride`; the last of `stages` where None.
+        low: Layer of the early tap; the one of `stages` at stride 4 where None.
+        output_stride: Pixels from one deep feature to the next: strides beyond it become dilation.
+        multi_grid: One more factor of the dilation for each of the last stage's blocks, as [1, 2, 4]
+            (arXiv:1706.05587, section 3.2).
+        dilate_strided: Dilate also the convolutions that lose their stride, as segmentation_models.pytorch does.
+        padding: "symmetric" pads strided convolutions alike on all sides, as torch does; for weights that come from
+            there.
+        alpha: Factor of all channel counts, for MobileNets.
         weights: None for random weights, "imagenet", or the path of a file of Keras weights.
-        preprocessing: What the pixels go through; "caffe" is what the ImageNet weights were trained with.
+        partial_weights: Leave layers that the file lacks at random instead of refusing it.
+        preprocessing: What the pixels go through; that of the ImageNet weights where None.
 
     Raises:
-        ConfigError: A tap is no layer of this network.
-        CheckpointError: The weights cannot be had.
+        ConfigError: There is no such network, tap or block, or a tap lies at another stride.
     """
-    return _backbone(keras.applications.ResNet50, {}, high, low, weights, preprocessing)
+    build = getattr(keras.applications, name, None)
+    if not callable(build) or not name[:1].isupper():
+        known = [each for each in dir(keras.applications) if each[0].isupper()]
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
+        raise ConfigError(
+            f"backbone.name={name}: keras.applications has no such network, nearest are {', '.join(near)}. Fix: "
+            f"backbone.name={near[0]}"
+        )
+    if build.__module__.endswith(".nasnet"):
+        raise ConfigError(
+            f"backbone.name={name}: keras.applications builds it for one size of photographs only, expected a network "
+            f"that takes any. Fix: backbone.name=EfficientNetV2B0"
+        )
+    accepted, options = inspect.signature(build).parameters, dict[str, Any]()
+    if alpha is not None:
+        if "alpha" not in accepted:
+            raise ConfigError(f"backbone.alpha={alpha}: {name} has no such factor, expected null")
+        if not alpha > 0:
+            raise ConfigError(f"backbone.alpha={alpha}: expected a positive number, as 1.0")
+        if not alpha > 0:
+            raise ConfigError(f"backbone.alpha={alpha}: expected a positive number")
+        options["alpha"] = alpha
+    mode = preprocessing or _PREPROCESSING.get(build.__module__.rpartition(".")[2], "tf")
+    if mode != "none" and "include_preprocessing" in accepted:
+        options["include_preprocessing"] = False
+    # At the weights' own size: Keras warns about every other.
+    stock = lambda: build(include_top=False, weights="imagenet", input_shape=(224, 224, 3), **options)  # noqa: E731
+    return _backbone(
+        lambda pixels: build(include_top=False, weights=None, input_tensor=pixels, **options),
+        stages=stages,
+        blocks=blocks,
+        high=high,
+        low=low,
+        output_stride=output_stride,
+        multi_grid=multi_grid,
+        dilate_strided=dilate_strided,
+        padding=padding,
+        preprocessing=mode,
+        source=WeightSource(weights, partial_weights, stock),
+    )
 
 
-def mobilenet_v2(
+def torch_resnet(
     *,
-    high: str = "block_13_expand_relu",
-    low: str = "block_3_expand_relu",
-    alpha: float = 1.0,
-    weights: str | None = "imagenet",
-    preprocessing: PreprocessingMode = "tf",
+    depth: int = 50,
+    high: str | None = None,
+    low: str | None = None,
+    output_stride: int = 16,
+    multi_grid: Sequence[int] | None = None,
+    dilate_strided: bool = False,
+    weights: str | None = None,
+    partial_weights: bool = False,
+    preprocessing: PreprocessingMode = "torch",
 ) -> Backbone:
-    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) as in keras.applications.
+    """ResNet as torchvision has it (its "V1.5"): the stride in the 3x3, no biases, symmetric padding.
 
     Args:
-        high: Layer of the deep tap; `block_13_expand_relu` lies at stride 16 with 576 channels at alpha 1.
-        low: Layer of the early tap; `block_3_expand_relu` lies at stride 4 with 144 channels at alpha 1.
-        alpha: Factor of all channel counts.
-        weights: None for random weights, "imagenet", or the path of a file of Keras weights.
-        preprocessing: What the pixels go through; "tf" is what the ImageNet weights were trained with.
+        depth: 18, 34, 50, 101 or 152.
+        high: Layer of the deep tap, at `output_stride`; the last layer where None.
+        low: Layer of the early tap; the last at stride 4 where None.
+        output_stride: Pixels from one deep feature to the next.
+        multi_grid: One more factor of the dilation for each of the last stage's blocks.
+        dilate_strided: Dilate also the convolutions that lose their stride, as segmentation_models.pytorch does.
+        weights: None for random weights, or the path of torchvision's state dict (safetensors, or .pth).
+        partial_weights: Leave layers that the file lacks at random instead of refusing it.
+        preprocessing: What the pixels go through.
 
     Raises:
-        ConfigError: A tap is no layer of this network.
-        CheckpointError: The weights cannot be had.
+        ConfigError: There is no such depth, tap or block, or a tap lies at another stride.
     """
-    return _backbone(keras.applications.MobileNetV2, {"alpha": alpha}, high, low, weights, preprocessing)
+    if depth not in BLOCKS:
+        raise ConfigError(f"backbone.depth={depth}: expected one of {', '.join(map(str, BLOCKS))}")
+    counts = BLOCKS[depth]
+    stages = ["conv1_relu", *(f"conv{stage}_block{count}_out" for stage, count in enumerate(counts, start=2))]
+    blocks = [f"conv5_block{block}_" for block in range(1, counts[-1] + 1)]
+    return _backbone(
+        lambda pixels: torch_resnet_network(pixels, depth),
+        stages=stages,
+        blocks=blocks,
+        high=high,
+        low=low,
+        output_stride=output_stride,
+        multi_grid=multi_grid,
+        dilate_strided=dilate_strided,
+        padding="keras",
+        preprocessing=preprocessing,
+        source=WeightSource(weights, partial_weights, None),
+    )
 
 
 def _backbone(
-    application: Callable[..., keras.Model],
-    arguments: dict[str, Any],
-    high: str,
-    low: str,
-    weights: str | None,
+    build: Callable[[Any], keras.Model],
+    *,
+    stages: Sequence[str] | None,
+    blocks: Sequence[str],
+    high: str | None,
+    low: str | None,
+    output_stride: int,
+    multi_grid: Sequence[int] | None,
+    dilate_strided: bool,
+    padding: Padding,
     preprocessing: PreprocessingMode,
+    source: WeightSource,
 ) -> Backbone:
-    pixels = keras.Input((None, None, 3), name="pixels")
-    normalised = Preprocessing(preprocessing, name="preprocessing")(pixels)
-    network = application(include_top=False, weights=None, input_tensor=normalised, **arguments)
-    taps = with_fused_batch_norm(keras.Model(pixels, [_tap(network, high, "high"), _tap(network, low, "low")]))
-    if weights is not None:
-        load_backbone_weights(taps, application, arguments, weights)
-    high_output, low_output = taps.outputs
-    return Backbone(pixels, high_output, low_output, high, low)
-
-
-def _tap(network: keras.Model, name: str, key: str) -> Any:
-    """Return the output of the layer called `name`."""
-    names = [layer.name for layer in network.layers]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=4, cutoff=0.4)
+    if output_stride not in OUTPUT_STRIDES:
         raise ConfigError(
-            f"backbone.{key}={name}: no such layer in {network.name}, nearest are {', '.join(near) or names[-1]}. Fix: "
-            f"backbone.{key}={near[0] if near else names[-1]}"
+            f"backbone.output_stride={output_stride}: expected 8, 16 or 32. Fix: backbone.output_stride=16"
         )
-    return network.get_layer(name).output
+    pixels = keras.Input((None, None, 3), name="pixels")
+    plain = build(Preprocessing(preprocessing, name="preprocessing")(pixels))
+    names = stable_names(plain)
+    try:
+        network = rebuild(
+            plain,
+            output_stride,
+            multi_grid=grid_factors(plain, blocks, multi_grid),
+            dilate_strided=dilate_strided,
+            padding=padding,
+            names=names,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"backbone.output_stride={output_stride}: {plain.name} cannot be dilated "
+            f"({' '.join(str(error).split())[:150]}). Fix: backbone.output_stride=32"
+        ) from error
+    found = {names[layer]: place for layer, place in places(plain, output_stride).items() if place is not None}
+    taps = last_of_each_stride(found, network) if stages is None else named_stages(stages, found, network)
+    high, low = high or taps[max(taps)], low or taps.get(4, taps[min(taps)])
+    for key, tap in (("high", high), ("low", low)):
+        require_map(f"backbone.{key}", tap, found, network)
+    require_stride("high", high, found, output_stride, found[high].stride == output_stride)
+    require_stride("low", low, found, 4, found[low].stride < output_stride)
+    tensors = {layer.name: layer.output for layer in network.layers}
+    return Backbone(
+        pixels,
+        tensors[high],
+        tensors[low],
+        high,
+        low,
+        {stride: tensors[layer] for stride, layer in taps.items()},
+        output_stride,
+        tensors,
+        source,
+    )

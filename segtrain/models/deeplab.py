@@ -1,77 +1,189 @@
-"""DeepLabV3+: a backbone, ASPP on its deep tap, and a decoder that joins the early tap (arXiv:1802.02611)."""
+"""DeepLabV3 (arXiv:1706.05587) and DeepLabV3+ (arXiv:1802.02611): ASPP on the deep tap, with or without a decoder."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from segtrain.errors import ConfigError
 from segtrain.models.backbones import Backbone
-from segtrain.models.layers import ResizeLike, aspp, conv_block
+from segtrain.models.blocks import aspp, classify, conv_block
+from segtrain.models.layers import ResizeLike
+
+
+def deeplabv3(
+    backbone: Backbone,
+    num_classes: int,
+    *,
+    aspp_dilations: Sequence[int] | None = None,
+    aspp_channels: int = 256,
+    head_convolutions: int = 0,
+    separable: bool = False,
+    depthwise_norm: bool = True,
+    dropout: float = 0.1,
+    conv_bias: bool = False,
+    pool_bias: bool = False,
+    aspp_relu: bool = True,
+    classifier_before_upsampling: bool = True,
+    align_corners: bool = False,
+    single_logit: bool = False,
+) -> keras.Model:
+    """Build DeepLabV3 from raw RGB pixels to logits, for photographs of any size.
+
+    Args:
+        backbone: The tap to build on.
+        num_classes: K, channels of the logits.
+        aspp_dilations: Dilation of each 3x3 branch of the ASPP, in places of the deep tap; where None the paper's
+            6, 12, 18 of output stride 16, doubled at 8 and halved at 32.
+        aspp_channels: Channels of the ASPP.
+        head_convolutions: 3x3 convolutions between ASPP and classifier: none in the paper, 1 in torchvision.
+        separable: Use depthwise-separable 3x3 convolutions.
+        depthwise_norm: Put batch norm and ReLU between their two halves.
+        dropout: Share of the ASPP's result set to zero while training.
+        conv_bias: Give every convolution before a batch norm a bias.
+        pool_bias: Give the ASPP's pooled branch one, as the keras.io program does.
+        aspp_relu: End each convolution of the ASPP with a ReLU.
+        classifier_before_upsampling: Classify at the tap's resolution, see `classify`.
+        align_corners: How the logits are upsampled, see `ResizeLike`.
+        single_logit: Two classes from one filter, see `classify`.
+
+    Returns:
+        A model from (B, H, W, 3) pixels in 0-255 to (B, H, W, K) logits.
+
+    Raises:
+        ConfigError: An option is out of its range.
+    """
+    _check(num_classes, dropout, single_logit, aspp_channels=aspp_channels)
+    options = {"separable": separable, "depthwise_norm": depthwise_norm, "use_bias": conv_bias}
+    x = aspp(
+        backbone.high,
+        channels=aspp_channels,
+        dilations=_dilations(aspp_dilations, backbone.output_stride),
+        pool_bias=pool_bias,
+        relu=aspp_relu,
+        dropout=dropout,
+        **options,
+    )  # (B, h, w, C)
+    x = _convolutions(x, aspp_channels, "head", head_convolutions, **options)
+    logits = classify(
+        x,
+        backbone,
+        num_classes,
+        before_upsampling=classifier_before_upsampling,
+        align_corners=align_corners,
+        single_logit=single_logit,
+    )
+    return keras.Model(backbone.pixels, logits, name="deeplabv3")
 
 
 def deeplabv3plus(
     backbone: Backbone,
     num_classes: int,
     *,
-    aspp_dilations: Sequence[int] = (6, 12, 18),
+    aspp_dilations: Sequence[int] | None = None,
     aspp_channels: int = 256,
+    aspp_convolutions: int = 0,
     low_level_channels: int = 48,
     decoder_channels: int = 256,
+    decoder_convolutions: int = 2,
     separable: bool = True,
+    depthwise_norm: bool = True,
     dropout: float = 0.1,
+    conv_bias: bool = False,
     pool_bias: bool = False,
+    relu_before_norm: bool = False,
     classifier_before_upsampling: bool = True,
-    batch_norm_momentum: float = 0.95,
+    align_corners: bool = False,
+    single_logit: bool = False,
 ) -> keras.Model:
     """Build DeepLabV3+ from raw RGB pixels to logits, for photographs of any size.
 
     Args:
         backbone: The taps to build on.
         num_classes: K, channels of the logits.
-        aspp_dilations: Dilation of each 3x3 branch of the ASPP, in pixels of the deep tap.
+        aspp_dilations: Dilation of each 3x3 branch of the ASPP, in places of the deep tap; where None the paper's
+            6, 12, 18 of output stride 16, doubled at 8 and halved at 32.
         aspp_channels: Channels of the ASPP.
+        aspp_convolutions: 3x3 convolutions after the ASPP: none in the paper, 1 in segmentation_models.pytorch.
         low_level_channels: Channels that the early tap is projected to (48 in the paper).
-        decoder_channels: Channels of the decoder's two 3x3 convolutions.
+        decoder_channels: Channels of the decoder's 3x3 convolutions.
+        decoder_convolutions: How many there are (2 in the paper).
         separable: Use depthwise-separable 3x3 convolutions in ASPP and decoder.
+        depthwise_norm: Put batch norm and ReLU between their two halves.
         dropout: Share of the ASPP's result set to zero while training.
-        pool_bias: Give the ASPP's pooled branch a bias, as the keras.io program does.
-        classifier_before_upsampling: Classify at the decoder's resolution and upsample the logits: the same numbers as
-            the other way round, since a 1x1 convolution and bilinear weights that sum to 1 commute, and far cheaper.
-        batch_norm_momentum: How slowly batch-norm statistics follow, on every layer. MobileNetV2's own 0.999 needs
-            thousands of steps before the network is any good outside of training.
+        conv_bias: Give every convolution before a batch norm a bias.
+        pool_bias: Give the ASPP's pooled branch one, as the keras.io program does.
+        relu_before_norm: Put one more ReLU before each batch norm of the decoder, as the idiotdeveloper program does.
+        classifier_before_upsampling: Classify at the decoder's resolution, see `classify`.
+        align_corners: How maps are upsampled, see `ResizeLike`.
+        single_logit: Two classes from one filter, see `classify`.
 
     Returns:
         A model from (B, H, W, 3) pixels in 0-255 to (B, H, W, K) logits.
 
     Raises:
-        ConfigError: A dilation is not positive, or `batch_norm_momentum` is not within 0..1.
+        ConfigError: An option is out of its range.
     """
-    if not aspp_dilations or min(aspp_dilations) < 1:
-        raise ConfigError(f"model.aspp_dilations={list(aspp_dilations)}: expected positive numbers, as [6, 12, 18]")
-    if not 0 < batch_norm_momentum < 1:
-        raise ConfigError(f"model.batch_norm_momentum={batch_norm_momentum}: expected a number between 0 and 1")
+    _check(
+        num_classes,
+        dropout,
+        single_logit,
+        aspp_channels=aspp_channels,
+        low_level_channels=low_level_channels,
+        decoder_channels=decoder_channels,
+    )
+    options = {"separable": separable, "depthwise_norm": depthwise_norm, "use_bias": conv_bias}
     x = aspp(
         backbone.high,
         channels=aspp_channels,
-        dilations=tuple(aspp_dilations),
-        separable=separable,
+        dilations=_dilations(aspp_dilations, backbone.output_stride),
         pool_bias=pool_bias,
         dropout=dropout,
-    )  # (B, H/16, W/16, C)
-    low_level = conv_block(backbone.low, low_level_channels, 1, "low_level")  # (B, H/4, W/4, C)
-    x = ResizeLike(name="decoder_upsampling")([x, low_level])
+        **options,
+    )  # (B, h, w, C)
+    x = _convolutions(x, aspp_channels, "aspp_head", aspp_convolutions, **options)
+    low_level = conv_block(backbone.low, low_level_channels, 1, "low_level", use_bias=conv_bias)  # (B, h', w', C')
+    x = ResizeLike(align_corners, name="decoder_upsampling")([x, low_level])
     x = keras.layers.Concatenate(name="decoder_concat")([x, low_level])
-    x = conv_block(x, decoder_channels, 3, "decoder_1", separable=separable)
-    x = conv_block(x, decoder_channels, 3, "decoder_2", separable=separable)
-    # Logits stay in float32 under mixed precision.
-    classifier = keras.layers.Conv2D(num_classes, 1, dtype="float32", name="classifier")
-    upsample = ResizeLike(dtype="float32", name="upsampling")
-    if classifier_before_upsampling:
-        logits = upsample([classifier(x), backbone.pixels])
-    else:
-        logits = classifier(upsample([x, backbone.pixels]))
-    model = keras.Model(backbone.pixels, logits, name="deeplabv3plus")
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = batch_norm_momentum
-    return model
+    x = _convolutions(
+        x, decoder_channels, "decoder", decoder_convolutions, relu_before_norm=relu_before_norm, **options
+    )
+    logits = classify(
+        x,
+        backbone,
+        num_classes,
+        before_upsampling=classifier_before_upsampling,
+        align_corners=align_corners,
+        single_logit=single_logit,
+    )
+    return keras.Model(backbone.pixels, logits, name="deeplabv3plus")
+
+
+def _convolutions(x: Any, channels: int, name: str, count: int, **options: bool) -> Any:
+    for place in range(1, count + 1):
+        x = conv_block(x, channels, 3, f"{name}_{place}", **options)
+    return x
+
+
+def _dilations(given: Sequence[int] | None, output_stride: int) -> list[int]:
+    """Return the ASPP's dilations; derived ones span the same part of the photograph at every output stride."""
+    if given is None:
+        return [rate * 16 // output_stride for rate in (6, 12, 18)]
+    if not given or min(given) < 1:
+        raise ConfigError(
+            f"model.aspp_dilations={list(given)}: expected positive numbers, as [6, 12, 18], or null to derive them "
+            f"from backbone.output_stride"
+        )
+    return list(given)
+
+
+def _check(num_classes: int, dropout: float, single_logit: bool, **channels: int) -> None:
+    for key, value in channels.items():
+        if value < 1:
+            raise ConfigError(f"model.{key}={value}: expected at least 1")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"model.dropout={dropout}: expected a number from 0 to below 1")
+    if single_logit and num_classes != 2:
+        raise ConfigError(
+            f"model.single_logit=true: the dataset has {num_classes} classes, expected 2. Fix: model.single_logit=false"
+        )

@@ -1,8 +1,11 @@
-"""The layers and blocks that segtrain's networks share.
+"""The layers that segtrain's networks share.
 
 B batch, H height, W width, C channels; images are RGB, channels last.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import keras
@@ -10,8 +13,10 @@ import tensorflow as tf
 
 # ImageNet's mean colour as Caffe's models were trained with it, in B, G, R order.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
+# And as torch's were, with the deviations, in R, G, B order and of pixels in 0-1.
+_TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-PreprocessingMode = Literal["caffe", "tf", "none"]
+PreprocessingMode = Literal["caffe", "tf", "torch", "mean", "none"]
 
 
 @keras.saving.register_keras_serializable("segtrain")
@@ -19,8 +24,9 @@ class Preprocessing(keras.layers.Layer):
     """Bring raw RGB pixels in 0-255 to what a backbone's weights were trained on.
 
     Args:
-        mode: Keras' own words: "caffe" turns to BGR and takes the mean off, "tf" maps to -1..1, "none" leaves
-            the pixels to a backbone that brings its own.
+        mode: Keras' own words: "caffe" turns to BGR and takes the mean off, "tf" maps to -1..1, "torch" takes the
+            mean off and divides by the deviation; "mean" takes the mean off and leaves RGB as TF-slim's ResNets want
+            it, "none" leaves the pixels to a backbone that brings its own.
     """
 
     def __init__(self, mode: PreprocessingMode, **kwargs: Any) -> None:
@@ -31,6 +37,13 @@ class Preprocessing(keras.layers.Layer):
         pixels = keras.ops.cast(pixels, self.compute_dtype)
         if self.mode == "caffe":
             return keras.ops.flip(pixels, axis=-1) - keras.ops.array(_CAFFE_MEAN, self.compute_dtype)
+        if self.mode == "mean":
+            return pixels - keras.ops.array(_CAFFE_MEAN[::-1], self.compute_dtype)
+        if self.mode == "torch":
+            mean, deviation = keras.ops.array(_TORCH_MEAN), keras.ops.array(_TORCH_DEVIATION)
+            return (pixels - keras.ops.cast(255 * mean, self.compute_dtype)) / keras.ops.cast(
+                255 * deviation, self.compute_dtype
+            )
         return pixels / 127.5 - 1.0 if self.mode == "tf" else pixels
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -45,17 +58,59 @@ class ResizeLike(keras.layers.Layer):
     """Resize a map bilinearly to the height and width of another, whatever they are when the network runs.
 
     Keras' own resizing fails on free heights and widths when exported, and under mixed precision with XLA; this one
-    works in float32 and hands back its input's dtype. Call it with `[features, like]`.
+    works in float32 (in float64 where the features are) and hands back its input's dtype. Call it with
+    `[features, like]`.
+
+    Args:
+        align_corners: Let the outermost pixel centres of both maps fall together, as some torch networks do, instead of
+            the outermost borders.
     """
+
+    def __init__(self, align_corners: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.align_corners = align_corners
 
     def call(self, inputs: list[Any]) -> Any:
         features, like = inputs
-        resized = tf.image.resize(tf.cast(features, tf.float32), tf.shape(like)[1:3], method="bilinear")
+        size = tf.shape(like)[1:3]
+        if features.dtype == tf.float64:  # TensorFlow's kernels give float32 whatever they get
+            rows, columns = (self._weights(tf.shape(features)[axis], size[axis - 1]) for axis in (1, 2))
+            return tf.einsum("yh,xw,bhwc->byxc", rows, columns, features)
+        if self.align_corners:
+            resized = tf.raw_ops.ResizeBilinear(images=tf.cast(features, tf.float32), size=size, align_corners=True)
+        else:
+            resized = tf.image.resize(tf.cast(features, tf.float32), size, method="bilinear")
         return tf.cast(resized, features.dtype)
+
+    def _weights(self, length: Any, wanted: Any) -> Any:
+        """Share of each of `length` places in each of the `wanted` ones, (wanted, length)."""
+        lengths = [tf.cast(each, tf.float64) for each in (length, wanted)]
+        places = [tf.range(each) for each in lengths]
+        if self.align_corners:
+            centres = places[1] * (lengths[0] - 1) / tf.maximum(lengths[1] - 1, 1)
+        else:
+            centres = tf.clip_by_value((places[1] + 0.5) * lengths[0] / lengths[1] - 0.5, 0, lengths[0] - 1)
+        return tf.maximum(1 - tf.abs(centres[:, None] - places[0]), 0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "align_corners": self.align_corners}
 
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         features, like = input_shape
         return (features[0], like[1], like[2], features[3])
+
+
+_statistics_kept: ContextVar[bool] = ContextVar("statistics_kept", default=False)
+
+
+@contextmanager
+def statistics_kept() -> Iterator[None]:
+    """Leave the moving statistics of segtrain's batch norm alone while a graph is traced: for a second forward pass."""
+    token = _statistics_kept.set(True)
+    try:
+        yield
+    finally:
+        _statistics_kept.reset(token)
 
 
 @keras.saving.register_keras_serializable("segtrain")
@@ -68,14 +123,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        plain = self.synchronized or mask is not None or self.gamma is None or self.beta is None
+        plain = self.synchronized or mask is not None or self.beta is None
         if plain or self.axis not in (-1, 3) or inputs.dtype != tf.float32 or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
-        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        moving_mean, moving_variance = (
-            tf.convert_to_tensor(self.moving_mean),
-            tf.convert_to_tensor(self.moving_variance),
+        beta, moving_mean, moving_variance = (
+            tf.convert_to_tensor(variable) for variable in (self.beta, self.moving_mean, self.moving_variance)
         )
+        gamma = tf.ones_like(beta) if self.gamma is None else tf.convert_to_tensor(self.gamma)
         if not (training and self.trainable):
             return tf.raw_ops.FusedBatchNormV3(
                 x=inputs,
@@ -90,6 +144,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         batch = tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=self.epsilon, is_training=True
         )
+        if _statistics_kept.get():
+            return batch.y
         # The kernel reports the unbiased variance; Keras 3 keeps the biased one.
         num_values = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
         variance = batch.batch_variance * (tf.maximum(num_values - 1.0, 1.0) / num_values)
@@ -98,89 +154,46 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return batch.y
 
 
-def with_fused_batch_norm(model: keras.Model) -> keras.Model:
-    """Rebuild a functional model on the same inputs with `BatchNormalization` in the place of Keras' own layer."""
+@keras.saving.register_keras_serializable("segtrain")
+class GroupNormalization(keras.layers.GroupNormalization):
+    """Keras' layer, callable as batch norm is, so that it can stand in its place."""
 
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        kind = BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
-        return kind.from_config(layer.get_config())
-
-    return keras.models.clone_model(model, input_tensors=model.input, clone_function=clone)
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        return super().call(inputs)
 
 
-def conv_block(
-    x: Any,
-    filters: int,
-    kernel_size: int,
-    name: str,
-    *,
-    dilation: int = 1,
-    separable: bool = False,
-    use_bias: bool = False,
-) -> Any:
-    """Convolution, batch norm, ReLU; separable ones do so twice, once a channel and once a pixel (arXiv:1802.02611).
+@keras.saving.register_keras_serializable("segtrain")
+class LayerScale(keras.layers.Layer):
+    """Multiply each channel by a trained number, as ConvNeXt's blocks end (arXiv:2103.17239).
 
-    Args:
-        x: (B, H, W, C) features.
-        filters: Channels of the result.
-        kernel_size: Side of the kernel.
-        name: Prefix of the layers' names.
-        dilation: Distance between the kernel's taps, in pixels.
-        separable: Split the kernel into a depthwise and a pointwise convolution.
-        use_bias: Give the convolution a bias although batch norm follows.
-
-    Returns:
-        (B, H, W, filters) features.
+    Keras' own layer gives its weight no name, and the one that it gets then is numbered through the whole process.
     """
-    if separable:
-        x = keras.layers.DepthwiseConv2D(
-            kernel_size, padding="same", dilation_rate=dilation, use_bias=False, name=f"{name}_depthwise"
-        )(x)
-        x = BatchNormalization(name=f"{name}_depthwise_bn")(x)
-        x = keras.layers.ReLU(name=f"{name}_depthwise_relu")(x)
-        kernel_size, dilation = 1, 1
-    x = keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        padding="same",
-        dilation_rate=dilation,
-        use_bias=use_bias,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    x = BatchNormalization(name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+
+    def __init__(self, init_values: float, projection_dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.init_values = init_values
+        self.projection_dim = projection_dim
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        initial = keras.initializers.Constant(self.init_values)
+        self.gamma = self.add_weight(name="gamma", shape=(self.projection_dim,), initializer=initial)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.gamma
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "init_values": self.init_values, "projection_dim": self.projection_dim}
 
 
-def aspp(
-    features: Any,
-    *,
-    channels: int,
-    dilations: tuple[int, ...],
-    separable: bool,
-    pool_bias: bool,
-    dropout: float,
-) -> Any:
-    """Look at each place at several scales at once: atrous spatial pyramid pooling (arXiv:1706.05587, section 3.3).
+@keras.saving.register_keras_serializable("segtrain")
+class SigmoidLogits(keras.layers.Layer):
+    """Turn one logit z into the logits 0 and z of two classes: their softmax is 1 - sigmoid(z) and sigmoid(z)."""
 
-    Args:
-        features: (B, h, w, C) of the backbone.
-        channels: Channels of each branch and of the result.
-        dilations: One 3x3 branch for each.
-        separable: Split the 3x3 kernels.
-        pool_bias: Give the pooled branch's convolution a bias, as the keras.io program does.
-        dropout: Share of the result set to zero while training.
+    def call(self, logits: Any) -> Any:
+        return tf.concat([tf.zeros_like(logits), logits], axis=-1)
 
-    Returns:
-        (B, h, w, channels) features.
-    """
-    pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="aspp_pool")(features)
-    pooled = conv_block(pooled, channels, 1, "aspp_pool", use_bias=pool_bias)
-    pooled = ResizeLike(name="aspp_pool_upsampling")([pooled, features])
-    branches = [pooled, conv_block(features, channels, 1, "aspp_1x1")]
-    for dilation in dilations:
-        name = f"aspp_dilation_{dilation}"
-        branches.append(conv_block(features, channels, 3, name, dilation=dilation, separable=separable))
-    x = keras.layers.Concatenate(name="aspp_concat")(branches)
-    x = conv_block(x, channels, 1, "aspp_projection")
-    return keras.layers.Dropout(dropout, name="aspp_dropout")(x) if dropout else x
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], 2)

@@ -1,40 +1,128 @@
-"""Weights of a backbone: from ImageNet through Keras, or from a file. Arrays only; no file's code is ever run."""
+"""Weights from elsewhere: from ImageNet through Keras, or from a file. Arrays only; no file's code is ever run.
+
+An array is known by its variable's path, `conv1_conv/kernel`.
+"""
 
 import os
-from collections.abc import Callable
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
 
-from segtrain.errors import CheckpointError
+from segtrain.errors import CheckpointError, ConfigError
+from segtrain.models.backbones import Backbone
+from segtrain.models.convert import from_torch
+from segtrain.models.taps import stable_names
+
+_SHOWN = 5
+# All of these are what h5py raises on damaged files, depending on which byte it stumbles.
+_UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, ValueError, MemoryError, safetensors.SafetensorError)
 
 
-def load_backbone_weights(
-    taps: keras.Model, application: Callable[..., keras.Model], arguments: dict[str, Any], weights: str
-) -> None:
-    """Fill a backbone that was built up to its taps.
-
-    Args:
-        taps: The backbone, its layers named as in `application`.
-        application: The builder in keras.applications.
-        arguments: What it was called with beside `weights` and `include_top`.
-        weights: "imagenet", or the path of an `.h5` file written by Keras, whole or in part.
+def load_backbone_weights(model: keras.Model, backbone: Backbone) -> None:
+    """Fill those layers of a network that belong to its backbone, from what `backbone.weights` names.
 
     Raises:
-        CheckpointError: The file cannot be fetched or read, or lacks a layer of `taps`. Nothing was changed then.
+        CheckpointError: The weights cannot be fetched or read, or lack a layer. Nothing was changed then.
     """
-    if weights == "imagenet":
-        _copy_imagenet(taps, application, arguments)
+    source = backbone.source
+    if source.weights is None:
+        return
+    variables = {path: one for path, one in _variables(model).items() if path.split("/")[0] in backbone.tensors}
+    key = f"backbone.weights={source.weights}"
+    if source.weights != "imagenet":
+        arrays = read_weights(Path(source.weights).expanduser(), model, key)
+    elif source.stock is None:
+        raise ConfigError(
+            f"{key}: there are none for this layout. Fix: backbone.weights=null, or the path of a state dict of torch"
+        )
     else:
-        _load_file(taps, Path(weights).expanduser())
+        arrays = _imagenet(source.stock, model)
+    _assign(variables, arrays, key, partial=source.partial, extra_allowed=lambda path: True)
 
 
-def _copy_imagenet(taps: keras.Model, application: Callable[..., keras.Model], arguments: dict[str, Any]) -> None:
+def load_network_weights(
+    model: keras.Model,
+    arrays: Mapping[str, np.ndarray],
+    key: str,
+    *,
+    reset_head: bool,
+    further_heads: tuple[str, ...] = (),
+) -> None:
+    """Fill a whole network.
+
+    Args:
+        model: The network.
+        arrays: By path of each variable.
+        key: What to call the source in a message, `weights=PATH`.
+        reset_head: Leave the classifiers, which depend on the number of classes, as they are.
+        further_heads: Names of heads beside the main one; those that the arrays have nothing of stay as they are.
+
+    Raises:
+        CheckpointError: A variable is missing, not wanted or of another shape. Nothing was changed then.
+    """
+    variables = _variables(model)
+    if reset_head:
+        variables = {path: one for path, one in variables.items() if not _is_classifier(path)}
+    for head in further_heads:
+        if not any(path.startswith(f"{head}_") for path in arrays):
+            variables = {path: one for path, one in variables.items() if not path.startswith(f"{head}_")}
+    _assign(variables, arrays, key, partial=False, extra_allowed=_is_classifier if reset_head else lambda path: False)
+
+
+def read_weights(path: Path, model: keras.Model, key: str) -> dict[str, np.ndarray]:
+    """Read a file of weights: Keras' `.weights.h5` or `.h5`, safetensors, or a torch state dict (safetensors or .pth).
+
+    Args:
+        path: The file.
+        model: What it is for: Keras' files tell layers, not variables, and torch's names are its own.
+        key: What to call the file in a message.
+
+    Returns:
+        By path of each variable, those that the model lacks among them.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
     try:
-        # At the weights' own size: Keras warns about every other.
-        source = application(include_top=False, weights="imagenet", input_shape=(224, 224, 3), **arguments)
+        if path.suffix == ".safetensors":
+            arrays = safetensors.numpy.load_file(path)
+        elif path.suffix in (".pth", ".pt"):
+            arrays = _read_pth(path, key)
+        else:
+            with h5py.File(path, "r") as file:
+                stored = _arrays_by_layer(file)
+            return _by_path(stored, model)
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{key}: {' '.join(str(error).split())[:200]}, expected weights as .weights.h5, .h5 or .safetensors. Fix: "
+            f"correct the path, or fetch the file again if it is damaged"
+        ) from error
+    if arrays and not any("/" in name for name in arrays):  # torch puts dots where Keras has slashes
+        return from_torch(arrays, model, key)
+    # segtrain's own checkpoints hold the optimizer too.
+    own = {name.removeprefix("model/"): array for name, array in arrays.items() if name.startswith("model/")}
+    return {name: array for name, array in (own or arrays).items() if not name.startswith("counter/")}
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    return {weight.path: weight for weight in model.weights}
+
+
+def _is_classifier(path: str) -> bool:
+    return path.split("/")[0].endswith("classifier")
+
+
+def _imagenet(stock: Callable[[], keras.Model], model: keras.Model) -> dict[str, np.ndarray]:
+    try:
+        source = stock()
     except Exception as error:  # noqa: BLE001  Keras raises bare Exception when a download fails.
         if type(error) is not Exception and not isinstance(error, OSError):
             raise
@@ -43,46 +131,115 @@ def _copy_imagenet(taps: keras.Model, application: Callable[..., keras.Model], a
             f"backbone.weights=imagenet: {' '.join(str(error).split())[:300]}. Fix: put that file, under its own name, "
             f"into {folder}, or start from random weights with backbone.weights=null"
         ) from error
-    names = {layer.name for layer in source.layers}
-    for layer in taps.layers:
-        if layer.name in names and layer.weights:
-            layer.set_weights(source.get_layer(layer.name).get_weights())
+    names = stable_names(source)
+    stored = {names.get(layer.name, layer.name): layer.get_weights() for layer in _leaves(source.layers)}
+    return _by_path(stored, model)
 
 
-def _load_file(taps: keras.Model, path: Path) -> None:
-    wanted = {layer.name: layer for layer in taps.layers if layer.weights}
+def _read_pth(path: Path, key: str) -> dict[str, np.ndarray]:
     try:
-        with h5py.File(path, "r") as file:
-            stored = _arrays_by_layer(file, set(wanted))
-    except OSError as error:
+        import torch  # type: ignore[import-not-found, unused-ignore]  # an extra, never installed with segtrain itself
+    except ImportError as error:
         raise CheckpointError(
-            f"backbone.weights={path}: {error}, expected a file of Keras weights (.h5). Fix: correct the path, or use "
-            f"backbone.weights=imagenet or backbone.weights=null"
+            f"{key}: a .pth file is read by torch, which is not installed. Fix: pip install 'segtrain-keras[torch]', "
+            f"or save the state dict as .safetensors"
         ) from error
-    missing = sorted(name for name in wanted if name not in stored)
-    if missing:
+    try:
+        # Tensors only: torch refuses a file that would run code.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: tensor.float().numpy() for name, tensor in state.get("state_dict", state).items()}
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001  whatever torch thinks of the file
         raise CheckpointError(
-            f"backbone.weights={path}: {len(missing)} of {len(wanted)} layers are missing, first "
-            f"{', '.join(missing[:3])}. Fix: give weights of this backbone, or move backbone.high to an earlier layer"
+            f"{key}: torch refuses it ({' '.join(str(error).split())[:150]}), expected a state dict of tensors alone. "
+            f"Fix: save it with torch.save(model.state_dict(), PATH)"
+        ) from error
+
+
+def _arrays_by_layer(file: h5py.File) -> dict[str, list[np.ndarray]]:
+    """Read either of Keras' layouts: by name of each layer its arrays, in the order of the layer's weights."""
+    stored: dict[str, list[np.ndarray]] = {}
+
+    def visit(name: str, group: Any) -> None:
+        if name.endswith("vars") and "name" in group.attrs and len(group):
+            stored[group.attrs["name"]] = [_array(group[place]) for place in sorted(group, key=int)]
+
+    file.visititems(visit)
+    if not stored:
+        root = file.get("model_weights", file)
+        for name, group in root.items():
+            order = group.attrs.get("weight_names", []) if isinstance(group, h5py.Group) else []
+            paths = [item.decode() if isinstance(item, bytes) else item for item in order]
+            if paths:
+                stored[name] = [_array(group[path]) for path in paths]
+    return _settled(stored)
+
+
+def _array(data: Any) -> np.ndarray:
+    return np.asarray(data[()], "float32")
+
+
+def _settled(stored: dict[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
+    """Number the layers that nobody named from 0 on, as `taps.stable_names` does."""
+    nameless = defaultdict(list)
+    for name in stored:
+        match = re.fullmatch(r"(conv2d|batch_normalization|layer_normalization|normalization|dense)(?:_(\d+))?", name)
+        if match:
+            nameless[match[1]].append((int(match[2] or 0), name))
+    new = {name: f"{kind}_{place}" for kind, found in nameless.items() for place, (_, name) in enumerate(sorted(found))}
+    return {new.get(name, name): arrays for name, arrays in stored.items()}
+
+
+def _by_path(stored: dict[str, list[np.ndarray]], model: keras.Model) -> dict[str, np.ndarray]:
+    arrays = {}
+    layers = {layer.name: layer for layer in _leaves(model.layers)}
+    for name, values in stored.items():
+        weights = layers[name].weights if name in layers else []
+        for place, value in enumerate(values):
+            arrays[weights[place].path if place < len(weights) else f"{name}/{place}"] = value
+    return arrays
+
+
+def _leaves(layers: list[keras.layers.Layer]) -> Iterator[keras.layers.Layer]:
+    for layer in layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer.layers)
+        else:
+            yield layer
+
+
+def _assign(
+    variables: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    key: str,
+    *,
+    partial: bool,
+    extra_allowed: Callable[[str], bool],
+) -> None:
+    missing = [f"{path} {tuple(variables[path].shape)}" for path in variables if path not in arrays]
+    extra = [f"{path} {arrays[path].shape}" for path in arrays if path not in variables and not extra_allowed(path)]
+    differing = [
+        f"{path} {arrays[path].shape}, expected {tuple(variable.shape)}"
+        for path, variable in variables.items()
+        if path in arrays and arrays[path].shape != tuple(variable.shape)
+    ]
+    refused = {"missing": [] if partial else missing, "extra": extra, "differing": differing}
+    if any(refused.values()) or len(missing) == len(variables):
+        counts = (
+            f"{len(missing)} of {len(variables)} variables are missing, {len(extra)} extra, {len(differing)} differ"
         )
-    for name, layer in wanted.items():
-        shapes = [tuple(weight.shape) for weight in layer.weights]
-        if [array.shape for array in stored[name]] != shapes:
-            raise CheckpointError(
-                f"backbone.weights={path}: layer {name} holds {[array.shape for array in stored[name]]}, expected "
-                f"{shapes}. Fix: give weights of this very backbone"
-            )
-    for name, layer in wanted.items():
-        layer.set_weights(stored[name])
-
-
-def _arrays_by_layer(file: h5py.File, wanted: set[str]) -> dict[str, list[Any]]:
-    """Read the arrays of the wanted layers from Keras' `.h5` layout, in the order of the layer's weights."""
-    root = file.get("model_weights", file)
-    stored = {}
-    for name in wanted & set(root):
-        group = root[name]
-        order = group.attrs.get("weight_names", [])
-        paths = [item.decode() if isinstance(item, bytes) else item for item in order]
-        stored[name] = [group[path][()] for path in paths]
-    return stored
+        lines = [
+            f"  {kind:<10}{shown}"
+            for kind, found in {"missing": missing, "extra": extra, "differing": differing}.items()
+            for shown in [*found[:_SHOWN], *(["..."] if len(found) > _SHOWN else [])]
+        ]
+        mend = "Fix: give weights of this very network"
+        if key.startswith("backbone."):
+            mend += ", or leave what is missing at random with backbone.partial_weights=true"
+        elif differing and not missing and not extra and all(_is_classifier(each) for each in differing):
+            mend = "Fix: head=reset, which keeps all but the classifier"
+        raise CheckpointError("\n".join([f"{key}: {counts}. {mend}", *lines]))
+    for path, variable in variables.items():
+        if path in arrays:
+            variable.assign(arrays[path].astype("float32"))

@@ -1,5 +1,6 @@
 """What a user gets wrong: one clear line (what, where, seen, expected, fix), an exit code, and nothing left behind."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_an_unknown_key_of_a_part(refused, cihp_root):
         ("optimizer.learning_rate=1e400", "optimizer.learning_rate=inf"),
         ("crop_size=[48]", "crop_size"),
         ("model.aspp_dilations=[-2]", "model.aspp_dilations=[-2]"),
-        ("model.batch_norm_momentum=1.5", "model.batch_norm_momentum=1.5"),
+        ("norm.momentum=1.5", "norm.momentum=1.5"),
         ("augment.scale=[2,1]", "augment.scale=[2, 1]"),
         ("loss.class_weights=[1,2]", "loss.class_weights=[1, 2]"),
         ("schedule.warmup_steps=99", "schedule.warmup_steps=99"),
@@ -162,6 +163,90 @@ def test_a_tap_that_does_not_exist(refused, cihp_root):
     line = refused(2, *cihp(cihp_root, "backbone.high=block_6_expand_rellu"))
     assert "backbone.high=block_6_expand_rellu: no such layer in" in line
     assert "Fix: backbone.high=block_6_expand_relu" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["backbone.output_stride=12"],
+            "backbone.output_stride=12: expected 8, 16 or 32. Fix: backbone.output_stride=16",
+        ),
+        (
+            ["model.aspp_dilations=[6,-12,18]"],
+            "model.aspp_dilations=[6, -12, 18]: expected positive numbers, as [6, 12, 18], or null to derive them",
+        ),
+        (
+            ["backbone.multi_grid=[1,2,4,8]"],
+            "backbone.multi_grid=[1, 2, 4, 8]: expected for mobilenetv2_0.35_None 3 positive numbers, one a block of "
+            "its last stage. Fix: backbone.multi_grid=[1, 2, 4]",
+        ),
+        (["norm.epsilon=0"], "norm.epsilon=0: expected a positive number"),
+        (["backbone.alpha=-1"], "backbone.alpha=-1: expected a positive number"),
+    ],
+)
+def test_a_network_that_cannot_be_built(segtrain, workplace, cihp_root, words, said):
+    result = segtrain(*cihp(cihp_root, *words))
+    assert result.code == 2 and "Traceback" not in result.err, result.err
+    (line,) = [line for line in result.err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {said}")
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_network_that_keras_does_not_have(refused, cihp_root):
+    words = ("backbone=application", "backbone.name=ResNet5O", "backbone.weights=null")
+    line = refused(2, "train", "+experiment=cihp", f"dataset.root={cihp_root}", "batch_size=2", *words)
+    assert "backbone.name=ResNet5O: keras.applications has no such network, nearest are ResNet50" in line
+
+
+def test_a_tap_at_another_stride_is_told_which_layers_lie_at_the_wanted_one(refused, cihp_root):
+    line = refused(2, *cihp(cihp_root, "backbone.high=block_3_expand_relu"))
+    # Of stride 8 are MobileNetV2's blocks 4 to 6, and, dilated, all that follow.
+    assert "backbone.high=block_3_expand_relu lies at stride 4, expected 8; at stride 8 lie block_3_depthwise" in line
+    assert "out_relu. Fix: backbone.high=out_relu" in line
+
+
+def test_a_tap_that_is_no_map(refused, cihp_root):
+    words = ("backbone=mobilenet_v3_small", "backbone.alpha=1.0", "backbone.high=expanded_conv_10_squeeze_excite_conv")
+    line = refused(2, *cihp(cihp_root, *words))
+    assert "backbone.high=expanded_conv_10_squeeze_excite_conv: no map of features in" in line
+
+
+def test_weights_of_another_shape_are_a_table_below_the_line(segtrain, workplace, cihp_root, test_data):
+    path = test_data / "weights/keras_models_dir/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    result = segtrain(*cihp(cihp_root, f"backbone.weights={path}"))
+    assert result.code == 4 and "Traceback" not in result.err
+    lines = result.err.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("error: "))
+    assert lines[start].startswith(f"error: backbone.weights={path}: 0 of ")
+    assert "Fix: give weights of this very network" in lines[start]
+    # alpha 1.0 has 32 filters in its first convolution, alpha 0.35 has 16.
+    assert lines[start + 1] == "  differing Conv1/kernel (3, 3, 3, 32), expected (3, 3, 3, 16)"
+    assert list(workplace.iterdir()) == []
+
+
+def test_a_pth_file_without_torch(refused, cihp_root, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed, where it is
+    (tmp_path / "net.pth").write_bytes(b"")
+    line = refused(4, *cihp(cihp_root, f"weights={tmp_path / 'net.pth'}"))
+    assert (
+        "net.pth: a .pth file is read by torch, which is not installed. Fix: pip install 'segtrain-keras[torch]'"
+        in line
+    )
+
+
+def test_a_run_folder_as_weights_that_is_none(refused, cihp_root, tmp_path):
+    assert f"no checkpoint in {tmp_path}/checkpoints" in refused(4, *cihp(cihp_root, f"weights={tmp_path}"))
+
+
+def test_weights_of_other_classes_are_told_how_to_reset_the_head(segtrain, workplace, cihp_root, binary_root):
+    assert segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1").code == 0
+    run = only_run(workplace)
+    result = segtrain(*cihp(cihp_root, f"weights={run}"))
+    assert result.code == 4 and "Traceback" not in result.err
+    assert "2 differ. Fix: head=reset, which keeps all but the classifier" in result.err
+    assert "differing classifier/bias (2,), expected (20,)" in result.err
+    assert only_run(workplace) == run
 
 
 def test_imagenet_weights_that_cannot_be_had(refused, cihp_root, tmp_path, monkeypatch):

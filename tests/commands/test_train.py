@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import yaml
 from PIL import Image
 
@@ -117,7 +119,7 @@ def test_a_sweep_trains_one_run_each(segtrain, workplace, binary_root):
 
 
 def test_slow_batch_norm_statistics_are_warned_of(segtrain, binary_root):
-    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "model.batch_norm_momentum=0.999")
+    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "norm.momentum=0.999")
     result = segtrain("train", *words)
     # 4 steps: 0.999 ** 4 = 0.996
     assert "still hold 100 % of their first values (momentum 0.999)" in result.err
@@ -144,6 +146,33 @@ def test_class_weights_reach_the_loss(segtrain, workplace, binary_root):
     assert segtrain("train", *words, "name=weighted", "loss.class_weights=[1,5]").code == 0
     runs = {run.name.split("_")[-1]: lines_of(run)[0]["loss"] for run in (workplace / "runs" / "train").iterdir()}
     assert runs["plain"] != pytest.approx(runs["weighted"], rel=1e-3)
+
+
+def _weights(run: Path) -> dict[str, np.ndarray]:
+    """Those of a run's last checkpoint, by path."""
+    arrays = safetensors.numpy.load_file(run / "checkpoints" / f"step-{steps_of(run)[-1]:08d}" / "state.safetensors")
+    return {name.removeprefix("model/"): array for name, array in arrays.items() if name.startswith("model/")}
+
+
+def test_training_starts_from_the_weights_of_a_run(segtrain, workplace, binary_root, cihp_root):
+    words = (*TINY, "epochs=1")
+    assert segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *words, "name=first").code == 0
+    first = only_run(workplace)
+    # At a rate of 0 all that is trained stays where it started.
+    still = ("optimizer.learning_rate=0", "optimizer.weight_decay=0")
+    same = ("+experiment=binary", f"dataset.root={binary_root}", f"weights={first}")
+    assert segtrain("train", *same, *words, *still, "name=same").code == 0
+    other = ("+experiment=cihp", f"dataset.root={cihp_root}", f"weights={first}", "head=reset")
+    assert segtrain("train", *other, *words, *still, "name=other").code == 0
+    runs = {run.name.rpartition("_")[2]: _weights(run) for run in (workplace / "runs" / "train").iterdir()}
+    trained = [name for name in runs["first"] if name.endswith(("kernel", "bias", "gamma", "beta"))]
+    assert len(trained) > 50
+    for name in trained:
+        np.testing.assert_array_equal(runs["same"][name], runs["first"][name], err_msg=name)
+        if not name.startswith("classifier/"):
+            np.testing.assert_array_equal(runs["other"][name], runs["first"][name], err_msg=name)
+    # Twenty classes where there were two.
+    assert runs["other"]["classifier/kernel"].shape == (1, 1, 16, 20)
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(workplace, cihp_root):

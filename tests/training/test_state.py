@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from segtrain.errors import CheckpointError
 from segtrain.losses import CrossEntropy
-from segtrain.models import deeplabv3plus, mobilenet_v2
+from segtrain.models import application, deeplabv3plus
 from segtrain.training import Poly
 from segtrain.training.state import restore, restore_model, snapshot
 from segtrain.training.trainer import Trainer
@@ -98,7 +98,7 @@ def test_a_snapshot_does_not_move_with_the_training():
 
 
 def test_names_of_deeplabs_variables_are_unique_and_the_same_in_a_second_model():
-    models = [deeplabv3plus(mobilenet_v2(alpha=0.35, weights=None), 3) for _ in range(2)]
+    models = [deeplabv3plus(application(name="MobileNetV2", alpha=0.35, weights=None), 3) for _ in range(2)]
     keras.layers.Dropout(0.5)(keras.Input((3,)))  # Keras numbers dropout layers through the whole process
     names = [list(snapshot(model, keras.optimizers.SGD(name="sgd"))) for model in models]
     assert names[0] == names[1]

@@ -1,0 +1,94 @@
+"""What becomes of a network's batch norm: one choice for the whole network, made when it stands."""
+
+import keras
+
+from segtrain.errors import ConfigError
+from segtrain.models.backbones import Backbone
+from segtrain.models.layers import BatchNormalization, GroupNormalization
+
+
+def trained_norm(
+    model: keras.Model, backbone: Backbone, *, momentum: float = 0.95, epsilon: float = 1e-3
+) -> keras.Model:
+    """Train batch norm everywhere, from each batch's own statistics.
+
+    Args:
+        model: The network.
+        backbone: The one it stands on.
+        momentum: How slowly the statistics used outside of training follow, on every layer. MobileNetV2's own 0.999
+            needs thousands of steps before the network is any good outside of training.
+        epsilon: Added to the variance, in the layers behind the backbone; the backbone keeps what its weights were
+            trained with.
+
+    Raises:
+        ConfigError: `momentum` is not within 0..1 or `epsilon` not positive.
+    """
+    if not 0 < momentum < 1:
+        raise ConfigError(f"norm.momentum={momentum}: expected a number between 0 and 1")
+    if not epsilon > 0:
+        raise ConfigError(f"norm.epsilon={epsilon}: expected a positive number")
+    for layer in _batch_norms(model):
+        layer.momentum = momentum
+        if layer.name not in backbone.tensors:
+            layer.epsilon = epsilon
+    return model
+
+
+def frozen_norm(
+    model: keras.Model, backbone: Backbone, *, momentum: float = 0.95, epsilon: float = 1e-3
+) -> keras.Model:
+    """Keep the backbone's batch norm as its weights came, statistics and all: for batches of a few photographs.
+
+    The layers behind the backbone have nothing to keep and are trained. Arguments as of `trained_norm`.
+    """
+    model = trained_norm(model, backbone, momentum=momentum, epsilon=epsilon)
+    for layer in _batch_norms(model):
+        if layer.name in backbone.tensors:
+            layer.trainable = False
+    return model
+
+
+def synchronized_norm(
+    model: keras.Model, backbone: Backbone, *, momentum: float = 0.95, epsilon: float = 1e-3
+) -> keras.Model:
+    """Take the statistics over the batches of all devices together. Arguments as of `trained_norm`."""
+    model = trained_norm(model, backbone, momentum=momentum, epsilon=epsilon)
+    for layer in _batch_norms(model):
+        layer.synchronized = True
+    return model
+
+
+def group_norm(model: keras.Model, backbone: Backbone, *, groups: int = 32, epsilon: float = 1e-5) -> keras.Model:
+    """Put group norm (arXiv:1803.08494) in the place of every batch norm: no statistics, any batch size.
+
+    The backbone's scales and offsets still fit, its statistics are left out; expect to train longer.
+
+    Args:
+        model: The network.
+        backbone: The one it stands on.
+        groups: How many groups the channels of a layer fall into; the next lower divisor where it does not divide them.
+        epsilon: Added to the variance.
+
+    Returns:
+        Another model on the same input.
+
+    Raises:
+        ConfigError: `groups` or `epsilon` is not positive.
+    """
+    if groups < 1:
+        raise ConfigError(f"norm.groups={groups}: expected at least 1")
+    if not epsilon > 0:
+        raise ConfigError(f"norm.epsilon={epsilon}: expected a positive number")
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            return type(layer).from_config(layer.get_config())
+        channels = layer.output.shape[-1]
+        fitting = next(count for count in range(min(groups, channels), 0, -1) if channels % count == 0)
+        return GroupNormalization(fitting, epsilon=epsilon, center=layer.center, scale=layer.scale, name=layer.name)
+
+    return keras.models.clone_model(model, input_tensors=model.input, clone_function=clone)
+
+
+def _batch_norms(model: keras.Model) -> list[BatchNormalization]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
