@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,20 @@ from rich.table import Table
 from segtrain.metrics import Scores
 from segtrain.runs import write_json
 
+HeadScores = Mapping[str, Mapping[str, float]]
+_NO_HEADS: HeadScores = MappingProxyType({})
 _MEANS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 
 def write_scores(
-    folder: Path, matrix: np.ndarray, found: Scores, class_names: Sequence[str], facts: Mapping[str, Any]
+    folder: Path,
+    matrix: np.ndarray,
+    found: Scores,
+    class_names: Sequence[str],
+    facts: Mapping[str, Any],
+    heads: HeadScores = _NO_HEADS,
 ) -> None:
-    """Write `scores.json` (means, IoU by class, the matrix itself) and `per_class.csv`.
+    """Write `scores.json` (means, further heads, IoU by class, the matrix itself) and `per_class.csv`.
 
     Args:
         folder: Where to.
@@ -28,6 +36,7 @@ def write_scores(
         found: What `scores` makes of it.
         class_names: K names.
         facts: What else to record; must fit JSON.
+        heads: By name of each further head that is scored, its scores by name.
     """
     with (folder / "per_class.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -37,12 +46,16 @@ def write_scores(
             writer.writerow((index, name, *numbers))
     means = {name: _json_number(getattr(found, name)) for name in _MEANS}
     by_class = {name: _json_number(value) for name, value in zip(class_names, found.iou, strict=True)}
+    by_head = {head: {name: _json_number(value) for name, value in each.items()} for head, each in heads.items()}
+    content = {**facts, **means, **({"heads": by_head} if heads else {}), "iou": by_class}
     # Last: this file tells that an evaluation is complete.
-    write_json(folder / "scores.json", {**facts, **means, "iou": by_class, "confusion_matrix": matrix.tolist()})
+    write_json(folder / "scores.json", {**content, "confusion_matrix": matrix.tolist()})
 
 
-def print_scores(found: Scores, class_names: Sequence[str], facts: Mapping[str, Any]) -> None:
-    """Print the table; a class that is absent shows as absent, neither as 0 nor as 1."""
+def print_scores(
+    found: Scores, class_names: Sequence[str], facts: Mapping[str, Any], heads: HeadScores = _NO_HEADS
+) -> None:
+    """Print the tables; a class that is absent shows as absent, neither as 0 nor as 1."""
     table = Table(title=f"{facts['split']}: {facts['images']} photographs, step {facts['step']}")
     for heading in ("id", "class"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
@@ -59,6 +72,13 @@ def print_scores(found: Scores, class_names: Sequence[str], facts: Mapping[str, 
         f"pixel accuracy {found.pixel_accuracy:.4f}, mean accuracy {found.mean_accuracy:.4f}, "
         f"mean IoU {found.mean_iou:.4f}, frequency-weighted IoU {found.frequency_weighted_iou:.4f}"
     )
+    if heads:
+        further = Table("head", "score", title="further heads")
+        further.add_column("value", justify="right")
+        for head, each in heads.items():
+            for name, value in each.items():
+                further.add_row(escape(head), escape(name), _shown(value))
+        Console().print(further)
 
 
 def _shown(value: float) -> str:

@@ -70,6 +70,24 @@ def test_table_shows_numbers_means_and_absence(capsys):
     assert "frequency-weighted IoU 0.6429" in shown
 
 
+HEADS = {"edges": {"precision": 0.5, "recall": float("nan"), "f1": 0.25}}
+
+
+def test_further_heads_stand_in_json_and_in_a_table_of_their_own(tmp_path, capsys):
+    write_scores(tmp_path, MATRIX, scores(MATRIX), NAMES, FACTS, HEADS)
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["heads"] == {"edges": {"precision": 0.5, "recall": None, "f1": 0.25}}
+    print_scores(scores(MATRIX), NAMES, FACTS, HEADS)
+    rows = {line.split()[3]: line.split()[5] for line in capsys.readouterr().out.splitlines() if "│ edges" in line}
+    assert rows == {"precision": "0.5000", "recall": "absent", "f1": "0.2500"}
+
+
+def test_without_heads_the_report_does_not_speak_of_them(tmp_path, capsys):
+    content, _ = written(tmp_path)
+    print_scores(scores(MATRIX), NAMES, FACTS)
+    assert "heads" not in content and "head" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["[red]", "[/b]", "car[left]"])
 def test_names_in_brackets_are_shown_as_they_are(capsys, name):
     # rich reads [red] as a style.

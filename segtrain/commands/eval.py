@@ -9,12 +9,13 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from segtrain.commands.parts import build_loss, build_model, restore_checkpoint, stored_config
+from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint, stored_config
+from segtrain.commands.scoring import Tally
 from segtrain.config import build, check
 from segtrain.data.dataset import Dataset
 from segtrain.errors import DataError
 from segtrain.inference import Predictor
-from segtrain.metrics import confusion_matrix, scores
+from segtrain.metrics import scores
 from segtrain.overlay import draw_panels, write_labels
 from segtrain.report import print_scores, write_scores
 from segtrain.runs import new_run_folder, newest_run, read_json, require_run
@@ -32,11 +33,11 @@ def evaluate(cfg: DictConfig) -> float:
     dataset = build(stored.dataset)
     _require_same_classes(dataset, run)
     samples = dataset.samples(cfg.split)
-    model = build_model(stored, dataset.num_classes, fill=False)
+    model, _ = build_network(stored, dataset.num_classes)
     restore_checkpoint(model, checkpoint)
     logger.info("%s at step %d, on %d photographs of split %s", run, checkpoint.step, len(samples), cfg.split)
-    matrix = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
-    cost = 0.0
+    heads = build_heads(stored, dataset, model)
+    tally = Tally(dataset, heads)
     with new_run_folder("eval", cfg.name, keep_if="scores.json") as folder:
         # Spread over the split: neighbours in a list often show the same scene.
         drawn = {int(place) for place in np.linspace(0, len(samples) - 1, min(cfg.overlays, len(samples)))}
@@ -44,18 +45,16 @@ def evaluate(cfg: DictConfig) -> float:
             if wanted:
                 (folder / kind).mkdir()
         resize = None if stored.resize is None else tuple(stored.resize)
-        predictor = Predictor(model, loss=build_loss(stored, dataset), resize=resize)
+        predictor = Predictor(model, loss=build_loss(stored, dataset), resize=resize, heads=heads)
         predictions = predictor.predict(dataset, samples, stored.workers)
         shown = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
         for place, prediction in enumerate(shown):
             name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted
-            counts = confusion_matrix(labels, predicted, dataset.num_classes, dataset.ignore_class)
-            matrix += counts
-            cost += prediction.loss * counts.sum()
+            matrix = tally.add(prediction)
             if cfg.save_predictions:
                 write_labels(folder / "predictions" / f"{name}.png", predicted, dataset.colors)
             if place in drawn:
-                caption = f"{name}   mean IoU {scores(counts).mean_iou:.3f}"
+                caption = f"{name}   mean IoU {scores(matrix).mean_iou:.3f}"
                 picture = draw_panels(
                     prediction.image, labels, predicted, dataset.class_names, dataset.colors, cfg.alpha, caption
                 )
@@ -65,11 +64,11 @@ def evaluate(cfg: DictConfig) -> float:
             "step": checkpoint.step,
             "split": cfg.split,
             "images": len(samples),
-            "loss": float(cost / max(1, matrix.sum())),
+            "loss": tally.loss,
         }
-        found = scores(matrix)
-        write_scores(folder, matrix, found, dataset.class_names, facts)
-    print_scores(found, dataset.class_names, facts)
+        found = scores(tally.matrix)
+        write_scores(folder, tally.matrix, found, dataset.class_names, facts, tally.heads)
+    print_scores(found, dataset.class_names, facts, tally.heads)
     if drawn:
         print(f"overlays: {folder / 'overlays'}")
     print(f"scores: {folder / 'scores.json'}, {folder / 'per_class.csv'}")

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from segtrain.commands.parts import FACTS, build_loss, build_model, stored_config
+from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights, stored_config
+from segtrain.commands.scoring import validate
 from segtrain.config import build, check
 from segtrain.data.batches import num_steps, training_batches
 from segtrain.data.dataset import Dataset, Sample, one_sided_pairs
 from segtrain.errors import ConfigError
 from segtrain.inference import Predictor
-from segtrain.metrics import confusion_matrix, scores
 from segtrain.runs import new_run_folder, require_run, write_json
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar, TensorBoardScalars
 from segtrain.training.checkpoint import pick_checkpoint
+from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.state import restore
 from segtrain.training.trainer import Trainer
 
@@ -37,7 +37,7 @@ def train(cfg: DictConfig) -> float:
     if cfg.resume is not None:
         run = require_run(cfg.resume)
         return _train_in(run, _resumed_config(run, cfg))
-    check(cfg, FACTS)
+    check(cfg, facts(cfg))
     with new_run_folder("train", cfg.name, keep_if="checkpoints") as run:
         return _train_in(run, cfg)
 
@@ -56,14 +56,26 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
         ignore_class=dataset.ignore_class,
         swap_pairs=_pairs_to_swap(dataset, samples),
     )
-    model = build_model(cfg, dataset.num_classes, fill=cfg.resume is None)
-    trainer = Trainer(model, _build_optimizer(cfg, total_steps), loss, dataset.num_classes, dataset.ignore_class)
+    model, backbone = build_network(cfg, dataset.num_classes)
+    if cfg.resume is None:
+        load_weights(cfg, model, backbone)
+    heads = build_heads(cfg, dataset, model)
+    trainer = Trainer(
+        model,
+        _build_optimizer(cfg, total_steps),
+        loss,
+        dataset.num_classes,
+        dataset.ignore_class,
+        heads=heads,
+        forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
+    )
     if cfg.resume is not None:
         checkpoint = pick_checkpoint(run / "checkpoints", "last")
         restore(model, trainer.optimizer, checkpoint.arrays())
         trainer.step = checkpoint.step
         logger.info("%s goes on at step %d of %d", run, trainer.step, total_steps)
-    predictor = Predictor(model, loss=loss, resize=None if cfg.resize is None else tuple(cfg.resize))
+    resize = None if cfg.resize is None else tuple(cfg.resize)
+    predictor = Predictor(model, loss=loss, resize=resize, heads=heads)
     _warn_of_slow_statistics(model, total_steps)
     _write_facts(run, cfg, dataset)
     checkpoints = Checkpoints(run / "checkpoints", trainer, cfg.monitor)
@@ -96,7 +108,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
                 batches,
                 steps_per_epoch=steps_per_epoch,
                 epochs=cfg.epochs,
-                validate=lambda: _validate(predictor, dataset, validation, cfg.workers),
+                validate=lambda: validate(predictor, dataset, validation, cfg.workers, heads),
                 validate_every=cfg.validate_every,
                 callbacks=callbacks,
             )
@@ -110,26 +122,6 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
     print(f"curves: {run / 'plots'}")
     print(f"run folder: {run}")
     return best
-
-
-def _validate(predictor: Predictor, dataset: Dataset, samples: list[Sample], workers: int) -> dict[str, float]:
-    """Score the validation split as `segtrain eval` does: whole photographs, every pixel at its own size."""
-    matrix = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
-    cost = 0.0
-    predictions = predictor.predict(dataset, samples, workers)
-    shown = tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty())
-    for prediction in shown:
-        counts = confusion_matrix(prediction.labels, prediction.predicted, dataset.num_classes, dataset.ignore_class)
-        matrix += counts
-        cost += prediction.loss * counts.sum()
-    found = scores(matrix)
-    return {
-        "val_loss": float(cost / max(1, matrix.sum())),
-        "val_pixel_accuracy": found.pixel_accuracy,
-        "val_mean_accuracy": found.mean_accuracy,
-        "val_mean_iou": found.mean_iou,
-        "val_frequency_weighted_iou": found.frequency_weighted_iou,
-    }
 
 
 def _build_optimizer(cfg: DictConfig, total_steps: int) -> keras.optimizers.Optimizer:
@@ -163,7 +155,7 @@ def _warn_of_slow_statistics(model: keras.Model, total_steps: int) -> None:
     if left > 0.01:
         logger.warning(
             "batch norm: after %d steps its statistics still hold %.0f %% of their first values (momentum %g). Fix: "
-            "a lower model.batch_norm_momentum, or more epochs",
+            "a lower norm.momentum, or more epochs",
             *(total_steps, 100 * left, max(momenta)),
         )
 
@@ -197,7 +189,7 @@ def _resumed_config(run: Path, cfg: DictConfig) -> DictConfig:
             )
     stored.resume = str(run)
     stored.trusted_modules = cfg.trusted_modules
-    check(stored, FACTS)
+    check(stored, facts(stored))
     return stored
 
 

@@ -96,7 +96,8 @@ class MetricsLog(keras.callbacks.Callback):
         record = {"epoch": epoch + 1, "step": self._trainer.step, "seconds": round(seconds, 3), **numbers}
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
-        shown = ("loss", "mean_iou", "val_loss", "val_pixel_accuracy", "val_mean_iou")
+        heads = [name for name in logs if name.startswith("loss_") or name.endswith("_f1")]
+        shown = ("loss", "mean_iou", "val_loss", "val_pixel_accuracy", "val_mean_iou", *heads)
         listed = ", ".join(f"{name} {logs[name]:.4f}" for name in shown if name in logs)
         logger.info("epoch %d/%d (%.0f s): %s", epoch + 1, self.params["epochs"], seconds, listed)
 

@@ -10,6 +10,8 @@ _CHARTS = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean
 def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     """Draw loss, pixel accuracy and mean IoU of training and validation over the epochs.
 
+    Where further heads train along, the parts of the loss (`loss_<head>`) are drawn beside it.
+
     Args:
         metrics: A run's `metrics.jsonl`.
         folder: Where `loss.png`, `pixel_accuracy.png` and `mean_iou.png` go.
@@ -29,7 +31,13 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     for score, title in _CHARTS.items():
         figure = Figure(figsize=(7, 4.2), layout="constrained")
         axes = figure.add_subplot()
-        for name, label, color in ((score, "training", "#1f77b4"), (f"val_{score}", "validation", "#d95f02")):
+        curves = [(score, "training", "#1f77b4"), (f"val_{score}", "validation", "#d95f02")]
+        if score == "loss":
+            heads = sorted(
+                {name.removeprefix("loss_") for each in records for name in each if name.startswith("loss_")}
+            )
+            curves += [(f"loss_{head}", f"training, {head}", f"C{place}") for place, head in enumerate(heads, start=2)]
+        for name, label, color in curves:
             points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
             if points:
                 epochs, values = zip(*points, strict=True)

@@ -51,6 +51,15 @@ def test_a_falling_loss_falls_in_the_picture(tmp_path):
     assert np.median(left) + 50 < np.median(right)
 
 
+def test_losses_of_further_heads_are_drawn_beside_the_sum(tmp_path):
+    records = [{**record, "loss_logits": 1.0, "loss_edges": 0.5} for record in _records(12)]
+    [loss, *_] = draw_curves(_write(tmp_path / "metrics.jsonl", records), tmp_path)
+    # In order of their names: matplotlib's third and fourth colour.
+    edges, logits = _pixels_of(loss, (0x2C, 0xA0, 0x2C)), _pixels_of(loss, (0xD6, 0x27, 0x28))
+    assert len(edges[0]) > 300 and len(logits[0]) > 300
+    assert np.median(edges[0]) > np.median(logits[0])  # 0.5 lies below 1.0
+
+
 def test_scores_that_were_not_validated_leave_one_curve(tmp_path):
     records = [{name: value for name, value in record.items() if "val" not in name} for record in _records(5)]
     for path in draw_curves(_write(tmp_path / "metrics.jsonl", records), tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from segtrain.errors import NumericError
-from segtrain.losses import CrossEntropy
+from segtrain.losses import CrossEntropy, EdgeCrossEntropy, HeadLoss
 from segtrain.training import Poly
 from segtrain.training.trainer import Trainer
 
@@ -296,3 +296,77 @@ def test_a_batch_of_void_alone_has_no_score_and_breaks_nothing():
     assert logs["loss"] == 0 and np.isnan(logs["mean_iou"]) and np.isnan(logs["pixel_accuracy"])
     for weight, earlier in zip(trainer.model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, earlier)
+
+
+def _with_heads():
+    """A shared convolution; the network's own head, one more of the classes and one of edges."""
+    pixels = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(pixels)
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="shared")(x)
+    heads = {"logits": CLASSES, "auxiliary": CLASSES, "edges": 1}
+    return keras.Model(pixels, {name: keras.layers.Conv2D(size, 1, name=name)(x) for name, size in heads.items()})
+
+
+def _heads(auxiliary=0.4, edges=1.0):
+    losses = {"auxiliary": CrossEntropy(VOID, CLASSES), "edges": EdgeCrossEntropy(VOID, CLASSES)}
+    return {"auxiliary": HeadLoss(losses["auxiliary"], auxiliary), "edges": HeadLoss(losses["edges"], edges)}
+
+
+def _trainer_of_heads(optimizer, heads):
+    keras.utils.set_random_seed(0)
+    return Trainer(_with_heads(), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, heads=heads)
+
+
+def test_the_loss_is_the_weighted_sum_and_each_part_is_logged():
+    heads = _heads(auxiliary=0.4, edges=2.0)
+    trainer = _trainer_of_heads(keras.optimizers.SGD(0.0), heads)
+    batches = [_batch(seed) for seed in range(3)]
+    [logs] = _run(trainer, batches, steps_per_epoch=3).logs
+    parts = {"logits": [], "auxiliary": [], "edges": []}
+    for images, labels in batches:
+        outputs = trainer.model(images)
+        parts["logits"].append(float(CrossEntropy(VOID, CLASSES)(labels, outputs["logits"])))
+        for name, head in heads.items():
+            parts[name].append(float(head.loss(labels, outputs[name])))
+    for name, losses in parts.items():
+        assert logs[f"loss_{name}"] == pytest.approx(np.mean(losses), rel=1e-5)
+    total = logs["loss_logits"] + 0.4 * logs["loss_auxiliary"] + 2.0 * logs["loss_edges"]
+    assert logs["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_scores_are_those_of_the_networks_own_logits():
+    trainer = _trainer_of_heads(keras.optimizers.SGD(0.0), _heads())
+    images, labels = _batch(0)
+    [logs] = _run(trainer, [(images, labels)], steps_per_epoch=1).logs
+    said, counted = trainer.model(images)["logits"].numpy().argmax(-1), labels.numpy() != VOID
+    assert logs["pixel_accuracy"] == pytest.approx((said == labels.numpy())[counted].mean())
+
+
+@pytest.mark.parametrize("pulling", ["auxiliary", "edges"])
+def test_a_head_pulls_on_itself_and_on_the_backbone_by_its_weight(pulling):
+    # Plain gradient descent: what a head adds to a step is proportional to its weight.
+    moved = {}
+    for weight in (0.0, 0.5, 1.0):
+        weights = {"auxiliary": 0.0, "edges": 0.0, pulling: weight}
+        trainer = _trainer_of_heads(keras.optimizers.SGD(0.1), _heads(**weights))
+        before = [layer.get_weights()[0] for layer in map(trainer.model.get_layer, ("shared", pulling))]
+        _run(trainer, [_batch(0)], steps_per_epoch=1)
+        after = [layer.get_weights()[0] for layer in map(trainer.model.get_layer, ("shared", pulling))]
+        moved[weight] = [new - old for new, old in zip(after, before, strict=True)]
+    assert (moved[0.0][1] == 0).all()
+    for none, half, whole in zip(moved[0.0], moved[0.5], moved[1.0], strict=True):
+        assert np.abs(whole - none).max() > 1e-5
+        np.testing.assert_allclose(half - none, (whole - none) / 2, atol=1e-7)
+
+
+def test_without_heads_there_is_no_trace_of_them():
+    [logs] = _run(_trainer(), [_batch(0)], steps_per_epoch=1).logs
+    assert logs.keys() == {"loss", "pixel_accuracy", "mean_iou", "learning_rate"}
+
+
+def test_a_head_whose_loss_is_no_number_is_named():
+    heads = _heads() | {"edges": HeadLoss(lambda labels, logits: tf.reduce_mean(logits) * np.nan, 1.0)}
+    with pytest.raises(
+        NumericError, match=r"loss=nan, loss_logits=\d.*, loss_auxiliary=\d.*, loss_edges=nan at step 1 \(epoch 1\)"
+    ):
+        _run(_trainer_of_heads(keras.optimizers.SGD(0.1), heads), [_batch(0)], steps_per_epoch=1)

@@ -1,0 +1,75 @@
+"""The scores of a split, counted the same way by train's validation and by eval."""
+
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+from tqdm import tqdm
+
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.inference import Prediction, Predictor
+from segtrain.losses import HeadLoss, scored
+from segtrain.metrics import confusion_matrix, scores
+
+
+class Tally:
+    """What the predictions of a split add up to.
+
+    Args:
+        dataset: Tells the classes.
+        heads: By name of each further head, its loss.
+
+    Attributes:
+        matrix: (K, K) int64 confusion matrix, rows the truth.
+    """
+
+    def __init__(self, dataset: Dataset, heads: Mapping[str, HeadLoss]) -> None:
+        self.matrix = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
+        self._dataset = dataset
+        self._cost = 0.0
+        self._judges = scored(heads)
+        self._counts: dict[str, np.ndarray] = {}
+
+    def add(self, prediction: Prediction) -> np.ndarray:
+        """Count one photograph; return its own confusion matrix."""
+        num_classes, ignore_class = self._dataset.num_classes, self._dataset.ignore_class
+        matrix = confusion_matrix(prediction.labels, prediction.predicted, num_classes, ignore_class)
+        self.matrix += matrix
+        self._cost += prediction.loss * matrix.sum()
+        for name, counts in prediction.counts.items():
+            self._counts[name] = self._counts.get(name, 0) + counts
+        return matrix
+
+    @property
+    def loss(self) -> float:
+        """The network's own loss, without its heads', a pixel: the same number whichever heads train along."""
+        return float(self._cost / max(1, self.matrix.sum()))
+
+    @property
+    def heads(self) -> dict[str, dict[str, float]]:
+        """By name of each head that is scored, its scores by name, from the counts of all photographs together."""
+        return {name: self._judges[name].scores(counts) for name, counts in self._counts.items()}
+
+
+def validate(
+    predictor: Predictor, dataset: Dataset, samples: list[Sample], workers: int, heads: Mapping[str, HeadLoss]
+) -> dict[str, float]:
+    """Score a split as `segtrain eval` does: whole photographs, every pixel at its own size.
+
+    Returns:
+        By name as in a run's logs: `val_loss`, to be compared with a training's `loss` or, where further heads add to
+        that, with its `loss_logits`; the means of `metrics.Scores`; and `val_<head>_<score>` of heads that are scored.
+    """
+    tally = Tally(dataset, heads)
+    predictions = predictor.predict(dataset, samples, workers)
+    for prediction in tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty()):
+        tally.add(prediction)
+    found = scores(tally.matrix)
+    return {
+        "val_loss": tally.loss,
+        "val_pixel_accuracy": found.pixel_accuracy,
+        "val_mean_accuracy": found.mean_accuracy,
+        "val_mean_iou": found.mean_iou,
+        "val_frequency_weighted_iou": found.frequency_weighted_iou,
+        **{f"val_{head}_{name}": value for head, each in tally.heads.items() for name, value in each.items()},
+    }

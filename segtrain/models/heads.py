@@ -1,0 +1,121 @@
+"""Further heads on a backbone, beside the network's own: they pull on the backbone while it is trained.
+
+B batch, H height, W width, C channels, K classes. Stages go by the stride that they have in the undilated backbone.
+"""
+
+import difflib
+from typing import Any
+
+import keras
+
+from segtrain.errors import ConfigError
+from segtrain.models.backbones import Backbone
+from segtrain.models.blocks import conv_block
+from segtrain.models.layers import ResizeLike
+
+EDGE_STAGES = (4, 8, 16)
+
+
+def auxiliary(
+    backbone: Backbone,
+    num_classes: int,
+    *,
+    name: str = "auxiliary",
+    tap: str | None = None,
+    channels: int | None = None,
+    dropout: float = 0.1,
+) -> Any:
+    """Classify an earlier stage as well, so that gradients reach it on a short way (arXiv:1612.01105, section 4).
+
+    An FCN of one 3x3 convolution: the layers of torchvision's `aux_classifier`.
+
+    Args:
+        backbone: Read at its stage 16.
+        num_classes: K, channels of the logits.
+        name: Its key under `heads`, with which its layers' names begin.
+        tap: Layer to read instead of stage 16.
+        channels: Channels of the 3x3 convolution; a quarter of the tap's where None.
+        dropout: Share of its result set to zero while training.
+
+    Returns:
+        (B, H, W, K) logits, float32.
+
+    Raises:
+        ConfigError: There is no such tap or stage, or an option is out of its range.
+    """
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"heads.{name}.head.dropout={dropout}: expected a number from 0 to below 1, as 0.1")
+    features = _stage(backbone, 16, name) if tap is None else _layer(backbone, tap, name)
+    if channels is None:
+        channels = max(1, features.shape[-1] // 4)
+    _check_channels(channels, name)
+    x = conv_block(features, channels, 3, name)  # (B, h, w, channels)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return _resize(_score(x, num_classes, 1, f"{name}_classifier"), backbone.pixels, f"{name}_upsampling")
+
+
+def edges(backbone: Backbone, num_classes: int, *, name: str = "edges", channels: int = 256) -> Any:
+    """Find where classes meet, from three stages: the edge branch of CE2P for human parsing (arXiv:1809.05996).
+
+    After its section 3.3, with these differences: an edge is one logit, not the softmax of two; each stage has a 3x3
+    scorer of its own, where the authors' program shares one; and the branch's features are not fed into the parsing
+    network: edges help by way of the backbone alone, and the network is the same with and without them.
+
+    Args:
+        backbone: Read at its stages 4, 8 and 16.
+        num_classes: Not asked for: two classes meet in one way, whichever they are.
+        name: Its key under `heads`, with which its layers' names begin.
+        channels: What each stage is projected to.
+
+    Returns:
+        (B, H, W, 1) logits, float32: positive where an edge is likelier than none.
+
+    Raises:
+        ConfigError: The backbone lacks a stage, or an option is out of its range.
+    """
+    _check_channels(channels, name)
+    features = {stride: _stage(backbone, stride, name) for stride in EDGE_STAGES}
+    finest = features[EDGE_STAGES[0]]
+    scores = []
+    for stride, stage in features.items():
+        x = conv_block(stage, channels, 1, f"{name}_{stride}")  # (B, H/stride, W/stride, channels)
+        x = _score(x, 1, 3, f"{name}_{stride}_score")
+        scores.append(x if stride == EDGE_STAGES[0] else _resize(x, finest, f"{name}_{stride}_upsampling"))
+    x = keras.layers.Concatenate(dtype="float32", name=f"{name}_concat")(scores)  # (B, H/4, W/4, 3)
+    return _resize(_score(x, 1, 1, f"{name}_classifier"), backbone.pixels, f"{name}_upsampling")
+
+
+def _score(x: Any, filters: int, kernel_size: int, name: str) -> Any:
+    # Logits stay in float32 under mixed precision.
+    return keras.layers.Conv2D(filters, kernel_size, padding="same", dtype="float32", name=name)(x)
+
+
+def _resize(x: Any, like: Any, name: str) -> Any:
+    return ResizeLike(dtype="float32", name=name)([x, like])
+
+
+def _stage(backbone: Backbone, stride: int, name: str) -> Any:
+    if stride not in backbone.stages:
+        there = ", ".join(map(str, sorted(backbone.stages)))
+        raise ConfigError(
+            f"heads.{name}: the backbone has no stage at stride {stride}, only {there}. Fix: name a layer at that "
+            f"stride in backbone.stages, or leave the head out with heads=none"
+        )
+    return backbone.stages[stride]
+
+
+def _layer(backbone: Backbone, tap: str, name: str) -> Any:
+    maps = {layer: tensor for layer, tensor in backbone.tensors.items() if len(tensor.shape) == 4}
+    if tap not in maps:
+        near = difflib.get_close_matches(tap, maps, n=3, cutoff=0.4) or [backbone.high_tap]
+        raise ConfigError(
+            f"heads.{name}.head.tap={tap}: the backbone has no such map, nearest are {', '.join(near)}. Fix: "
+            f"heads.{name}.head.tap={near[0]}"
+        )
+    return maps[tap]
+
+
+def _check_channels(channels: int, name: str) -> None:
+    if channels < 1:
+        raise ConfigError(f"heads.{name}.head.channels={channels}: expected at least 1")
