@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from segtrain import inference
 from segtrain.data import Folder, Sample
 from segtrain.errors import NumericError
 from segtrain.inference import Predictor
-from segtrain.losses import CrossEntropy
+from segtrain.losses import CrossEntropy, EdgeCrossEntropy, HeadLoss
 
 pytestmark = pytest.mark.tensorflow
 
@@ -155,3 +156,82 @@ def test_a_network_in_training_is_asked_outside_of_training(dataset, samples):
     weighted = keras.layers.Rescaling([0.0, 0.0, 0.0, 1.0])(keras.layers.Dropout(0.99)(ones))
     for prediction in _predict(keras.Model(pixels, weighted), dataset, samples):
         assert (prediction.predicted == 3).all()
+
+
+class Watched(keras.layers.Layer):
+    """Hand on what comes in, and count how often it is asked."""
+
+    asked = 0
+
+    def call(self, x):
+        Watched.asked += 1
+        return x
+
+
+def test_a_frozen_graph_answers_alike_and_sees_weights_that_were_trained_since(dataset, samples, monkeypatch):
+    pixels = keras.Input((None, None, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(6, 3, padding="same")(pixels))
+    model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1)(x))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=weight.shape) ** 2 / 10 for weight in model.get_weights()])
+    predictor = Predictor(model, loss=CrossEntropy(VOID, CLASSES))
+    for _ in range(2):
+        live = list(predictor.predict(dataset, samples))
+        with monkeypatch.context() as patch:
+            patch.setattr(inference, "FREEZE_FROM", len(samples))
+            frozen = list(predictor.predict(dataset, samples))
+        for one, other in zip(live, frozen, strict=True):
+            assert other.loss == pytest.approx(one.loss, rel=1e-5)
+            # Two logits may lie within a rounding of each other.
+            assert np.mean(one.predicted == other.predicted) > 0.999
+        model.set_weights([2 * weight for weight in model.get_weights()])
+
+
+def _two_headed():
+    """Logits from the red as `Linear` has them, one edge logit from the green, and another head that is watched."""
+    pixels = keras.Input((None, None, 3))
+    gain = keras.layers.Rescaling([1 / 100, 0, 0], [-0.2, 0, 0])(pixels)
+    kernel = np.zeros((1, 1, 3, CLASSES), np.float32)
+    kernel[0, 0, 0, 1] = 1
+    logits = keras.layers.Conv2D(CLASSES, 1, use_bias=False, kernel_initializer=lambda *_, **__: kernel)(gain)
+    edges = keras.layers.Rescaling(1 / 100, -0.5)(pixels[..., 1:2])
+    return keras.Model(pixels, {"logits": logits, "edges": edges, "auxiliary": Watched()(logits)})
+
+
+def _heads():
+    losses = {"edges": EdgeCrossEntropy(VOID, CLASSES), "auxiliary": CrossEntropy(VOID, CLASSES)}
+    return {name: HeadLoss(loss, 1.0) for name, loss in losses.items()}
+
+
+def test_a_scored_head_is_counted_at_the_labels_size(dataset, tmp_path):
+    # A border between the columns 1 and 2: both are edges. Green above 50 calls columns 0 and 1.
+    image, labels = np.zeros((3, 4, 3)), np.zeros((3, 4))
+    image[:, :2, 1], labels[:, 2:] = 100, 1
+    labels[0, 1] = VOID
+    [plain] = _predict(_two_headed(), dataset, [_write(tmp_path, "border", image, labels)], heads=_heads())
+    # Row 0: void is not counted and makes no edge, so 0 hits, 1 called, 1 edge: (0, 2) beside (1, 1). Rows 1 and 2: 1
+    # hit, 2 called, 2 edges each; (1, 0) sees only 0 and void.
+    assert plain.counts.keys() == {"edges"}
+    assert plain.counts["edges"].tolist() == [2, 5, 5]
+    # Seen at twice the size and brought back, the same pixels.
+    [resized] = _predict(_two_headed(), dataset, [plain.sample], heads=_heads(), resize=(6, 8))
+    assert resized.counts["edges"].tolist() == [2, 5, 5]
+
+
+def test_heads_change_nothing_about_the_answer(dataset, samples):
+    model = _two_headed()
+    alone = keras.Model(model.input, model.output["logits"])
+    for ours, plain in zip(
+        _predict(model, dataset, samples, heads=_heads()), _predict(alone, dataset, samples), strict=True
+    ):
+        np.testing.assert_array_equal(ours.predicted, plain.predicted)
+        assert ours.loss == plain.loss and plain.counts == {}
+
+
+def test_a_head_that_is_not_scored_is_not_computed(dataset, samples):
+    model = _two_headed()
+    before = Watched.asked
+    _predict(model, dataset, samples[:1], heads=_heads())
+    assert Watched.asked == before
+    model(np.zeros((1, 2, 2, 3), np.float32))
+    assert Watched.asked == before + 1
