@@ -67,7 +67,15 @@ def config_dir_flag(flags: Sequence[str]) -> list[str]:
 
 
 def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
-    """Spare users the prefixes that Hydra wants where a key or group is not in the primary config."""
+    """Spare users the prefixes that Hydra wants where a key or group is not in the primary config.
+
+    `compare ONE OTHER` becomes `compare +experiment=ONE other=OTHER`.
+
+    Raises:
+        ConfigError: `compare` is given one name, or more than two.
+    """
+    if command == "compare":
+        overrides = _named_experiments(overrides)
     prefixes = {"experiment=": "+"}
     if command == "eval":
         # The run's dataset node is merged with these keys later, so none of them is there yet.
@@ -78,3 +86,15 @@ def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
         prefix = next((prefix for start, prefix in prefixes.items() if bare.startswith(start)), None)
         rewritten.append(word if prefix is None else prefix + bare)
     return rewritten
+
+
+def _named_experiments(words: Sequence[str]) -> list[str]:
+    names = [word for word in words if "=" not in word and not word.startswith("~")]
+    if not names:
+        return list(words)
+    if len(names) != 2:
+        raise ConfigError(
+            f"segtrain compare {' '.join(names)}: expected the names of two experiments. Fix: segtrain compare "
+            f"{names[0]} {names[1] if len(names) > 2 else 'OTHER'}"
+        )
+    return [f"+experiment={names[0]}", f"other={names[1]}", *(word for word in words if word not in names)]

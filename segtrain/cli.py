@@ -26,6 +26,7 @@ COMMANDS = {  # command: function of segtrain.commands.<command>, and what --hel
     "train": ("train", "train one network and leave a run folder under runs/train"),
     "eval": ("evaluate", "score a run on a split and draw overlays"),
     "summary": ("summary", "print the network of a config: taps, parameters, multiply-adds"),
+    "compare": ("compare", "print what two experiments do differently"),
 }
 USAGE = f"""segtrain {__version__}: train semantic segmentation networks from a folder of YAML.
 
@@ -41,6 +42,7 @@ examples
   segtrain train +experiment=people
   segtrain eval
   segtrain summary +experiment=people backbone=resnet50
+  segtrain compare keras_io_2021 cihp
 """
 BUG, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the last two are what a shell reports for SIGINT and SIGPIPE
 DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)

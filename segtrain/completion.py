@@ -68,6 +68,8 @@ def matches(line: str) -> list[str]:
     key, equals, values = word.partition("=")
     chosen, comma, last = values.rpartition(",")
     found = _query(command, words, key + equals + last)
+    if command == "compare" and not equals:
+        found = [each.partition("=")[2] for each in _query(command, words, f"experiment={word}")] + found
     return [f"{key}={chosen},{each.removeprefix(f'{key}=')}" for each in found] if comma else found
 
 
@@ -79,6 +81,8 @@ def _query(command: str, words: Sequence[str], word: str) -> list[str]:
     before = os.environ.get("COMP_LINE")
     try:
         flags, overrides = split_flags(words)
+        if command == "compare":  # its experiments change no key's name
+            overrides = [each for each in overrides if "=" in each]
         os.environ["COMP_LINE"] = " ".join(["segtrain", *flags, *rewrite(command, overrides), word])
         with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
             run(command, [*config_dir_flag(flags), "--shell-completion", "query=bash"])

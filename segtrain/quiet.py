@@ -26,6 +26,8 @@ def quiet_tensorflow() -> Iterator[None]:
             yield
             if tensorflow := sys.modules.get("tensorflow"):
                 tensorflow.config.list_physical_devices()
+            else:
+                del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # not imported after all: so that a later start is as quiet
         except Exception:
             held.seek(0)
             os.write(shown, held.read())

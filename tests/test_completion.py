@@ -28,9 +28,9 @@ def empty_folder(monkeypatch, tmp_path):
         ("segtrain completion b", ["bash"]),
         ("segtrain train backb", ["backbone.", "backbone="]),
         ("segtrain train backbone=", BACKBONES),
-        ("segtrain train backbone=resnet50,mob", ["backbone=resnet50,mobilenet_v2"]),
+        ("segtrain train backbone=resnet50,xc", ["backbone=resnet50,xception"]),
         ("segtrain train epo", ["epochs="]),
-        ("segtrain train model.aspp_dil", ["model.aspp_dilations."]),
+        ("segtrain train model.aspp_dil", ["model.aspp_dilations="]),
         ("segtrain train +experiment=peo", ["+experiment=people"]),
         ("segtrain train experiment=peo", ["experiment=people"]),
         ("segtrain train experiment=people -m batch", ["batch_size="]),
@@ -67,8 +67,8 @@ def test_targets_and_hydras_own_keys_are_not_offered():
     ("line", "replies"),
     [
         ("segtrain tra", "train"),
-        ("segtrain train backbone=mob", "mobilenet_v2"),  # bash keeps what stands before the =
-        ("segtrain train backbone=resnet50,mob", "resnet50,mobilenet_v2"),
+        ("segtrain train backbone=xc", "xception"),  # bash keeps what stands before the =
+        ("segtrain train backbone=resnet50,xc", "resnet50,xception"),
         ("segtrain train nothing_like_it", ""),
     ],
 )
