@@ -1,0 +1,173 @@
+"""The parent's side: workers in their own environments, stepped in turn, and only clean steps counted."""
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+TICKS = os.sysconf("SC_CLK_TCK")
+# Long enough for the threads of the last step to stop spinning: OpenMP's do for 0.2 s.
+REST = 0.5
+WARM_UP = 2
+
+
+class Step(NamedTuple):
+    """One step.
+
+    Attributes:
+        seconds: As the worker measured it.
+        others: Share of all cores that other processes used meanwhile, 0-1.
+    """
+
+    seconds: float
+    others: float
+
+
+class Result(NamedTuple):
+    """One variant's.
+
+    Attributes:
+        seconds: Median of the clean steps; NaN where there are none.
+        spread: The fastest and the slowest of them.
+        num_clean: How many there are.
+        num_steps: Of how many, the first ones left out.
+        peak_bytes: The most memory that the process held.
+        trainable: Trainable parameters of its network.
+    """
+
+    seconds: float
+    spread: tuple[float, float]
+    num_clean: int
+    num_steps: int
+    peak_bytes: int
+    trainable: int
+
+
+class Worker:
+    """A process that answers each line with a line of JSON; see serving.py.
+
+    Raises:
+        RuntimeError: It ended before it was told to; the message holds the end of what it wrote to stderr.
+    """
+
+    def __init__(self, name: str, python: str, script: str, arguments: list[str]) -> None:
+        self.name = name
+        self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  as long as the worker lives
+        self._process = subprocess.Popen(
+            [python, str(HERE / script), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(HERE.parent.parent)},
+        )
+        self.trainable: int = self._answer()["trainable"]
+
+    def step(self) -> Step:
+        """Let it take one step, and watch the other processes."""
+        busy, own, start = busy_ticks(), self._own_ticks(), time.monotonic()
+        answer = self._ask("step")
+        busy, own, wall = busy_ticks() - busy, self._own_ticks() - own, time.monotonic() - start
+        return Step(answer["seconds"], max(0.0, (busy - own) / TICKS / wall / (os.cpu_count() or 1)))
+
+    def stop(self) -> int:
+        """Let it end; returns the most memory it ever held, in bytes."""
+        peak: int = self._ask("stop")["peak_bytes"]
+        self._process.wait(60)
+        return peak
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        assert self._process.stdin is not None  # noqa: S101  for mypy
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # _answer says why
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None  # noqa: S101  for mypy
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._log.seek(0)
+            last = self._log.read()[-2000:]
+            raise RuntimeError(f"worker {self.name} ended with {self._process.returncode}:\n{last}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _own_ticks(self) -> int:
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])  # user and system time of all its threads
+
+
+def busy_ticks() -> int:
+    """Ticks that all cores spent on any work since the machine started, time stolen by other machines included."""
+    with open("/proc/stat") as stat:
+        user, nice, system, _, _, irq, softirq, steal = (int(field) for field in stat.readline().split()[1:9])
+    return user + nice + system + irq + softirq + steal
+
+
+def alternate(workers: list[Worker], *, num_clean: int, max_others: float, max_steps: int) -> dict[str, Result]:
+    """Step the workers in turn until each has enough clean steps, then end them.
+
+    Args:
+        workers: All alive at once; memory must hold their weights, and one step's features.
+        num_clean: Clean steps of each.
+        max_others: A step is clean where other processes used less than this share of all cores.
+        max_steps: Give up after so many steps of each.
+    """
+    taken: dict[str, list[Step]] = {worker.name: [] for worker in workers}
+    clean: dict[str, list[float]] = {worker.name: [] for worker in workers}
+    for turn in range(WARM_UP + max_steps):
+        for worker in workers:
+            time.sleep(REST)
+            step = worker.step()
+            if turn >= WARM_UP:
+                taken[worker.name].append(step)
+                clean[worker.name] = [each.seconds for each in taken[worker.name] if each.others < max_others]
+        if min(map(len, clean.values())) >= num_clean:
+            break
+    results = {}
+    for worker in workers:
+        seconds = clean[worker.name] or [float("nan")]
+        results[worker.name] = Result(
+            statistics.median(seconds),
+            (min(seconds), max(seconds)),
+            len(clean[worker.name]),
+            len(taken[worker.name]),
+            worker.stop(),
+            worker.trainable,
+        )
+    return results
+
+
+def table(results: dict[str, Result], references: list[str]) -> str:
+    """Write results as Markdown: how often the reference's speed, and its memory, each variant has."""
+    found = [name for name in references if name in results]
+    heads = ["variant", "seconds", "fastest-slowest", *(f"speed / {name}" for name in found)]
+    heads += ["peak GB", *(f"peak / {name}" for name in found), "clean steps", "trainable parameters"]
+    lines = [heads, ["---"] * len(heads)]
+    for name, result in results.items():
+        lines.append(
+            [
+                name,
+                f"{result.seconds:.3f}",
+                f"{result.spread[0]:.3f}-{result.spread[1]:.3f}",
+                *(f"{results[other].seconds / result.seconds:.2f}" for other in found),
+                f"{result.peak_bytes / 1e9:.2f}",
+                *(f"{result.peak_bytes / results[other].peak_bytes:.2f}" for other in found),
+                f"{result.num_clean} of {result.num_steps}",
+                f"{result.trainable:,}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
