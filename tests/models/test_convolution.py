@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from segtrain.models import convolution
-from segtrain.models.convolution import Conv2D
+from segtrain.models.convolution import Conv2D, DepthwiseConv2D
 from segtrain.models.pooling import DilatedPooling2D
 
 pytestmark = pytest.mark.tensorflow
@@ -206,3 +206,40 @@ def test_every_second_place_is_what_the_strided_pooling_gives(kind, layer):
     x = np.random.default_rng(0).normal(size=(1, 8, 10, 3)).astype(np.float32)
     dense = DilatedPooling2D(kind, (2, 2), 1)(x)
     np.testing.assert_allclose(dense[:, ::2, ::2], layer(2)(x), atol=1e-6)
+
+
+@pytest.fixture
+def space_to_batch(monkeypatch):
+    """The dilations that Keras' own depthwise convolution is called with."""
+    called, own = [], keras.layers.DepthwiseConv2D.call
+
+    def spy(layer, inputs):
+        called.append(layer.dilation_rate[0])
+        return own(layer, inputs)
+
+    monkeypatch.setattr(keras.layers.DepthwiseConv2D, "call", spy)
+    return called
+
+
+# 7/8 of 9 and 13, the longer side, is 11.4: from 12 on the products are summed one by one.
+@pytest.mark.parametrize("dilation, summed", [(1, False), (6, False), (11, False), (12, True), (13, True), (40, True)])
+@pytest.mark.parametrize("kernel", [3, 5, (3, 5)], ids=str)
+def test_far_dilated_depthwise_convolution_equals_that_of_keras(kernel, dilation, summed, space_to_batch):
+    x = np.random.default_rng(0).normal(size=(2, 9, 13, 4)).astype(np.float32)
+    options = {"padding": "same", "dilation_rate": dilation, "use_bias": False}
+    plain, ours = keras.layers.DepthwiseConv2D(kernel, **options), DepthwiseConv2D(kernel, **options)
+    for layer in (plain, ours):
+        layer.build(x.shape)
+    ours.set_weights(plain.get_weights())
+    expected = _values_and_gradients(plain, x)
+    space_to_batch.clear()
+    for value, wanted in zip(_values_and_gradients(ours, x), expected, strict=True):
+        np.testing.assert_allclose(value, wanted, atol=1e-5 * np.abs(wanted).max())
+    assert space_to_batch == ([] if summed else [dilation])
+
+
+@pytest.mark.parametrize("options", [{"use_bias": True}, {"padding": "valid"}, {"depth_multiplier": 2}], ids=str)
+def test_other_depthwise_convolutions_are_left_to_keras(options, space_to_batch):
+    layer = DepthwiseConv2D(1, **{"padding": "same", "dilation_rate": 20, "use_bias": False} | options)
+    layer(np.ones((1, 9, 13, 4), np.float32))
+    assert space_to_batch == [20]
