@@ -4,6 +4,13 @@ import math
 
 import keras
 
+_WITH_KERNELS = (
+    keras.layers.Conv2D,
+    keras.layers.Dense,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+)
+
 
 def at_size(model: keras.Model, height: int, width: int) -> keras.Model:
     """Copy a network of free size onto a known one, for its shapes to be read; the weights are not copied.
@@ -24,7 +31,7 @@ def count_parameters(model: keras.Model) -> tuple[int, int]:
 
 
 def count_multiply_adds(model: keras.Model) -> int:
-    """Count the multiplications (each with its addition) of all convolutions for one image.
+    """Count the multiplications (each with its addition) of all convolutions and dense layers for one image.
 
     Batch norm, activations and resizing are left out, as is usual. FLOPs in other people's tables are often twice this.
 
@@ -33,8 +40,19 @@ def count_multiply_adds(model: keras.Model) -> int:
     """
     total = 0
     for layer in model.layers:
-        if not isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-            continue
-        _, height, width, _ = layer.output.shape
-        total += height * width * math.prod(layer.kernel.shape)
+        if isinstance(layer, keras.Sequential):
+            shape = layer._inbound_nodes[0].input_tensors[0].shape
+            for each in layer.layers:
+                shape = each.compute_output_shape(shape)
+                total += _multiply_adds(each, shape)
+        else:
+            total += _multiply_adds(layer, layer.output.shape)
     return total
+
+
+def _multiply_adds(layer: keras.layers.Layer, shape: tuple[int, ...]) -> int:
+    """Count those of one layer whose result is of this shape, (B, H, W, C) or (B, C)."""
+    if not isinstance(layer, _WITH_KERNELS):
+        return 0
+    kernels = [weight for weight in layer.weights if "kernel" in weight.name]
+    return math.prod(shape[1:-1]) * sum(math.prod(kernel.shape) for kernel in kernels)

@@ -3,7 +3,8 @@
 import keras
 import pytest
 
-from segtrain.models.cost import count_multiply_adds, count_parameters
+from segtrain.models import application
+from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
 
 pytestmark = pytest.mark.tensorflow
 
@@ -29,6 +30,34 @@ def test_multiply_adds_of_a_grouped_convolution():
     model = keras.Sequential([keras.Input((5, 5, 6)), keras.layers.Conv2D(4, 1, groups=2)])
     # Each of the 4 filters sees 6 / 2 channels.
     assert count_multiply_adds(model) == 5 * 5 * 3 * 4
+
+
+def test_multiply_adds_of_a_separable_convolution_and_a_dense_layer():
+    layers = [keras.layers.SeparableConv2D(4, 3, strides=2, padding="same"), keras.layers.Dense(5)]
+    # 4 x 3 places x (3x3 kernel x 3 channels, then 3 in x 4 out), and 4 x 3 places x 4 in x 5 out
+    assert count_multiply_adds(keras.Sequential([keras.Input((8, 6, 3)), *layers])) == 12 * (27 + 12) + 12 * 20
+
+
+def test_multiply_adds_within_a_network_of_networks():
+    pixels = keras.Input((8, 6, 3))
+    inner = keras.Sequential([keras.layers.Conv2D(4, 2, 2), keras.layers.Conv2D(5, 1)])
+    # 4 x 3 places x (2x2 kernel x 3 in x 4 out, then 4 in x 5 out)
+    assert count_multiply_adds(keras.Model(pixels, inner(pixels))) == 12 * (48 + 20)
+
+
+@pytest.mark.parametrize(
+    "name, size, published",
+    [
+        ("MobileNetV2", 224, 0.300),  # arXiv:1801.04381, table 4
+        ("ConvNeXtTiny", 224, 4.5),  # arXiv:2201.03545, table 1
+        ("Xception", 299, 8.4),  # as torch's and TF's model zoos count it
+    ],
+)
+def test_multiply_adds_of_published_networks_in_billions(name, size, published):
+    backbone = application(name=name, weights=None, output_stride=32)
+    model = at_size(keras.Model(backbone.pixels, backbone.high), size, size)
+    # Papers count the classifier too: below 2 % of these.
+    assert count_multiply_adds(model) / 1e9 == pytest.approx(published, rel=0.02)
 
 
 def test_parameters_by_whether_they_are_trained():

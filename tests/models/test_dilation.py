@@ -190,6 +190,8 @@ def test_symmetric_padding_gives_every_map_the_size_that_torch_gives_it():
             name="MobileNetV2", alpha=0.35, weights=None, output_stride=32, padding=padding, high="block_16_project_BN"
         )
         stages = keras.Model(backbone.pixels, [backbone.stages[stride] for stride in (2, 4, 8, 16, 32)])
+        # The first convolution's own "same" pads odd maps alike anyway, even ones at their end.
+        assert stages.get_layer("Conv1").symmetric == (padding == "symmetric")
         sizes.append([stage.shape[1] for stage in stages(random_pixels(1, 65, 65))])
     # Keras' ZeroPadding2D(((0, 1), (0, 1))) loses a row of odd maps: 33 -> (33 + 1 - 3) // 2 + 1 = 16.
     assert sizes == [[33, 17, 9, 5, 3], [33, 16, 8, 4, 2]]
