@@ -42,7 +42,8 @@ def _tiny_backbone(output_stride=32, strides=tuple(CHANNELS)):
         stages[stride] = x
     stages = {stride: stages[stride] for stride in strides}
     taps = {"high": x, "low": stages.get(4), "high_tap": "stage_32", "low_tap": "stage_4"}
-    return Backbone(pixels=pixels, stages=stages, output_stride=output_stride, source=_NO_WEIGHTS, **taps)
+    rest = {"output_stride": output_stride, "tensors": {}, "source": _NO_WEIGHTS}
+    return Backbone(pixels=pixels, stages=stages, **rest, **taps)
 
 
 _NO_WEIGHTS = WeightSource(None, False, None)
