@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segtrain.data.dataset import Dataset, Sample, require_split
+from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.folder import folder_samples, split_folders
+from segtrain.data.pairing import require_split
 
 
 class Binary(Dataset):

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from segtrain.data.colormap import read_colormap
-from segtrain.data.dataset import Dataset, Sample, pair_files, require_root, require_split
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.pairing import pair_files, require_root, require_split
 from segtrain.errors import ConfigError, DataError
 
 CLASS_NAMES = (

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from segtrain.data.colormap import voc_colormap
-from segtrain.data.dataset import Dataset, Sample, pair_files, require_root, require_split
+from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_names
+from segtrain.data.pairing import pair_files, require_root, require_split
 from segtrain.errors import ConfigError
 
 

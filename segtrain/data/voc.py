@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from segtrain.data.colormap import voc_colormap
-from segtrain.data.dataset import Dataset, Sample, pair_files, require_root, require_split
+from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_names
+from segtrain.data.pairing import pair_files, require_root, require_split
 
 CLASS_NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
