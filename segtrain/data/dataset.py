@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segtrain.data.files import read_image, read_labels, read_size
+from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image, read_labels, read_size
 from segtrain.errors import ConfigError, DataError
 
 
@@ -28,7 +28,11 @@ class Dataset(abc.ABC):
         ignore_class: The id of pixels that are no class at all: never trained on, never scored. Crops that reach
             beyond a photograph are padded with it, so it must not be a class.
         swap_pairs: Ids that change places when a photograph is mirrored, such as (left arm, right arm).
-        label_values: Stored value to class id, where the files do not hold ids (binary masks of 0 and 255).
+        label_values: Stored value to class id or `ignore_class`, where the files do not hold ids (masks of 0 and 255).
+        label_colors: RGB colour to stored value, where the label files are in colours.
+        exif: What to do with photographs whose orientation tag asks for a turn: "refuse", "apply" or "ignore".
+        alpha: What to do with label files that hold transparency: "refuse", or "drop" it.
+        max_pixels: Larger pictures are refused by their headers, before anything is decoded.
 
     Raises:
         ConfigError: The facts contradict each other.
@@ -42,6 +46,10 @@ class Dataset(abc.ABC):
         ignore_class: int = 255,
         swap_pairs: Iterable[Sequence[int]] = (),
         label_values: Mapping[int, int] | None = None,
+        label_colors: Mapping[tuple[int, int, int], int] | None = None,
+        exif: ExifPolicy = "refuse",
+        alpha: AlphaPolicy = "refuse",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         num_classes = len(class_names)
         if not num_classes or len(set(class_names)) != num_classes:
@@ -58,6 +66,10 @@ class Dataset(abc.ABC):
         self.colors = np.asarray(colors, np.uint8)
         self.ignore_class = ignore_class
         self.swap_pairs = _checked_pairs(swap_pairs, num_classes)
+        self.label_colors = label_colors
+        self.exif = exif
+        self.alpha = alpha
+        self.max_pixels = max_pixels
         values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
         self._class_of_value = np.full(256, ignore_class, np.uint8)
         self._is_known = np.zeros(256, bool)
@@ -70,6 +82,11 @@ class Dataset(abc.ABC):
         """How many classes there are; the ignored one is not counted."""
         return len(self.class_names)
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that `samples` knows."""
+        return ("train", "val")
+
     @abc.abstractmethod
     def samples(self, split: str) -> list[Sample]:
         """List the samples of "train" or "val" in a fixed order.
@@ -78,18 +95,24 @@ class Dataset(abc.ABC):
             DataError: The layout is not the dataset's, a photograph has no labels, or the split is empty.
         """
 
-    def read(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, sample: Sample, reduction: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Read one sample.
 
+        Args:
+            sample: One of `samples`.
+            reduction: 1, 2, 4 or 8: how much smaller than its labels the photograph may come, if it is a JPEG.
+
         Returns:
-            (H, W, 3) uint8 RGB and (H, W) uint8 class ids or `ignore_class`.
+            (H, W, 3) uint8 RGB, or (ceil(H / reduction), ceil(W / reduction), 3), and (H, W) uint8 class ids or
+            `ignore_class`.
 
         Raises:
             DataError: A file cannot be read, the sizes differ, or a stored value is no class.
         """
-        image = read_image(sample.image)
+        image = read_image(sample.image, exif=self.exif, max_pixels=self.max_pixels, reduction=reduction)
         labels = self.read_labels(sample)
-        if image.shape[:2] != labels.shape:
+        reduced = (-(-labels.shape[0] // reduction), -(-labels.shape[1] // reduction))
+        if image.shape[:2] not in (labels.shape, reduced):
             raise DataError(_sizes_differ(sample, image.shape[:2], labels.shape))
         return image, labels
 
@@ -99,7 +122,7 @@ class Dataset(abc.ABC):
         Raises:
             DataError: The file cannot be read, or a stored value is no class.
         """
-        values = read_labels(sample.labels)
+        values = read_labels(sample.labels, colors=self.label_colors, alpha=self.alpha, max_pixels=self.max_pixels)
         if not self._is_known[values].all():
             strangers, counts = np.unique(values[~self._is_known[values]], return_counts=True)
             listed = ", ".join(
@@ -118,7 +141,7 @@ class Dataset(abc.ABC):
         Raises:
             DataError: A header cannot be read, or the sizes differ.
         """
-        image_size, labels_size = read_size(sample.image), read_size(sample.labels)
+        image_size, labels_size = read_size(sample.image, self.exif), read_size(sample.labels)
         if image_size != labels_size:
             raise DataError(_sizes_differ(sample, image_size, labels_size))
 
