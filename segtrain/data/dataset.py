@@ -83,6 +83,11 @@ class Dataset(abc.ABC):
         return len(self.class_names)
 
     @property
+    def known_values(self) -> tuple[int, ...]:
+        """The stored values that stand for a class or for void, sorted."""
+        return tuple(np.flatnonzero(self._is_known).tolist())
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that `samples` knows."""
         return ("train", "val")
