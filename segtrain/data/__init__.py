@@ -1,6 +1,16 @@
 """Datasets, augmentations and batches. Names here are what a YAML's `_target_` may use."""
 
-from segtrain.data.augment import Augmentation, Resize, ScaleCropFlip
+from segtrain.data.augment import (
+    Augmentation,
+    Blur,
+    ColorJitter,
+    CopyPaste,
+    CutMix,
+    Cutout,
+    Noise,
+    Resize,
+    ScaleCropFlip,
+)
 from segtrain.data.binary import Binary
 from segtrain.data.cihp import Cihp
 from segtrain.data.dataset import Dataset, Sample
@@ -8,4 +18,21 @@ from segtrain.data.folder import Folder
 from segtrain.data.people import People
 from segtrain.data.voc import Voc
 
-__all__ = ["Augmentation", "Binary", "Cihp", "Dataset", "Folder", "People", "Resize", "Sample", "ScaleCropFlip", "Voc"]
+__all__ = [
+    "Augmentation",
+    "Binary",
+    "Blur",
+    "Cihp",
+    "ColorJitter",
+    "CopyPaste",
+    "CutMix",
+    "Cutout",
+    "Dataset",
+    "Folder",
+    "Noise",
+    "People",
+    "Resize",
+    "Sample",
+    "ScaleCropFlip",
+    "Voc",
+]

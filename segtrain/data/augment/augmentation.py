@@ -1,0 +1,84 @@
+"""What an augmentation is, and what all of them share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from segtrain.errors import ConfigError
+
+# (H, W, 3) uint8 RGB and (H, W) uint8 class ids.
+Pair = tuple[np.ndarray, np.ndarray]
+# Reads another training sample, drawn by the generator it is handed, as it lies on the disk.
+Another = Callable[[np.random.Generator], Pair]
+
+# What crops show beyond the photograph's edge: ImageNet's mean colour, near zero after any normalisation.
+PADDING_COLOR = (124, 116, 104)
+
+
+class Augmentation(Protocol):
+    """A random change to a photograph and its labels together.
+
+    All randomness comes from `rng`, which `batches` keys by seed, epoch and sample; what is handed over is left as it
+    was. The first of a training gives both at the crop's size; a step behind it finds and leaves them there.
+    An augmentation may have a second method, `reduction`: see `ScaleCropFlip`.
+    """
+
+    def __call__(
+        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+    ) -> Pair: ...
+
+
+def run_steps(
+    steps: Mapping[str, Augmentation],
+    pair: Pair,
+    rng: np.random.Generator,
+    another: Another | None,
+    crop: Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair],
+) -> Pair:
+    """Change a crop by each step in turn.
+
+    Args:
+        steps: By name, in their order.
+        pair: The crop.
+        rng: Handed to each.
+        another: Reads another sample.
+        crop: What made the crop; it does the same to another sample before a step sees it.
+    """
+    another_crop = None if another is None else lambda rng: crop(*another(rng), rng)
+    for step in steps.values():
+        pair = step(*pair, rng, another_crop)
+    return pair
+
+
+def mirrored_classes(swap_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Tabulate what each id becomes in a mirrored photograph, (256,) uint8."""
+    table = np.arange(256, dtype=np.uint8)
+    for left, right in swap_pairs:
+        table[left], table[right] = right, left
+    return table
+
+
+def require_share(key: str, value: float, meaning: str = "a probability") -> float:
+    """Return `value` if it is in 0..1.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if not 0 <= value <= 1:
+        raise ConfigError(f"augment.{key}={value}: expected {meaning}, 0..1")
+    return value
+
+
+def require_range(key: str, value: Sequence[float], lowest: float, highest: float, example: str) -> tuple[float, float]:
+    """Return `value` if it is a smallest and a largest number between two bounds.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if len(value) != 2 or not lowest <= value[0] <= value[1] <= highest:
+        bounds = f"{lowest:g} up" if highest == float("inf") else f"{lowest:g}..{highest:g}"
+        raise ConfigError(
+            f"augment.{key}={list(value)}: expected the smallest and the largest, of {bounds}, as {example}"
+        )
+    return value[0], value[1]

@@ -1,0 +1,107 @@
+"""Steps that change a crop's colours and leave its labels alone."""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import cv2
+import numpy as np
+
+from segtrain.data.augment.augmentation import Another, Pair, require_range, require_share
+from segtrain.errors import ConfigError
+
+# Luma, and the two axes of colour across it, from RGB: the television's YIQ.
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+_RGB = np.linalg.inv(_YIQ)
+_MID_GREY = 128
+# What a byte is to a normal distribution of deviation 1: the middle of its 256th part.
+_QUANTILES = np.array([NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)])
+
+
+class ColorJitter:
+    """Another brightness, contrast, saturation and hue: one affine map of RGB, rounded and clipped once.
+
+    Args:
+        brightness: Largest relative change; 0.2 multiplies by 0.8 to 1.2.
+        contrast: Largest relative change of the distance from mid-grey.
+        saturation: Largest relative change of the distance from the pixel's own grey; 1 reaches black and white.
+        hue: Largest turn of all hues, in turns: 0.5 is every colour there is. Luma is kept.
+
+    Raises:
+        ConfigError: A change is out of its range.
+    """
+
+    def __init__(
+        self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2, hue: float = 0.0
+    ) -> None:
+        if not 0 <= hue <= 0.5:
+            raise ConfigError(f"augment.hue={hue}: expected a part of a turn, 0..0.5")
+        self._brightness = require_share("brightness", brightness, "the largest relative change")
+        self._contrast = require_share("contrast", contrast, "the largest relative change")
+        self._saturation = require_share("saturation", saturation, "the largest relative change")
+        self._hue = hue
+
+    def __call__(
+        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+    ) -> Pair:
+        brightness, contrast, saturation = (
+            1 + rng.uniform(-most, most) for most in (self._brightness, self._contrast, self._saturation)
+        )
+        angle = 2 * math.pi * rng.uniform(-self._hue, self._hue)
+        cos, sin = saturation * math.cos(angle), saturation * math.sin(angle)
+        colors = _RGB @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ _YIQ
+        matrix = np.column_stack([contrast * brightness * colors, np.full(3, _MID_GREY * (1 - contrast))])
+        return cv2.transform(image, matrix), labels
+
+
+class Blur:
+    """A photograph out of focus: a Gaussian blur.
+
+    Args:
+        sigma: Smallest and largest deviation, in pixels of the crop; drawn uniformly.
+        probability: Of a blur.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+    """
+
+    def __init__(self, sigma: Sequence[float] = (0.2, 1.5), probability: float = 0.5) -> None:
+        self._sigma = require_range("sigma", sigma, 0.05, 20, "[0.2, 1.5]")
+        self._probability = require_share("probability", probability)
+
+    def __call__(
+        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+    ) -> Pair:
+        if rng.random() >= self._probability:
+            return image, labels
+        sigma = rng.uniform(*self._sigma)
+        side = 2 * math.ceil(2 * sigma) + 1  # what is beyond two deviations weighs less than a level
+        return cv2.GaussianBlur(image, (side, side), sigma), labels
+
+
+class Noise:
+    """A sensor's grain: normal noise on each pixel and channel, in whole levels.
+
+    Args:
+        sigma: Smallest and largest deviation, in levels of 0-255; drawn uniformly.
+        probability: Of any noise.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+    """
+
+    def __init__(self, sigma: Sequence[float] = (1.0, 8.0), probability: float = 0.5) -> None:
+        self._sigma = require_range("sigma", sigma, 0, 80, "[1, 8]")
+        self._probability = require_share("probability", probability)
+
+    def __call__(
+        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+    ) -> Pair:
+        if rng.random() >= self._probability:
+            return image, labels
+        levels = np.rint(_QUANTILES * rng.uniform(*self._sigma))
+        # A byte a value through two tables: a tenth of the time of normal numbers, and nothing leaves uint8.
+        words = rng.integers(0, 2**64, -(-image.size // 8), np.uint64)
+        noise = words.view(np.uint8)[: image.size].reshape(image.shape)
+        brighter, darker = (cv2.LUT(noise, np.maximum(sign * levels, 0).astype(np.uint8)) for sign in (1, -1))
+        return cv2.subtract(cv2.add(image, brighter), darker), labels
