@@ -8,6 +8,7 @@ import keras
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from segtrain.commands.inputs import augment_facts
 from segtrain.config import build
 from segtrain.data.dataset import Dataset
 from segtrain.errors import CheckpointError, ConfigError
@@ -20,7 +21,6 @@ from segtrain.training.state import restore_model
 
 # The arguments that commands pass to a node of each group; no key may set them.
 FACTS = {
-    "augment": ("crop_size", "ignore_class", "swap_pairs"),
     "backbone": (),
     "model": ("backbone", "num_classes"),
     "norm": ("model", "backbone"),
@@ -35,9 +35,9 @@ def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
     """By key of each node of a config, the arguments that commands pass to it; no key may set them.
 
     Raises:
-        ConfigError: A head is not a head, a loss and a weight.
+        ConfigError: A head is not a head, a loss and a weight; a step of the augmentation is not a call.
     """
-    found = dict(FACTS)
+    found = {**FACTS, **augment_facts(cfg)}
     for name in _heads(cfg):
         found[f"heads.{name}.head"] = (*FACTS["model"], "name")
         found[f"heads.{name}.loss"] = FACTS["loss"]

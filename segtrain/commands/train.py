@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from segtrain.commands.inputs import build_augment
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights, stored_config
 from segtrain.commands.scoring import validate
 from segtrain.config import build, check
 from segtrain.data.batches import num_steps, training_batches
-from segtrain.data.dataset import Dataset, Sample, one_sided_pairs
+from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import ConfigError
 from segtrain.inference import Predictor
 from segtrain.runs import new_run_folder, require_run, write_json
@@ -50,12 +51,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
     _check_headers(dataset, [*samples, *validation])
     keras.utils.set_random_seed(cfg.seed)
     loss = build_loss(cfg, dataset)
-    augment = build(
-        cfg.augment,
-        crop_size=tuple(cfg.crop_size),
-        ignore_class=dataset.ignore_class,
-        swap_pairs=_pairs_to_swap(dataset, samples),
-    )
+    augment = build_augment(cfg, dataset, samples)
     model, backbone = build_network(cfg, dataset.num_classes)
     if cfg.resume is None:
         load_weights(cfg, model, backbone)
@@ -139,14 +135,6 @@ def _check_headers(dataset: Dataset, samples: list[Sample]) -> None:
         checks = pool.map(dataset.check_header, samples, chunksize=64)
         for _ in tqdm(checks, "headers", len(samples), leave=False, delay=2, disable=not sys.stderr.isatty()):
             pass
-
-
-def _pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:
-    one_sided = one_sided_pairs(dataset, samples)
-    for left, right in one_sided:
-        names = dataset.class_names
-        logger.warning("only one of %s and %s occurs: mirrored photographs keep it", names[left], names[right])
-    return [pair for pair in dataset.swap_pairs if pair not in one_sided]
 
 
 def _warn_of_slow_statistics(model: keras.Model, total_steps: int) -> None:

@@ -112,7 +112,7 @@ class CopyPaste:
     def _classes_to_paste(self, other_labels: np.ndarray, rng: np.random.Generator) -> Sequence[int] | np.ndarray:
         if self._classes is not None:
             return self._classes
-        counts = cv2.calcHist([other_labels], [0], None, [256], [0, 256])[:, 0]
+        counts = cv2.calcHist([other_labels], [0], None, [256], [0, 256]).ravel()
         counts[self._ignore_class] = 0
         present = np.flatnonzero(counts)
         return rng.permutation(present)[: (len(present) + 1) // 2]

@@ -90,6 +90,6 @@ def _largest_share(labels: np.ndarray, ignore_class: int) -> float:
 
 def _count(labels: np.ndarray, ignore_class: int) -> np.ndarray:
     # Three times as fast as numpy.bincount. It counts in whole numbers and hands over float32.
-    counts = cv2.calcHist([labels], [0], None, [256], [0, 256])[:, 0]
+    counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
     counts[ignore_class] = 0
     return counts
