@@ -19,8 +19,9 @@ from segtrain.commands.inputs import build_augment
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights, stored_config
 from segtrain.commands.scoring import validate
 from segtrain.config import build, check
-from segtrain.data.batches import num_steps, training_batches
+from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.loading import BatchLoader, num_steps
 from segtrain.errors import ConfigError
 from segtrain.inference import Predictor
 from segtrain.runs import new_run_folder, require_run, write_json
@@ -83,14 +84,13 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
         Curves(run / "metrics.jsonl", run / "plots"),
         *(build(cfg.callbacks) or {}).values(),
     ]
-    batches = training_batches(
-        dataset,
+    loader = BatchLoader(
+        samples,
+        dataset.read,
         augment,
         crop_size=tuple(cfg.crop_size),
         batch_size=cfg.batch_size,
         seed=cfg.seed,
-        first_step=trainer.step,
-        last_step=total_steps,
         shuffle=cfg.shuffle,
         workers=cfg.workers,
     )
@@ -101,7 +101,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
     with _log_file(run / "train.log"), logging_redirect_tqdm():
         try:
             trainer.run(
-                batches,
+                training_batches(loader, trainer.step, total_steps),
                 steps_per_epoch=steps_per_epoch,
                 epochs=cfg.epochs,
                 validate=lambda: validate(predictor, dataset, validation, cfg.workers, heads),

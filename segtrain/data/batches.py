@@ -1,21 +1,19 @@
-"""Samples to batches with tf.data: which sample comes when, and how it is changed, follows from (seed, epoch, sample).
+"""Samples to tensors with tf.data: training batches by step, whole photographs one by one.
 
-There is no shuffle buffer and no generator that runs on: a training that stops at a step can go on at that step with
-the very batches that it would have seen.
+B batch, H height, W width.
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
 
-from segtrain.data.augment import Augmentation
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.errors import DataError, SegtrainError
+from segtrain.data.loading import BatchLoader
+from segtrain.errors import SegtrainError
 
-# Streams of random numbers; the first number of a key, so that no two uses share one.
-_ORDER, _AUGMENT = 1, 2
+# Batches in the making at once: the second fills the threads that the last samples of the first leave idle.
+_BATCHES_AT_ONCE = 2
 
 
 class Batches:
@@ -44,45 +42,17 @@ class Batches:
             raise
 
 
-def training_batches(
-    dataset: Dataset,
-    augment: Augmentation,
-    *,
-    crop_size: tuple[int, int],
-    batch_size: int,
-    seed: int,
-    first_step: int,
-    last_step: int,
-    shuffle: bool = True,
-    workers: int = 2,
-) -> Batches:
-    """Batches of the training split, from `first_step` up to `last_step`.
-
-    An epoch is `len(samples) // batch_size` steps; the few samples left over differ from epoch to epoch.
+def training_batches(loader: BatchLoader, first_step: int, last_step: int) -> Batches:
+    """Batches of the training split, from `first_step` up to `last_step`, in order.
 
     Returns:
         Batches of (B, H, W, 3) uint8 RGB and (B, H, W) uint8 class ids.
 
     Raises:
-        DataError: There are fewer samples than one batch; while iterating, whatever `Dataset.read` raises.
+        DataError: While iterating, whatever `Dataset.read` raises.
     """
-    samples = dataset.samples("train")
-    steps_per_epoch = num_steps(samples, batch_size)
-    samples_per_epoch = steps_per_epoch * batch_size
-
-    def load(position: int) -> tuple[np.ndarray, np.ndarray]:
-        epoch, place = divmod(position, samples_per_epoch)
-        index = int(_order(len(samples), seed, epoch)[place]) if shuffle else place
-        image, labels = dataset.read(samples[index])
-        return augment(image, labels, np.random.default_rng([_AUGMENT, seed, epoch, index]))
-
-    pipeline, failures = _pipeline(load, first_step * batch_size, last_step * batch_size, workers)
-
-    def with_shape(image: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.ensure_shape(image, (*crop_size, 3)), tf.ensure_shape(labels, crop_size)
-
-    pipeline = pipeline.map(with_shape).batch(batch_size, drop_remainder=True).prefetch(4)
-    return Batches(pipeline, failures, last_step - first_step)
+    shape = (loader.batch_size, *loader.crop_size)
+    return _batches(loader.batch, first_step, last_step, shape, at_once=_BATCHES_AT_ONCE)
 
 
 def whole_images(dataset: Dataset, samples: list[Sample], workers: int = 2) -> Batches:
@@ -94,45 +64,39 @@ def whole_images(dataset: Dataset, samples: list[Sample], workers: int = 2) -> B
     Raises:
         DataError: While iterating, whatever `Dataset.read` raises.
     """
-    pipeline, failures = _pipeline(lambda index: dataset.read(samples[index]), 0, len(samples), workers)
-    return Batches(pipeline.batch(1).prefetch(4), failures, len(samples))
+
+    def load(index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, labels = dataset.read(samples[index])
+        return image[None], labels[None]
+
+    return _batches(load, 0, len(samples), (1, None, None), at_once=workers)
 
 
-def num_steps(samples: list[Sample], batch_size: int) -> int:
-    """Count the steps of an epoch.
-
-    Raises:
-        DataError: There are fewer samples than one batch.
-    """
-    if len(samples) < batch_size:
-        raise DataError(
-            f"split 'train': {len(samples)} samples, expected at least one batch of batch_size={batch_size}. Fix: "
-            f"batch_size={len(samples)}"
-        )
-    return len(samples) // batch_size
-
-
-def _pipeline(
-    load: Callable[[int], tuple[np.ndarray, np.ndarray]], first: int, last: int, workers: int
-) -> tuple[tf.data.Dataset, list[SegtrainError]]:
-    """Map positions to pairs in `workers` threads, in order, keeping the errors that `load` raises."""
+def _batches(
+    load: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    first: int,
+    last: int,
+    shape: tuple[int | None, ...],
+    *,
+    at_once: int,
+) -> Batches:
+    """Map numbers to batches in order, keeping the errors that `load` raises."""
     failures: list[SegtrainError] = []
 
-    def guarded(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def guarded(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         try:
-            return load(int(position))
+            return load(int(number))
         except SegtrainError as error:
             failures.append(error)
             raise
 
-    def load_tensors(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image, labels = tf.numpy_function(guarded, [position], (tf.uint8, tf.uint8), stateful=False)
-        return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(labels, (None, None))
+    def load_tensors(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # One call a batch, not one a sample: fewer turns at Python's lock, and no copy into a batch.
+        images, labels = tf.numpy_function(guarded, [number], (tf.uint8, tf.uint8), stateful=False)
+        return tf.ensure_shape(images, (*shape, 3)), tf.ensure_shape(labels, shape)
 
-    pipeline = tf.data.Dataset.range(first, last).map(load_tensors, num_parallel_calls=workers, deterministic=True)
-    return pipeline, failures
-
-
-@lru_cache(maxsize=4)
-def _order(num_samples: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([_ORDER, seed, epoch]).permutation(num_samples)
+    options = tf.data.Options()
+    # Nothing here is left to tune, and giving up an iterator often waits half a second for its tuning thread.
+    options.autotune.enabled = False
+    pipeline = tf.data.Dataset.range(first, last).map(load_tensors, num_parallel_calls=at_once, deterministic=True)
+    return Batches(pipeline.prefetch(2).with_options(options), failures, last - first)

@@ -11,8 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 import toys
-from segtrain.data import Binary, Cihp, Dataset, Sample, ScaleCropFlip
-from segtrain.data.batches import num_steps, training_batches, whole_images
+from segtrain.data import Cihp, Dataset, Folder, Sample, ScaleCropFlip
+from segtrain.data.batches import training_batches, whole_images
+from segtrain.data.loading import BatchLoader, num_steps
 from segtrain.errors import DataError
 
 pytestmark = pytest.mark.tensorflow
@@ -37,11 +38,11 @@ class Numbered(Dataset):
         return self.listed
 
 
-def unchanged(image, labels, rng):
+def unchanged(image, labels, rng, another=None):
     return image, labels
 
 
-def chance(image, labels, rng):
+def chance(image, labels, rng, another=None):
     """Write the sample's number into channel 0 and what its generator gives into channel 1."""
     image = image.copy()
     image[..., 1] = rng.integers(256)
@@ -49,8 +50,10 @@ def chance(image, labels, rng):
 
 
 def batches(dataset, augment=unchanged, **options):
-    facts = {"crop_size": SIZE, "batch_size": 2, "seed": 0, "first_step": 0, "last_step": 9}
-    return training_batches(dataset, augment, **{**facts, **options})
+    facts = {"crop_size": SIZE, "batch_size": 2, "seed": 0, "first_step": 0, "last_step": 9, **options}
+    first_step, last_step = facts.pop("first_step"), facts.pop("last_step")
+    loader = BatchLoader(dataset.samples("train"), facts.pop("read", dataset.read), augment, **facts)
+    return training_batches(loader, first_step, last_step)
 
 
 def order(dataset, **options):
@@ -105,7 +108,7 @@ def test_batches_from_a_step_are_those_of_the_uninterrupted_training(tmp_path, f
 def test_a_slow_sample_keeps_its_place(tmp_path):
     dataset, later_is_done = Numbered(tmp_path, 4), threading.Event()
 
-    def late(image, labels, rng):
+    def late(image, labels, rng, another=None):
         if labels[0, 0] == 0:
             later_is_done.wait(10)
         if labels[0, 0] == 1:
@@ -167,7 +170,7 @@ def test_batches_have_static_shapes_and_bytes(tmp_path):
 
 
 def test_bad_file_raises_its_own_error(binary_root):
-    dataset = Binary(str(binary_root))
+    dataset = Folder(str(binary_root), **toys.BINARY)
     bad = dataset.samples("train")[2]
     bad.labels.write_bytes(bad.labels.read_bytes()[:60])
     pipeline = batches(dataset, crop_size=(48, 64), shuffle=False)
@@ -178,7 +181,7 @@ def test_bad_file_raises_its_own_error(binary_root):
 
 
 def test_batches_before_the_bad_file_arrive(binary_root):
-    dataset = Binary(str(binary_root))
+    dataset = Folder(str(binary_root), **toys.BINARY)
     dataset.samples("train")[3].image.write_bytes(b"")
     seen = []
     with pytest.raises(DataError, match=r"cell_train_3\.png: the file is empty"):
@@ -188,7 +191,7 @@ def test_batches_before_the_bad_file_arrive(binary_root):
 
 
 def test_bad_file_of_whole_images_raises_its_own_error(binary_root):
-    dataset = Binary(str(binary_root))
+    dataset = Folder(str(binary_root), **toys.BINARY)
     samples = dataset.samples("val")
     samples[1].image.unlink()
     with pytest.raises(DataError, match=r"cannot read .*cell_val_1\.png: No such file"):
@@ -196,7 +199,7 @@ def test_bad_file_of_whole_images_raises_its_own_error(binary_root):
 
 
 def test_a_bug_in_an_augmentation_is_not_dressed_as_a_data_error(tmp_path):
-    def broken(image, labels, rng):
+    def broken(image, labels, rng, another=None):
         raise ZeroDivisionError("a bug")
 
     with pytest.raises(tf.errors.OpError, match="a bug"):

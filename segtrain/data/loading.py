@@ -1,0 +1,137 @@
+"""Training batches as NumPy arrays: which sample comes when, and how it is changed, follows from (seed, epoch, sample).
+
+There is no shuffle buffer and no generator that runs on: a training that stops at a step can go on at that step with
+the very batches that it would have seen. No TensorFlow here; `batches` puts this into tf.data.
+
+B batch, H height, W width.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+
+from segtrain.data.augment import Augmentation
+from segtrain.data.dataset import Sample
+from segtrain.errors import DataError
+
+# Reads a sample whose photograph may be decoded at 1/2, 1/4 or 1/8 of its size: `Dataset.read`, or a cache of it.
+Read = Callable[[Sample, int], tuple[np.ndarray, np.ndarray]]
+
+# Streams of random numbers; the first number of a key, so that no two uses share one.
+_ORDER, _AUGMENT = 1, 2
+# TensorFlow takes an array over as it is where it begins at a multiple of this many bytes, and copies it elsewhere.
+_TENSOR_ALIGNMENT = 64
+
+
+class BatchLoader:
+    """Load any training batch by its step, the samples of a batch side by side in threads.
+
+    An epoch is `len(samples) // batch_size` steps; the few samples left over differ from epoch to epoch.
+
+    Args:
+        samples: All that there is to train on.
+        read: See `Read`.
+        augment: What happens to each.
+        crop_size: Height and width that `augment` gives, in pixels.
+        batch_size: Samples in a batch.
+        seed: Of order and augmentation.
+        shuffle: Whether each epoch has an order of its own, or the list's.
+        workers: Threads.
+
+    Raises:
+        DataError: There are fewer samples than one batch.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        read: Read,
+        augment: Augmentation,
+        *,
+        crop_size: tuple[int, int],
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        workers: int = 2,
+    ) -> None:
+        self.samples = samples
+        self._read = read
+        self._augment = augment
+        self._reduction = getattr(augment, "reduction", None)
+        self.crop_size = crop_size
+        self.batch_size = batch_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self._samples_per_epoch = num_steps(samples, batch_size) * batch_size
+        self._pool = ThreadPoolExecutor(workers, "segtrain-loader")
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Load the batch of one step; may be called from several threads at once.
+
+        Returns:
+            (B, H, W, 3) uint8 RGB and (B, H, W) uint8 class ids.
+
+        Raises:
+            DataError: Whatever `read` raises.
+        """
+        images, labels = (_aligned((self.batch_size, *self.crop_size, *channels)) for channels in ((3,), ()))
+        first = step * self.batch_size
+
+        def fill(place: int) -> None:
+            image, ids = self.crop(first + place)
+            if image.shape != images.shape[1:] or ids.shape != labels.shape[1:]:
+                raise ValueError(f"augmentation gave {image.shape} and {ids.shape}, expected crops of {self.crop_size}")
+            images[place], labels[place] = image, ids
+
+        for _ in self._pool.map(fill, range(self.batch_size)):
+            pass
+        return images, labels
+
+    def crop(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """Load the crop at one position, counted from the training's first sample: (H, W, 3) and (H, W)."""
+        epoch, index = self._find(position)
+        key = [_AUGMENT, self._seed, epoch, index]
+        reduction = 1 if self._reduction is None else self._reduction(np.random.default_rng(key))
+        pair = self._read(self.samples[index], reduction)
+        return self._augment(*pair, np.random.default_rng(key), self._another)
+
+    def names(self, step: int) -> list[str]:
+        """Name the samples of the batch of one step."""
+        first = step * self.batch_size
+        return [self.samples[self._find(first + place)[1]].name for place in range(self.batch_size)]
+
+    def _find(self, position: int) -> tuple[int, int]:
+        epoch, place = divmod(position, self._samples_per_epoch)
+        return epoch, int(_order(len(self.samples), self._seed, epoch)[place]) if self._shuffle else place
+
+    def _another(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return self._read(self.samples[int(rng.integers(len(self.samples)))], 1)
+
+
+def num_steps(samples: Sequence[Sample], batch_size: int) -> int:
+    """Count the steps of an epoch.
+
+    Raises:
+        DataError: There are fewer samples than one batch.
+    """
+    if len(samples) < batch_size:
+        raise DataError(
+            f"split 'train': {len(samples)} samples, expected at least one batch of batch_size={batch_size}. Fix: "
+            f"batch_size={len(samples)}"
+        )
+    return len(samples) // batch_size
+
+
+@lru_cache(maxsize=4)
+def _order(num_samples: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([_ORDER, seed, epoch]).permutation(num_samples)
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Make an array of bytes that TensorFlow need not copy."""
+    size = int(np.prod(shape))
+    memory = np.empty(size + _TENSOR_ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % _TENSOR_ALIGNMENT
+    return memory[first : first + size].reshape(shape)
