@@ -115,6 +115,16 @@ class SummaryConfig(TrainConfig):
 
 
 @dataclass
+class CheckConfig(TrainConfig):
+    """Root keys of check.yaml: those of train.yaml, so that every experiment composes."""
+
+    splits: list[str] | None = key("splits to check; null is all that the dataset has")
+    limit: int | None = key("check only so many photographs of each split, spread over it", at_least=1)
+    show: int = key("files to print of each finding; check.json has all", at_least=0)
+    fresh: bool = key("read files again that have not changed since they were read last")
+
+
+@dataclass
 class CompareConfig(SummaryConfig):
     """Root keys of compare.yaml: those of summary.yaml, which count for both experiments."""
 
@@ -123,6 +133,7 @@ class CompareConfig(SummaryConfig):
 
 SCHEMAS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
+    "check": CheckConfig,
     "eval": EvalConfig,
     "summary": SummaryConfig,
     "compare": CompareConfig,

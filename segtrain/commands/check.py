@@ -1,0 +1,159 @@
+"""`segtrain check`: read every file of a dataset, say what is wrong with it and how to mend it."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from segtrain import config
+from segtrain.commands.check_report import print_check, write_check
+from segtrain.data.audit import store
+from segtrain.data.audit.finding import Evidence
+from segtrain.data.audit.findings import find_all
+from segtrain.data.audit.record import Record, examine
+from segtrain.data.audit.strays import Strays, find_strays
+from segtrain.data.audit.work import in_threads
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.errors import DataError
+from segtrain.runs import new_run_folder
+
+
+def check(cfg: DictConfig) -> None:
+    """Check the splits of a dataset; leave `check.json`.
+
+    Raises:
+        DataError: Something is wrong that a training would stop at, or that would make its scores lie.
+    """
+    config.check(OmegaConf.create({"dataset": cfg.dataset, "trusted_modules": cfg.trusted_modules}))
+    dataset = config.build(cfg.dataset)
+    started = time.monotonic()
+    samples, unlisted = _listed(dataset, cfg.splits or dataset.splits)
+    strays = Strays() if unlisted else find_strays(each for split in samples.values() for each in split)
+    samples = {split: _spread(each, cfg.limit) for split, each in samples.items()}
+    keys = {split: store.key(identity(cfg.dataset), each) for split, each in samples.items()}
+    records, fresh = _records(dataset, samples, keys, cfg.workers, cfg.fresh)
+    evidence = Evidence(
+        records,
+        dataset.class_names,
+        ignore_class=dataset.ignore_class,
+        known_values=dataset.known_values,
+        swap_pairs=dataset.swap_pairs,
+        colors=dataset.colors.tolist(),
+        crop_size=tuple(cfg.crop_size) if _crops(cfg.augment) else None,
+        batch_size=cfg.batch_size,
+        unlisted=unlisted,
+        strays=strays,
+    )
+    findings = find_all(evidence)
+    errors, warnings = (sum(each.severity == severity for each in findings) for severity in ("error", "warning"))
+    now = datetime.now()
+    if not unlisted:
+        store.store_verdict(_verdict_key(keys), store.Verdict(f"{now:%Y-%m-%d %H:%M}", errors, warnings))
+    facts = {
+        "date": now.isoformat(timespec="seconds"),
+        "dataset": OmegaConf.to_container(cfg.dataset, resolve=True),
+        "crop_size": list(cfg.crop_size),
+        "seconds": round(time.monotonic() - started, 2),
+        "files_read": fresh,
+    }
+    with new_run_folder("check", cfg.name, keep_if="check.json") as folder:
+        write_check(folder / "check.json", evidence, findings, facts)
+    print_check(evidence, findings, facts, cfg.show)
+    print(f"all files: {folder / 'check.json'}")
+    if errors:
+        worst = findings[0]
+        raise DataError(
+            f"the data in {cfg.dataset.get('root', cfg.dataset._target_)}: {errors} of the findings above "
+            f"{'is an error' if errors == 1 else 'are errors'}, expected none. Fix: first {worst.kind}: {worst.fix}"
+        )
+
+
+def identity(node: DictConfig) -> str:
+    """Write down a dataset's configuration so that equal text means equal reading of its files."""
+
+    def absolute(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {
+                str(key): str(Path(value).expanduser().resolve()) if key == "root" else absolute(value)
+                for key, value in tree.items()
+            }
+        return tree
+
+    return json.dumps(absolute(OmegaConf.to_container(node, resolve=True)), sort_keys=True)
+
+
+def last_verdict(cfg: DictConfig, samples: Mapping[str, Sequence[Sample]]) -> str:
+    """Say in one line whether the data of a training was checked, and how that ended.
+
+    Args:
+        cfg: Of the training.
+        samples: Its training and validation samples, by split.
+    """
+    keys = {split: store.key(identity(cfg.dataset), each) for split, each in samples.items()}
+    verdict = store.load_verdict(_verdict_key(keys))
+    if verdict is None:
+        return "not checked: segtrain check with the same dataset looks for label errors before they are learnt"
+    return f"checked on {verdict.date}: {verdict.errors} errors, {verdict.warnings} warnings"
+
+
+def _verdict_key(keys: Mapping[str, str]) -> str:
+    """What a training looks for: train and val, whatever else was checked with them."""
+    trained = [keys[split] for split in ("train", "val") if split in keys]
+    return store.verdict_key(trained)
+
+
+def _listed(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, list[Sample]], dict[str, str]]:
+    """List the samples of each split, or why they cannot be listed.
+
+    Raises:
+        DataError: No split can be listed, all for the same reason: that of a wrong root.
+    """
+    samples, unlisted = {}, {}
+    for split in splits:
+        try:
+            samples[split] = dataset.samples(split)
+        except DataError as error:
+            unlisted[split] = str(error)
+    if not samples and len(set(unlisted.values())) == 1:
+        raise DataError(next(iter(unlisted.values())))
+    return samples, unlisted
+
+
+def _spread(samples: list[Sample], limit: int | None) -> list[Sample]:
+    """Take so many samples, spread over the split."""
+    if limit is None or limit >= len(samples):
+        return samples
+    return [samples[int(place)] for place in np.linspace(0, len(samples) - 1, limit)]
+
+
+def _records(
+    dataset: Dataset, samples: Mapping[str, list[Sample]], keys: Mapping[str, str], workers: int, fresh: bool
+) -> tuple[dict[str, list[Record]], int]:
+    """Read all files that have changed since they were read last; also tell how many pairs were read."""
+    known = {split: None if fresh else store.load_records(keys[split]) for split in samples}
+    missing = [split for split in samples if known[split] is None]
+    number = sum(len(samples[split]) for split in missing)
+    found: dict[str, list[Record]] = {}
+    with tqdm(total=number, desc="checking", unit="pair", delay=1, disable=not sys.stderr.isatty()) as bar:
+        for split, each in samples.items():
+            if (records := known[split]) is None:
+                records = []
+                for record in in_threads(partial(examine, dataset), each, workers):
+                    records.append(record)
+                    bar.update()
+                store.store_records(keys[split], records)
+            found[split] = records
+    return found, number
+
+
+def _crops(augment: DictConfig) -> bool:
+    """Whether a training crops its photographs; otherwise it squeezes them whole to the crop's size."""
+    return "segtrain.data.Resize" not in OmegaConf.to_yaml(augment)

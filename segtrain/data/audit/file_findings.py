@@ -1,0 +1,135 @@
+"""Findings about single files: what cannot be read, does not fit together, or shows nothing."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segtrain.data.audit.finding import Case, Evidence, Finding, images
+from segtrain.data.audit.record import Record
+
+_READERS = {  # kind of problem: what it is, how to mend it
+    "image-unreadable": ("photographs that cannot be read", "replace the files, or take their names off the split"),
+    "image-orientation": (
+        "photographs whose EXIF tag turns them, so that some programs see other pixels than the labels were drawn on",
+        "dataset.exif=apply if the labels fit the turned photographs, dataset.exif=ignore if they fit the stored ones",
+    ),
+    "labels-unreadable": (
+        "label files that cannot be read as class ids",
+        "export the labels again as PNGs of class ids, or take the names off the split",
+    ),
+    "labels-alpha": ("label files with transparency", "dataset.alpha=drop if the ids are right without it"),
+    "sizes-differ": (
+        "label files of another size than their photographs",
+        "export one of the two again at the other's size; labels by nearest neighbour",
+    ),
+    "sample-unreadable": ("samples that cannot be read", "replace the files, or take their names off the split"),
+}
+
+
+def unlisted_splits(evidence: Evidence) -> Iterator[Finding]:
+    """A split whose samples cannot be listed: the layout, a list or a pair is wrong."""
+    for split, text in evidence.unlisted.items():
+        seen, _, fix = text.partition(". Fix: ")
+        yield Finding("split-unlisted", "error", seen, fix or "mend the dataset's folders and lists", split)
+
+
+def unfit_samples(evidence: Evidence) -> Iterator[Finding]:
+    """Files that a training would stop at, by what is wrong with them; unknown values are told elsewhere."""
+    for split, records in evidence.records.items():
+        for kind, (summary, fix) in _READERS.items():
+            if cases := _with_problem(records, kind):
+                yield Finding(kind, "error", summary, fix, split, cases)
+
+
+def labels_as_photographs(evidence: Evidence) -> Iterator[Finding]:
+    """One file as photograph and as labels: the network would be shown the answer."""
+    for split, records in evidence.records.items():
+        if cases := tuple(Case(each.image) for each in records if os.path.realpath(each.image) == _real_labels(each)):
+            yield Finding(
+                "image-is-labels",
+                "error",
+                "photographs that are their own label files",
+                "name other folders for dataset's images and labels",
+                split,
+                cases,
+            )
+
+
+def repeated_names(evidence: Evidence) -> Iterator[Finding]:
+    """Samples of one name, whose predictions would overwrite each other."""
+    for split, records in evidence.records.items():
+        groups: dict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            groups[record.name].append(record)
+        if cases := tuple(Case(each.image, name) for name, group in groups.items() if group[1:] for each in group):
+            yield Finding("names-repeat", "error", "samples of the same name", "rename the files", split, cases)
+
+
+def names_but_for_case(evidence: Evidence) -> Iterator[Finding]:
+    """Names that are one name on Windows and macOS, where the dataset cannot be unpacked."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for record in evidence.every_record:
+        groups[record.image.lower()].add(record.image)
+    if cases := tuple(Case(" and ".join(sorted(group))) for group in groups.values() if len(group) > 1):
+        yield Finding(
+            "names-differ-by-case",
+            "warning",
+            "photographs whose names differ only in upper and lower case",
+            "rename one of each; they may be one photograph, copied twice",
+            "",
+            cases,
+        )
+
+
+def labels_without_photograph(evidence: Evidence) -> Iterator[Finding]:
+    """Label files that lost their photograph: it may be missing, or named otherwise."""
+    if paths := evidence.strays.labels:
+        yield Finding(
+            "labels-without-image",
+            "warning",
+            "label files without a photograph of their name",
+            "restore or rename the photographs, or remove the label files",
+            "",
+            tuple(map(Case, paths)),
+        )
+
+
+def unused_photographs(evidence: Evidence) -> Iterator[Finding]:
+    """Photographs beside the dataset's that no split names."""
+    if paths := evidence.strays.unused:
+        yield Finding(
+            "images-unused",
+            "note",
+            f"{images(len(paths))} in the dataset's folders on no list",
+            "put them on a list if they have labels",
+            "",
+            tuple(map(Case, paths)),
+        )
+
+
+def plain_photographs(evidence: Evidence) -> Iterator[Finding]:
+    """Photographs of one grey all over: broken exports and black frames."""
+    for split, records in evidence.records.items():
+        plain = [each for each in records if each.thumbnail and np.ptp(np.frombuffer(each.thumbnail, np.uint8)) == 0]
+        if plain:
+            cases = tuple(Case(each.image, f"grey level {each.thumbnail[0]} all over") for each in plain)
+            yield Finding(
+                "image-plain",
+                "warning",
+                "photographs of a single brightness, with nothing to see",
+                "look at them; replace them or take them off the split",
+                split,
+                cases,
+            )
+
+
+def _with_problem(records: Sequence[Record], kind: str) -> tuple[Case, ...]:
+    found = [(each, problem) for each in records for problem in each.problems if problem.kind == kind]
+    return tuple(Case(each.image if kind.startswith("image") else each.labels, problem.text) for each, problem in found)
+
+
+def _real_labels(record: Record) -> str:
+    return os.path.realpath(Path(record.labels))

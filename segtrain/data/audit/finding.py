@@ -1,0 +1,112 @@
+"""What a check found, and what it looks at to find it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple, SupportsIndex
+
+from segtrain.data.audit.record import Record
+from segtrain.data.audit.statistics import ClassCounts, count_classes
+from segtrain.data.audit.strays import Strays
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+class Case(NamedTuple):
+    """One file that a finding is about, or what else can be counted, with what was seen in it."""
+
+    file: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to mend, to look at or to know.
+
+    Attributes:
+        kind: Its name, which stays: programs may look for it.
+        severity: "error" where a training would stop, or its scores would lie; "warning" where a person should look;
+            "note" for what is often right.
+        summary: What was seen and what was expected, one sentence without its full stop.
+        fix: One command or edit.
+        split: Where, empty where it is about all splits.
+        cases: Every file concerned.
+    """
+
+    kind: str
+    severity: Severity
+    summary: str
+    fix: str
+    split: str = ""
+    cases: tuple[Case, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the findings are drawn from; they read no file.
+
+    Attributes:
+        records: By split, one for each sample.
+        class_names: Of the dataset, as are the next four.
+        ignore_class: The id of void.
+        known_values: Stored values that stand for a class or for void.
+        swap_pairs: Ids that change places in a mirrored photograph.
+        colors: RGB by class.
+        crop_size: (H, W) of the training crops, None where photographs are resized instead.
+        batch_size: Photographs in one step.
+        unlisted: By split, why its samples cannot be listed.
+        strays: Files beside those of the samples.
+    """
+
+    records: Mapping[str, Sequence[Record]]
+    class_names: Sequence[str]
+    ignore_class: int = 255
+    known_values: Sequence[int] = (*range(256),)
+    swap_pairs: Sequence[tuple[int, int]] = ()
+    colors: Sequence[Sequence[int]] = ()
+    crop_size: tuple[int, int] | None = None
+    batch_size: int = 1
+    unlisted: Mapping[str, str] = field(default_factory=dict)
+    strays: Strays = Strays()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @cached_property
+    def counts(self) -> dict[str, ClassCounts]:
+        """By split, how often each class occurs."""
+        return {split: count_classes(records, self.num_classes) for split, records in self.records.items()}
+
+    @cached_property
+    def everywhere(self) -> ClassCounts:
+        """The same of all splits together."""
+        return count_classes(self.every_record, self.num_classes)
+
+    @cached_property
+    def every_record(self) -> list[Record]:
+        return [record for records in self.records.values() for record in records]
+
+    @cached_property
+    def split_of(self) -> list[str]:
+        """The split of each of `every_record`."""
+        return [split for split, records in self.records.items() for _ in records]
+
+    def name(self, class_id: SupportsIndex) -> str:
+        """A class as it is shown: its name and id."""
+        return f"{self.class_names[int(class_id)]} ({class_id})"
+
+    def listed(self, class_ids: Iterable[SupportsIndex]) -> str:
+        """Several classes as they are shown."""
+        return ", ".join(self.name(class_id) for class_id in class_ids)
+
+
+def images(number: int) -> str:
+    """Count photographs in words."""
+    return f"{number} photograph{'' if number == 1 else 's'}"
+
+
+def share(part: float, whole: float) -> float:
+    """A part of a whole, 0 where there is no whole."""
+    return part / whole if whole else 0.0

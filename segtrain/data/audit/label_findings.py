@@ -1,0 +1,144 @@
+"""Findings about what label files hold: too much of one class, of void, or of what no one has drawn."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from segtrain.data.audit.finding import Case, Evidence, Finding, share
+
+_INVERTED = 0.75  # share of foreground over a split, beyond which black and white are likely to be swapped
+_SCARCE = 0.002  # share of all foreground, below which a network does well by never saying foreground
+_MUCH_VOID, _MOSTLY_VOID = 0.2, 0.5
+_INTERPOLATED = 0.3  # share of borders with a class in between; drawn labels stay well below 0.1
+_MANY_FILES, _ODD_ONES = 50, 0.02  # few enough among many: a dataset of things that may be absent has more
+
+
+def inverted_masks(evidence: Evidence) -> Iterator[Finding]:
+    """Masks of two classes with far more foreground than background: all of them, or a few among others."""
+    if evidence.num_classes != 2:
+        return
+    for split, records in evidence.records.items():
+        shares = {each.labels: _foreground(each.classes) for each in records if each.classes}
+        if not shares:
+            continue
+        counts = evidence.counts[split]
+        whole = share(counts.pixels[1], counts.pixels.sum())
+        if whole > _INVERTED:
+            cases = tuple(Case(labels, f"{part:.0%} foreground") for labels, part in shares.items())
+            yield Finding(
+                "masks-inverted",
+                "warning",
+                f"{whole:.0%} of the pixels are foreground: inverted masks?",
+                "look at a mask; dataset.label_values={0: 1, 255: 0} turns them round",
+                split,
+                cases,
+            )
+        elif np.median(list(shares.values())) < 0.4:
+            odd = tuple(Case(labels, f"{part:.0%} foreground") for labels, part in shares.items() if part > 0.9)
+            if odd:
+                yield Finding(
+                    "masks-inverted-some",
+                    "warning",
+                    "masks nearly all foreground, among masks mostly background",
+                    "look at them; they may be inverted",
+                    split,
+                    odd,
+                )
+
+
+def scarce_foreground(evidence: Evidence) -> Iterator[Finding]:
+    """So little that is not class 0 that predicting it everywhere looks well."""
+    for split, counts in evidence.counts.items():
+        part = share(counts.pixels[1:].sum(), counts.pixels.sum())
+        if 0 < part < _SCARCE:
+            yield Finding(
+                "foreground-scarce",
+                "warning",
+                f"{part:.3%} of the pixels are not {evidence.name(0)}",
+                "loss.class_weights as suggested below, and smaller crops around what there is",
+                split,
+            )
+
+
+def void_files(evidence: Evidence) -> Iterator[Finding]:
+    """Label files without a class."""
+    for split, records in evidence.records.items():
+        void = [each for each in records if each.classes and set(each.classes) == {evidence.ignore_class}]
+        if void and evidence.counts[split].pixels.any():
+            yield Finding(
+                "labels-all-void",
+                "warning",
+                "label files that hold void alone: they teach and score nothing",
+                "label them or take them off the split",
+                split,
+                tuple(Case(each.labels) for each in void),
+            )
+
+
+def empty_label_files(evidence: Evidence) -> Iterator[Finding]:
+    """Label files of class 0 alone where nearly all others show more: photographs that nobody has labelled."""
+    for split, records in evidence.records.items():
+        plain = [each for each in records if 0 in each.classes and set(each.classes) <= {0, evidence.ignore_class}]
+        files = evidence.counts[split].files
+        if plain and files >= _MANY_FILES and len(plain) <= _ODD_ONES * files:
+            cases = tuple(Case(each.labels) for each in plain)
+            yield Finding(
+                "labels-empty",
+                "warning",
+                f"{len(plain)} of {files} label files hold {evidence.name(0)} alone",
+                "look at the photographs: label what they show, or take them off the split",
+                split,
+                cases,
+            )
+
+
+def one_class_files(evidence: Evidence) -> Iterator[Finding]:
+    """Label files with a single class all over."""
+    for split, records in evidence.records.items():
+        plain = [(each, set(each.classes) - {evidence.ignore_class}) for each in records]
+        cases = tuple(Case(each.labels, evidence.name(*found)) for each, found in plain if len(found) == 1)
+        if cases and len(cases) < evidence.counts[split].files:
+            yield Finding(
+                *(
+                    "labels-one-class",
+                    "note",
+                    f"{len(cases)} of {evidence.counts[split].files} label files hold one class",
+                ),
+                "look at some; right where nothing was to be found",
+                split,
+                cases,
+            )
+
+
+def much_void(evidence: Evidence) -> Iterator[Finding]:
+    """A split of which a large part is void."""
+    for split, counts in evidence.counts.items():
+        part = share(counts.void, counts.total)
+        if part > _MUCH_VOID and counts.pixels.any():
+            yield Finding(
+                "void-share",
+                "warning" if part > _MOSTLY_VOID else "note",
+                f"{part:.0%} of the pixels are void",
+                f"see whether {evidence.ignore_class} is a class of yours and not void",
+                split,
+            )
+
+
+def interpolated_labels(evidence: Evidence) -> Iterator[Finding]:
+    """Label files along whose borders other classes lie, one pixel wide: resized as if ids were colours."""
+    for split, records in evidence.records.items():
+        odd = [each for each in records if each.interpolated > _INTERPOLATED]
+        if odd:
+            cases = tuple(Case(each.labels, f"along {each.interpolated:.0%} of the borders") for each in odd)
+            yield Finding(
+                "labels-interpolated",
+                "warning",
+                "label files with ids in between along their borders",
+                "resize the labels again from their source, by nearest neighbour",
+                split,
+                cases,
+            )
+
+
+def _foreground(classes: Mapping[int, int]) -> float:
+    return share(classes.get(1, 0), classes.get(0, 0) + classes.get(1, 0))

@@ -1,0 +1,179 @@
+"""What one photograph and its label file show: sizes, classes, fingerprints, and all that is wrong with them.
+
+H height, W width.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.files import read_image, read_labels
+from segtrain.errors import DataError
+
+THUMBNAIL = 16  # pixels a side
+# Lines of three pixels whose middle is of a class between the outer two are what interpolation leaves along borders;
+# fewer borders than this prove nothing.
+_MIN_BORDERS = 30
+
+
+class Problem(NamedTuple):
+    """Why a sample cannot be trained on.
+
+    Attributes:
+        kind: Of the findings' table: "image-unreadable", "labels-unreadable", "sizes-differ", ...
+        text: The reader's own sentence, which names the file.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The facts of one sample. Fields that a problem kept from being read are empty or None.
+
+    Attributes:
+        name: The sample's.
+        image: Path of the photograph.
+        labels: Path of the label file.
+        problems: All of them, not the first.
+        image_size: (H, W) in pixels.
+        labels_size: The same of the label file.
+        pixels: SHA-256 of the decoded photograph and its size.
+        ids: SHA-256 of the class ids and their size.
+        difference_hash: 64 bits, one for each step of brightness along the rows of an 8x9 miniature (dHash); copies
+            at another size or quality differ in few.
+        thumbnail: Grey miniature of `THUMBNAIL` x `THUMBNAIL` bytes.
+        classes: Pixels by class id, void among them.
+        stored: Pixels by stored value, where the values could be read and some are unknown.
+        columns: Mean column, as a share of the width, by id of the classes that have a left and a right.
+        interpolated: Share of the borders that show a class in between, 0 where there are too few borders to tell.
+    """
+
+    name: str
+    image: str
+    labels: str
+    problems: tuple[Problem, ...] = ()
+    image_size: tuple[int, int] | None = None
+    labels_size: tuple[int, int] | None = None
+    pixels: str = ""
+    ids: str = ""
+    difference_hash: int = 0
+    thumbnail: bytes = b""
+    classes: Mapping[int, int] = field(default_factory=dict)
+    stored: Mapping[int, int] = field(default_factory=dict)
+    columns: Mapping[int, float] = field(default_factory=dict)
+    interpolated: float = 0.0
+
+
+def examine(dataset: Dataset, sample: Sample) -> Record:
+    """Read both files of a sample as a training would and say what they hold. Never raises for what they hold."""
+    image: np.ndarray | None
+    labels: np.ndarray | None
+    problems: list[Problem] = []
+    stored: dict[int, int] = {}
+    try:
+        image, labels = dataset.read(sample)
+    except DataError as error:
+        image, labels, stored, problems = _diagnose(dataset, sample, error)
+    found: dict[str, Any] = {}
+    if image is not None:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        found |= {
+            "image_size": image.shape[:2],
+            "pixels": _digest(image),
+            "difference_hash": difference_hash(grey),
+            "thumbnail": cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).tobytes(),
+        }
+    if labels is not None:
+        found |= {
+            "labels_size": labels.shape,
+            "ids": _digest(labels),
+            "classes": _counts(labels),
+            "columns": _columns(labels, dataset.swap_pairs),
+            "interpolated": interpolated_share(labels),
+        }
+    paths = str(sample.image), str(sample.labels)
+    return Record(sample.name, *paths, problems=tuple(problems), stored=stored, **found)
+
+
+def difference_hash(grey: np.ndarray) -> int:
+    """Hash what a photograph shows rather than its bytes, as 64 bits; grey is (H, W) uint8."""
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+
+
+def interpolated_share(labels: np.ndarray) -> float:
+    """Share of the places where a row changes class that pass through an id in between, within three pixels.
+
+    Ids have no order, so that drawn labels rarely do; labels that were resized by interpolation nearly always.
+    """
+    left, middle, right = labels[:, :-2], labels[:, 1:-1], labels[:, 2:]
+    borders = np.count_nonzero(left != right)
+    if borders < _MIN_BORDERS:
+        return 0.0
+    between = (np.minimum(left, right) < middle) & (middle < np.maximum(left, right))
+    return float(np.count_nonzero(between) / borders)
+
+
+def _diagnose(
+    dataset: Dataset, sample: Sample, whole: DataError
+) -> tuple[np.ndarray | None, np.ndarray | None, dict[int, int], list[Problem]]:
+    """Read the two files one by one, after reading them together has failed, to tell everything that is wrong."""
+    problems = []
+    image = labels = None
+    stored: dict[int, int] = {}
+    limits: dict[str, Any] = {"max_pixels": dataset.max_pixels}
+    try:
+        image = read_image(sample.image, exif=dataset.exif, **limits)
+    except DataError as error:
+        turned = dataset.exif == "refuse" and _reads(read_image, sample.image, exif="ignore", **limits)
+        problems.append(Problem("image-orientation" if turned else "image-unreadable", str(error)))
+    limits["colors"] = dataset.label_colors
+    try:
+        labels = dataset.read_labels(sample)
+    except DataError as error:
+        kind = "labels-unreadable"
+        if _reads(read_labels, sample.labels, alpha=dataset.alpha, **limits):
+            stored = _counts(read_labels(sample.labels, alpha=dataset.alpha, **limits))
+            kind = "values-unknown"
+        elif dataset.alpha == "refuse" and _reads(read_labels, sample.labels, alpha="drop", **limits):
+            kind = "labels-alpha"
+        problems.append(Problem(kind, str(error)))
+    if image is not None and labels is not None and image.shape[:2] != labels.shape:
+        problems.append(Problem("sizes-differ", str(whole)))
+    return image, labels, stored, problems or [Problem("sample-unreadable", str(whole))]
+
+
+def _reads(read: Callable[..., np.ndarray], path: Path, **options: Any) -> bool:
+    try:
+        read(path, **options)
+    except DataError:
+        return False
+    return True
+
+
+def _digest(pixels: np.ndarray) -> str:
+    found = hashlib.sha256(str(pixels.shape).encode())
+    found.update(np.ascontiguousarray(pixels).data)
+    return found.hexdigest()
+
+
+def _counts(labels: np.ndarray) -> dict[int, int]:
+    counts = np.bincount(labels.ravel(), minlength=256)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _columns(labels: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> dict[int, float]:
+    found = {}
+    for class_id in {class_id for pair in pairs for class_id in pair}:
+        columns = np.count_nonzero(labels == class_id, axis=0)
+        if total := columns.sum():
+            found[class_id] = float((columns @ np.arange(0.5, len(columns))) / total / len(columns))
+    return found

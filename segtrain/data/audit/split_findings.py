@@ -1,0 +1,191 @@
+"""Findings about splits: the same photograph twice, in train and in val, or labelled in two ways."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from segtrain.data.audit.duplicates import near_pairs, same_pixels
+from segtrain.data.audit.finding import Case, Evidence, Finding, images
+
+_MOST_CASES = 10_000
+
+
+def small_train_split(evidence: Evidence) -> Iterator[Finding]:
+    """Fewer training photographs than one batch."""
+    records = evidence.records.get("train")
+    if records and len(records) < evidence.batch_size:
+        yield Finding(
+            "split-small",
+            "error",
+            f"{images(len(records))}, expected one batch of {evidence.batch_size} at least",
+            f"batch_size={len(records)}",
+            "train",
+            tuple(Case(each.image) for each in records),
+        )
+
+
+def shared_files(evidence: Evidence) -> Iterator[Finding]:
+    """The same file in two splits."""
+    for one, other in combinations(evidence.records, 2):
+        paths = {each.image for each in evidence.records[one]}
+        if cases := tuple(Case(each.image) for each in evidence.records[other] if each.image in paths):
+            yield Finding(
+                "leak-files",
+                "error",
+                f"{images(len(cases))} of {other} stand in {one} too: scores would lie",
+                f"take them off one of the two lists; {other} has {len(evidence.records[other])}",
+                "",
+                cases,
+            )
+
+
+def shared_photographs(evidence: Evidence) -> Iterator[Finding]:
+    """Photographs of equal pixels under other names in two splits."""
+    across, _ = _equal_groups(evidence)
+    if cases := tuple(_case(evidence, group) for group in across):
+        yield Finding(
+            "leak-photographs",
+            "error",
+            "photographs whose pixels are equal in several splits: scores would lie",
+            "take one of each off its split",
+            "",
+            cases,
+        )
+
+
+def repeated_photographs(evidence: Evidence) -> Iterator[Finding]:
+    """Photographs of equal pixels within one split."""
+    _, within = _equal_groups(evidence)
+    for split, groups in within.items():
+        cases = tuple(_case(evidence, group) for group in groups)
+        yield Finding(
+            "duplicates",
+            "warning",
+            "photographs that are equal to the pixel, and so count twice",
+            "remove one of each",
+            split,
+            cases,
+        )
+
+
+def contradicting_labels(evidence: Evidence) -> Iterator[Finding]:
+    """One photograph labelled in two ways."""
+    records = evidence.every_record
+    groups = [group for group in same_pixels(records) if len({records[place].ids for place in group} - {""}) > 1]
+    if cases := tuple(Case(" and ".join(records[place].labels for place in group)) for group in groups):
+        yield Finding(
+            "labels-contradict",
+            "warning",
+            "photographs that are equal to the pixel with labels that are not",
+            "keep the right one of each",
+            "",
+            cases,
+        )
+
+
+def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
+    """Photographs that show the same in two splits; within one split they are worth a note only (videos, bursts)."""
+    records, split_of = evidence.every_record, evidence.split_of
+    pairs = near_pairs(records)
+    across = [pair for pair in pairs if split_of[pair[0]] != split_of[pair[1]]]
+    if across:
+        yield Finding(
+            "near-duplicates-across",
+            "warning",
+            "photographs that look the same in several splits",
+            "look at them; move both to one split, as you would all frames of one scene",
+            "",
+            _cases(evidence, across),
+        )
+    for split in evidence.records:
+        if within := [pair for pair in pairs if split_of[pair[0]] == split_of[pair[1]] == split]:
+            yield Finding(
+                "near-duplicates",
+                "note",
+                "photographs that look the same",
+                "look at them; of frames of a film a few are enough",
+                split,
+                _cases(evidence, within),
+            )
+
+
+def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
+    """Photographs that were mirrored by hand: in two splits they leak, and left and right may not have been swapped."""
+    records, split_of = evidence.every_record, evidence.split_of
+    pairs = near_pairs(records, mirrored=True)
+    if not pairs:
+        return
+    plain = set(near_pairs(records))  # of a scene that is its own mirror image
+    pairs = [pair for pair in pairs if pair not in plain]
+    if across := [pair for pair in pairs if split_of[pair[0]] != split_of[pair[1]]]:
+        yield Finding(
+            "mirrored-across",
+            "warning",
+            "photographs and their mirror images in several splits",
+            "move both to one split, or remove the mirrored ones: training mirrors by itself",
+            "",
+            _cases(evidence, across),
+        )
+    if unswapped := [pair for pair in pairs if _keeps_sides(evidence, *pair)]:
+        yield Finding(
+            "mirrored-unswapped",
+            "error",
+            "mirrored photographs whose left and right labels did not change places",
+            "remove the mirrored ones: training mirrors by itself, and swaps",
+            "",
+            _cases(evidence, unswapped),
+        )
+
+
+def copied_labels(evidence: Evidence) -> Iterator[Finding]:
+    """Label files of equal ids for photographs that differ: saved under the wrong name."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, record in enumerate(evidence.every_record):
+        if record.ids and len(record.classes) > 1:
+            groups[record.ids].append(place)
+    copies = [group for group in groups.values() if len({evidence.every_record[place].pixels for place in group}) > 1]
+    if cases := tuple(Case(" and ".join(evidence.every_record[place].labels for place in group)) for group in copies):
+        yield Finding(
+            "labels-copied",
+            "warning",
+            "label files that are equal to the pixel, of photographs that are not",
+            "look at them; one of each may have been saved under the wrong name",
+            "",
+            cases,
+        )
+
+
+def _equal_groups(evidence: Evidence) -> tuple[list[list[int]], dict[str, list[list[int]]]]:
+    """Sort groups of equal photographs by whether they reach over several splits; one file is no pair with itself."""
+    across, within = [], defaultdict(list)
+    for group in same_pixels(evidence.every_record):
+        if len({evidence.every_record[place].image for place in group}) < 2:
+            continue
+        splits = {evidence.split_of[place] for place in group}
+        if len(splits) > 1:
+            across.append(group)
+        else:
+            within[splits.pop()].append(group)
+    return across, dict(within)
+
+
+def _keeps_sides(evidence: Evidence, one: int, other: int) -> bool:
+    """Whether a class lies where the mirror put it though its partner should: both sides must be shown, well apart."""
+    first, second = evidence.every_record[one].columns, evidence.every_record[other].columns
+    kept = swapped = 0
+    for left, right in evidence.swap_pairs:
+        if all(class_id in columns for class_id in (left, right) for columns in (first, second)):
+            for class_id, partner in ((left, right), (right, left)):
+                mirrored = 1 - first[class_id]
+                if abs(first[left] - first[right]) > 0.05:
+                    kept += abs(second[class_id] - mirrored) < 0.02
+                    swapped += abs(second[partner] - mirrored) < 0.02
+    return kept > swapped
+
+
+def _case(evidence: Evidence, group: Sequence[int]) -> Case:
+    return Case(" and ".join(f"{evidence.every_record[place].image}" for place in group))
+
+
+def _cases(evidence: Evidence, pairs: Sequence[tuple[int, int]]) -> tuple[Case, ...]:
+    return tuple(_case(evidence, pair) for pair in pairs[:_MOST_CASES])

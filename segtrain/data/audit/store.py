@@ -1,0 +1,135 @@
+"""What was checked stays known until a file changes: records and verdicts in the user's cache folder.
+
+A key is a digest of the dataset's configuration and of every file's path, size and time of change; contents are not
+read again for it. A cache that is damaged or gone costs a second reading, nothing else.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segtrain import __version__
+from segtrain.data.audit.record import Problem, Record
+from segtrain.data.dataset import Sample
+
+# Raise it with every change of what a record holds or how it is measured.
+RECORD_VERSION = 1
+_KEPT = 40  # cache files, the newest; a record of a photograph takes about 700 bytes
+
+
+class Verdict(NamedTuple):
+    """How a check ended.
+
+    Attributes:
+        date: When, as "2026-11-21 14:03".
+        errors: Findings of this severity.
+        warnings: The same.
+    """
+
+    date: str
+    errors: int
+    warnings: int
+
+
+def folder() -> Path:
+    """Where the cache lies: XDG_CACHE_HOME, else ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "segtrain" / "check"
+
+
+def key(identity: str, samples: Iterable[Sample]) -> str:
+    """Digest what a reading of samples depends on, without reading them.
+
+    Args:
+        identity: Everything else that it depends on: the dataset's configuration.
+        samples: Of one split, in order.
+    """
+    found = hashlib.sha256(f"{__version__} {RECORD_VERSION} {identity}".encode())
+    for sample in samples:
+        for path in (sample.image, sample.labels):
+            try:
+                status = os.stat(path)
+                stamp = (status.st_size, status.st_mtime_ns)
+            except OSError:
+                stamp = (-1, -1)
+            found.update(os.fsencode(os.path.abspath(path)) + f"\0{sample.name!r} {stamp}\0".encode())
+    return found.hexdigest()
+
+
+def verdict_key(keys: Iterable[str]) -> str:
+    """Digest the keys of several splits into one."""
+    return hashlib.sha256(" ".join(sorted(keys)).encode()).hexdigest()
+
+
+def load_records(name: str) -> list[Record] | None:
+    """Return the records stored under a key, or None."""
+    content = _load(f"{name}.records.json")
+    try:
+        return None if content is None else [_record(each) for each in content]
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def store_records(name: str, records: Sequence[Record]) -> None:
+    """Keep records under a key."""
+    _store(f"{name}.records.json", [_plain(record) for record in records])
+
+
+def load_verdict(name: str) -> Verdict | None:
+    """Return the verdict stored under a key, or None."""
+    content = _load(f"{name}.verdict.json")
+    try:
+        return None if content is None else Verdict(**content)
+    except TypeError:
+        return None
+
+
+def store_verdict(name: str, verdict: Verdict) -> None:
+    """Keep a verdict under a key."""
+    _store(f"{name}.verdict.json", verdict._asdict())
+
+
+def _load(name: str) -> Any:
+    try:
+        return json.loads((folder() / name).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _store(name: str, content: Any) -> None:
+    """Write a file whole or not at all; a cache that cannot be written must not end a check."""
+    home = folder()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=home, prefix=".unfinished-", delete=False) as file:
+            json.dump(content, file, separators=(",", ":"))
+        os.replace(file.name, home / name)
+        stale = sorted(home.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]
+        for path in stale:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    """Make JSON of a record; what is empty is left out."""
+    content = {name: getattr(record, name) for name in Record.__slots__}
+    content["thumbnail"] = base64.b64encode(record.thumbnail).decode()
+    return {name: value for name, value in content.items() if value}
+
+
+def _record(content: dict[str, Any]) -> Record:
+    for name in ("image_size", "labels_size"):
+        if name in content:
+            content[name] = tuple(content[name])
+    for name in ("classes", "stored", "columns"):
+        if name in content:
+            content[name] = {int(class_id): value for class_id, value in content[name].items()}
+    content["problems"] = tuple(Problem(*problem) for problem in content.get("problems", ()))
+    content["thumbnail"] = base64.b64decode(content.get("thumbnail", ""))
+    return Record(**content)

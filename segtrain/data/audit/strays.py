@@ -1,0 +1,52 @@
+"""Files that lie beside a dataset's own and belong to no sample: labels without photograph, photographs on no list."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from segtrain.data.dataset import Sample
+from segtrain.data.files import IMAGE_SUFFIXES, LABEL_SUFFIXES
+
+
+class Strays(NamedTuple):
+    """Paths, sorted.
+
+    Attributes:
+        labels: Label files for which there is no photograph.
+        unused: Photographs that no split uses.
+    """
+
+    labels: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+def find_strays(samples: Iterable[Sample]) -> Strays:
+    """Look into the folders of the samples for files that no sample uses.
+
+    Only folders where each label file has the name of its photograph are looked at: others hold files of several
+    kinds, whose names only the dataset can tell apart.
+    """
+    used: set[Path] = set()
+    folders: dict[tuple[Path, Path], bool] = defaultdict(lambda: True)
+    for sample in samples:
+        used |= {sample.image, sample.labels}
+        folders[sample.image.parent, sample.labels.parent] &= sample.image.stem == sample.labels.stem
+    # A folder of photographs may serve several folders of labels, and the other way round.
+    image_folders: dict[Path, set[Path]] = defaultdict(set)
+    for images, labels in (pair for pair, plain in folders.items() if plain and pair[0] != pair[1]):
+        image_folders[labels].add(images)
+    every_folder = set().union(*image_folders.values())
+    stems = {folder: {path.stem for path in _files(folder, IMAGE_SUFFIXES)} for folder in every_folder}
+    orphans = {
+        path
+        for labels, images in image_folders.items()
+        for path in _files(labels, LABEL_SUFFIXES)
+        if path not in used and not any(path.stem in stems[folder] for folder in images)
+    }
+    unused = {path for folder in stems for path in _files(folder, IMAGE_SUFFIXES) if path not in used}
+    return Strays(tuple(sorted(map(str, orphans))), tuple(sorted(map(str, unused))))
+
+
+def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    return [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")]

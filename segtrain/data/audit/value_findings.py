@@ -1,0 +1,130 @@
+"""Findings about stored values that are no class: what wrote them, told from the values of a whole split."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from segtrain.data.audit.finding import Case, Evidence, Finding
+from segtrain.data.audit.record import Record
+
+_MANY = 12  # unknown values, above which nobody has forgotten a class: something has computed them
+
+
+class _Values(NamedTuple):
+    """What the unfit label files of a split hold.
+
+    Attributes:
+        seen: All stored values, sorted.
+        unknown: Those that are no class.
+        zero_occurs: Whether any label file of the split holds 0.
+    """
+
+    seen: tuple[int, ...]
+    unknown: tuple[int, ...]
+    zero_occurs: bool
+
+
+def unknown_values(evidence: Evidence) -> Iterator[Finding]:
+    """Label files with values that are no class, with the most telling of the explanations below."""
+    for split, records in evidence.records.items():
+        unfit = [each for each in records if any(problem.kind == "values-unknown" for problem in each.problems)]
+        if unfit:
+            kind, summary, fix = _explained(evidence, _values(evidence, unfit, records))
+            yield Finding(kind, "error", summary, fix, split, tuple(map(_case, unfit)))
+
+
+def _explained(evidence: Evidence, values: _Values) -> tuple[str, str, str]:
+    for explain in _EXPLANATIONS:
+        if found := explain(evidence, values):
+            return found
+    listed = ", ".join(map(str, values.unknown[:8])) + (", ..." if values.unknown[8:] else "")
+    summary = f"label files with values that are no class: {listed}; expected {_ranges(evidence.known_values)}"
+    return "values-unknown", summary, "correct the files, or add the classes to dataset.classes"
+
+
+def _two_valued(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+    if evidence.num_classes == 2 and set(values.seen) <= {0, 255} and values.unknown == (255,):
+        summary = "masks of 0 and 255 where the ids 0 and 1 are expected"
+        return "values-binary", summary, "dataset=binary, or dataset.label_values={0: 0, 255: 1}"
+    return None
+
+
+def _void(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+    if values.unknown == (255,):
+        summary = f"label files with 255, the usual void, where dataset.ignore_class is {evidence.ignore_class}"
+        return "values-void", summary, "dataset.ignore_class=255"
+    return None
+
+
+def _from_one(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+    top = evidence.num_classes
+    if values.unknown == (top,) and not values.zero_occurs:
+        table = ", ".join(f"{value}: {value - 1}" for value in range(1, min(top, 3) + 1))
+        summary = f"ids count from 1: {top} occurs and 0 never does, expected 0..{top - 1}"
+        return "values-from-one", summary, f"dataset.label_values={{{table}{', ...' if top > 3 else ''}}}"
+    return None
+
+
+def _one_more(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+    top = evidence.num_classes
+    if values.unknown == (top,):
+        summary = f"label files with {top}, one beyond the {top} classes 0..{top - 1}"
+        return "values-one-more", summary, f"dataset.ignore_class={top} if it is void, else add it to dataset.classes"
+    return None
+
+
+def _scaled(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+    count = evidence.num_classes
+    steps = [round(index * 255 / max(1, count - 1)) for index in range(count)]
+    near = {value: index for index, step in enumerate(steps) for value in (step - 1, step, step + 1)}
+    if count > 2 and len(values.seen) > 1 and all(value in near for value in values.seen) and max(values.seen) > count:
+        table = ", ".join(f"{value}: {near[value]}" for value in values.seen)
+        summary = f"ids stretched to 0..255 to be seen: {', '.join(map(str, values.seen))}"
+        return "values-scaled", summary, f"dataset.label_values={{{table}}} once you have compared it with a picture"
+    return None
+
+
+def _grey_colors(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+    if not len(evidence.colors):
+        return None
+    greys = np.asarray(evidence.colors, float) @ (0.299, 0.587, 0.114)
+    known = {int(grey) for grey in greys} | {round(grey) for grey in greys}
+    if len(values.unknown) > 1 and set(values.unknown) <= known:
+        listed = ", ".join(map(str, values.unknown[:6]))
+        summary = f"the classes' colours turned to grey ({listed}), not class ids: pictures of the labels to look at"
+        return "values-are-colours", summary, "name the folder of class ids (CIHP: Category_ids, not Categories)"
+    return None
+
+
+def _interpolated(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+    top = max(evidence.known_values)
+    if len(values.unknown) >= _MANY or (evidence.num_classes == 2 and 255 in values.seen and max(values.unknown) < top):
+        summary = (
+            f"{len(values.unknown)} values that are no class ({values.unknown[0]}..{values.unknown[-1]}): labels that "
+            f"were resized or compressed as if they were photographs, or no class ids at all"
+        )
+        return "values-interpolated", summary, "export the labels again, resized by nearest neighbour and saved as PNG"
+    return None
+
+
+_EXPLANATIONS: tuple[Callable[[Evidence, _Values], tuple[str, str, str] | None], ...] = (
+    *(_two_valued, _void, _from_one, _one_more, _scaled, _grey_colors, _interpolated),
+)
+
+
+def _values(evidence: Evidence, unfit: Sequence[Record], records: Sequence[Record]) -> _Values:
+    seen = sorted({value for each in unfit for value in each.stored})
+    unknown = tuple(value for value in seen if value not in evidence.known_values)
+    zero = 0 in seen or any(0 in each.classes for each in records)
+    return _Values(tuple(seen), unknown, zero)
+
+
+def _case(record: Record) -> Case:
+    text = next(problem.text for problem in record.problems if problem.kind == "values-unknown")
+    return Case(record.labels, text.partition(", expected ")[0])
+
+
+def _ranges(values: Sequence[int]) -> str:
+    runs = np.split(np.array(values), np.flatnonzero(np.diff(values) > 1) + 1)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
