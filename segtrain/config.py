@@ -147,6 +147,9 @@ def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, An
     taken = {name: value for name, value in facts.items() if any_name or name in named}
     try:
         return call(**arguments, **taken)
+    except ConfigError as error:
+        group = where.split(".")[0]
+        raise error.rekeyed(group, where) from error
     except (ValueError, TypeError) as error:
         # Keras checks its arguments by ValueError; in other parts one is a bug and keeps its traceback.
         if call.__module__.startswith("keras."):

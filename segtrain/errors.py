@@ -11,11 +11,22 @@ A message says what happened, where (file or key), what was seen, what was expec
 `<what> in <file or key>: <seen>, expected <expected>. Fix: <one command or edit>`.
 """
 
+import re
+from typing import Self
+
 
 class SegtrainError(Exception):
     """An error that its reader can mend; the command prints its message alone, without a traceback."""
 
     exit_code = 1
+
+    def rekeyed(self, key: str, now: str) -> Self:
+        """The same error with the keys below `key` in its text below `now` instead.
+
+        A part knows the key of its node only as where it mostly stands: a dataset within another says `dataset.root`
+        where its reader must look for `dataset.datasets.cihp.root`.
+        """
+        return type(self)(re.sub(rf"(?<![\w./-]){re.escape(key)}(?=[.:=])", now, str(self)))
 
 
 class ConfigError(SegtrainError):

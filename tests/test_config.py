@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from segtrain import calls, config
@@ -209,8 +210,8 @@ def test_a_broken_import_inside_a_trusted_module_is_not_hidden(tmp_path):
 
 
 def test_a_misspelt_part_has_a_near_name():
-    said = message(calls.resolve, "segtrain.data.Bynary", (), "dataset")
-    assert said == "dataset._target_=segtrain.data.Bynary: segtrain.data has no part Bynary; did you mean Binary?"
+    said = message(calls.resolve, "segtrain.data.Foldr", (), "dataset")
+    assert said == "dataset._target_=segtrain.data.Foldr: segtrain.data has no part Foldr; did you mean Folder?"
 
 
 # check
@@ -352,6 +353,9 @@ def test_every_option_fits_the_signature_of_what_it_calls(group, option):
     from segtrain.commands.parts import facts
 
     options = OmegaConf.load(Path(config.config_dir(), group, f"{option}.yaml"))
+    if "defaults" in options:
+        with initialize_config_dir(config.config_dir(), version_base="1.3"):
+            options = compose(f"{group}/{option}")[group]
     given = {key for key in options if OmegaConf.is_missing(options, key)}
     cfg = OmegaConf.create({group: options})
     known = facts(cfg)

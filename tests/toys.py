@@ -7,8 +7,9 @@ Everything follows from `seed`.
 H height, W width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,8 +23,15 @@ CIHP_IDS = (2, 5, 13, 14, 15)
 # The table in the toy's human_colormap.mat, times 256; not CIHP's own: a test sees which one was used.
 CIHP_COLORS = np.array([(12 * id_, 255 - 12 * id_, 5 * id_) for id_ in range(20)], np.uint8)
 VOC_IDS = (1, 8, 15, 20)
+# The arguments that open `draw_binary`'s folder.
+BINARY = {
+    "classes": ["background", "foreground"],
+    **{"train_images": "images", "train_labels": "masks", "train_list": "train.txt", "val_list": "val.txt"},
+    "label_values": {0: 0, 1: 1, 255: 1},
+}
 FOLDER_CLASSES = ("sky", "building", "road", "tree", "car")
 FOLDER_IGNORE = 11
+VOID = 255
 
 
 def draw_cihp(
@@ -76,7 +84,10 @@ def draw_binary(
     seed: int = 0,
     foreground: int = 255,
 ) -> Path:
-    """Draw `images`, `masks` of 0 and `foreground`, `train.txt` and `val.txt`; return the folder `binary`."""
+    """Draw `images`, `masks` of 0 and `foreground`, `train.txt` and `val.txt`; return the folder `binary`.
+
+    Open it with `Folder(root, **BINARY)`.
+    """
     root = folder / "binary"
     images, masks = _make(root / "images"), _make(root / "masks")
     for number, (split, count) in enumerate((("train", num_train), ("val", num_val))):
@@ -107,6 +118,64 @@ def draw_folder(
             Image.fromarray(image).save(images / f"{split}_{index}.png")
             Image.fromarray(ids).save(labels / f"{split}_{index}.png")
     return root
+
+
+def draw_node(folder: Path, node: Mapping[str, Any], *, num_train: int = 4, num_val: int = 2) -> dict[str, Any]:
+    """Draw what a dataset's node looks for, so that a new YAML of configs/dataset is tested by existing.
+
+    Returns:
+        The node with its root set, and with few people where it draws them itself.
+    """
+    kind = str(node["_target_"]).rpartition(".")[2]
+    counts = {"num_train": num_train, "num_val": num_val}
+    if kind == "Concat":
+        drawn = {name: draw_node(folder / name, each, **counts) for name, each in node["datasets"].items()}
+        return {**node, "datasets": drawn}
+    if kind == "People":
+        return {**node, "root": str(folder / "people"), "num_train_images": num_train, "num_val_images": num_val}
+    draw = {"Cihp": draw_cihp, "Voc": draw_voc}.get(kind)
+    return {**node, "root": str(draw(folder, **counts) if draw else _draw_folder_node(folder, node, counts))}
+
+
+def _draw_folder_node(folder: Path, node: Mapping[str, Any], counts: Mapping[str, int]) -> Path:
+    """Draw the folders, names, lists and stored values of a `Folder`; the ids used are the first five and the last."""
+    names = list(node["classes"])
+    used = sorted({*range(min(5, len(names))), min(len(names), len(PAINT)) - 1})
+    for number, (split, count) in enumerate((("train", counts["num_train"]), ("val", counts["num_val"]))):
+        if split == "val" and node["val_fraction"] is not None:
+            continue
+        count = 100 if node["val_fraction"] is not None else count
+        places = [node[f"{split}_{kind}"] or node[f"train_{kind}"] for kind in ("images", "labels")]
+        stems = [("town/" if node["recursive"] else "") + f"{split}_{index}" for index in range(count)]
+        for index, stem in enumerate(stems):
+            size = (8, 12) if count == 100 else (48, 64)
+            image, ids = draw_pair(np.random.default_rng([number, index]), size, used, void=VOID)
+            for place, suffix, pixels in (
+                (places[0], node["image_suffix"] or ".png", image),
+                (places[1], node["label_suffix"] or ".png", _stored(ids, names, node)),
+            ):
+                path = folder / place / f"{stem}{suffix}"
+                _make(path.parent)
+                Image.fromarray(pixels).save(path)
+        if node[f"{split}_list"]:
+            _make((folder / node[f"{split}_list"]).parent)
+            _write_list(folder / node[f"{split}_list"], stems)
+    return folder
+
+
+def _stored(ids: np.ndarray, names: Sequence[str], node: Mapping[str, Any]) -> np.ndarray:
+    """What the files of a `Folder` hold for these class ids; void is whatever stands for it, else class 0."""
+    values = node["label_values"]
+    table = np.zeros(256, np.uint8)
+    if values == "ids":
+        table[: len(names)] = range(len(names))
+        table[VOID] = node["ignore_class"]
+    elif values == "from_one":
+        table[: len(names)] = range(1, len(names) + 1)
+    else:
+        for value, name in reversed(values.items()):
+            table[VOID if name == "ignore" else name if isinstance(name, int) else list(names).index(name)] = value
+    return table[ids]
 
 
 def draw_pair(

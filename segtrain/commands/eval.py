@@ -41,9 +41,6 @@ def evaluate(cfg: DictConfig) -> float:
     with new_run_folder("eval", cfg.name, keep_if="scores.json") as folder:
         # Spread over the split: neighbours in a list often show the same scene.
         drawn = {int(place) for place in np.linspace(0, len(samples) - 1, min(cfg.overlays, len(samples)))}
-        for kind, wanted in (("overlays", cfg.overlays), ("predictions", cfg.save_predictions)):
-            if wanted:
-                (folder / kind).mkdir()
         resize = None if stored.resize is None else tuple(stored.resize)
         predictor = Predictor(model, loss=build_loss(stored, dataset), resize=resize, heads=heads)
         predictions = predictor.predict(dataset, samples, stored.workers)
@@ -52,13 +49,13 @@ def evaluate(cfg: DictConfig) -> float:
             name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted
             matrix = tally.add(prediction)
             if cfg.save_predictions:
-                write_labels(folder / "predictions" / f"{name}.png", predicted, dataset.colors)
+                write_labels(_file(folder, "predictions", name), predicted, dataset.colors)
             if place in drawn:
                 caption = f"{name}   mean IoU {scores(matrix).mean_iou:.3f}"
                 picture = draw_panels(
                     prediction.image, labels, predicted, dataset.class_names, dataset.colors, cfg.alpha, caption
                 )
-                picture.save(folder / "overlays" / f"{name}.png")
+                picture.save(_file(folder, "overlays", name))
         facts = {
             "run": str(run.resolve()),
             "step": checkpoint.step,
@@ -73,6 +70,13 @@ def evaluate(cfg: DictConfig) -> float:
         print(f"overlays: {folder / 'overlays'}")
     print(f"scores: {folder / 'scores.json'}, {folder / 'per_class.csv'}")
     return found.mean_iou if math.isfinite(found.mean_iou) else 0.0
+
+
+def _file(folder: Path, kind: str, name: str) -> Path:
+    """Where a sample's picture goes; names of samples may hold folders, as Cityscapes' towns."""
+    path = folder / kind / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _with_dataset(stored: DictConfig, cfg: DictConfig) -> DictConfig:

@@ -22,6 +22,7 @@ from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.loading import BatchLoader, num_steps
+from segtrain.data.pairing import refuse_shared
 from segtrain.errors import ConfigError
 from segtrain.inference import Predictor
 from segtrain.runs import new_run_folder, require_run, write_json
@@ -47,6 +48,7 @@ def train(cfg: DictConfig) -> float:
 def _train_in(run: Path, cfg: DictConfig) -> float:
     dataset = build(cfg.dataset)
     samples, validation = dataset.samples("train"), dataset.samples("val")
+    refuse_shared(samples, validation)
     steps_per_epoch = num_steps(samples, cfg.batch_size)
     total_steps = steps_per_epoch * cfg.epochs
     _check_headers(dataset, [*samples, *validation])

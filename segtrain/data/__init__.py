@@ -11,8 +11,8 @@ from segtrain.data.augment import (
     Resize,
     ScaleCropFlip,
 )
-from segtrain.data.binary import Binary
 from segtrain.data.cihp import Cihp
+from segtrain.data.concat import Concat
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.folder import Folder
 from segtrain.data.people import People
@@ -20,10 +20,10 @@ from segtrain.data.voc import Voc
 
 __all__ = [
     "Augmentation",
-    "Binary",
     "Blur",
     "Cihp",
     "ColorJitter",
+    "Concat",
     "CopyPaste",
     "CutMix",
     "Cutout",

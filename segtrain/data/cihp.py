@@ -6,6 +6,7 @@ import numpy as np
 
 from segtrain.data.colormap import read_colormap
 from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.pairing import pair_files, require_root, require_split
 from segtrain.errors import ConfigError, DataError
 
@@ -24,7 +25,9 @@ COLORS = np.array(
 # Left and right are the person's own; a mirrored photograph changes them over.
 SWAP_PAIRS = ((14, 15), (16, 17), (18, 19))
 
-_FOLDERS = {"train": "Training", "val": "Validation"}
+# What the archive holds beside Category_ids, each in files of the same names.
+_NO_CLASS_IDS = ("Categories", "Instances", "Instance_ids", "Human", "Human_ids")
+_ONLY_IDS = "Only CIHP's Category_ids holds class ids: Categories holds colours, Instance_ids numbers of parts"
 
 
 class Cihp(Dataset):
@@ -38,6 +41,8 @@ class Cihp(Dataset):
             the first `num_train_images`.
         colormap_scale: Factor of `human_colormap.mat`. Its numbers are k/256, so 256 gives the true colours; the
             keras.io program uses 100 and paints them dark.
+        exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
+        max_pixels: Larger pictures are refused by their headers.
 
     Raises:
         ConfigError: A limit is below 1, or `val_folder="Training"` without `num_train_images`.
@@ -51,6 +56,8 @@ class Cihp(Dataset):
         num_val_images: int | None = None,
         val_folder: str = "Validation",
         colormap_scale: float = 256,
+        exif: ExifPolicy = "refuse",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.root = Path(root).expanduser()
         if val_folder == "Training" and num_train_images is None:
@@ -60,10 +67,14 @@ class Cihp(Dataset):
                 raise ConfigError(f"dataset.{key}={limit}: expected at least 1, or null for all")
         self._limits = {"train": num_train_images, "val": num_val_images}
         self._val_folder = val_folder
-        super().__init__(CLASS_NAMES, self._colors(colormap_scale), swap_pairs=SWAP_PAIRS)
+        super().__init__(
+            CLASS_NAMES, self._colors(colormap_scale), swap_pairs=SWAP_PAIRS, exif=exif, max_pixels=max_pixels
+        )
 
     def samples(self, split: str) -> list[Sample]:
-        require_split(split, _FOLDERS)
+        require_split(split, self.splits)
+        for name in ("Training", self._val_folder):
+            _refuse_without_ids(self.root / name)
         looked_for = [
             f"{folder}/{kind}" for folder in ("Training", self._val_folder) for kind in ("Images", "Category_ids")
         ]
@@ -80,7 +91,25 @@ class Cihp(Dataset):
             samples = samples[first:]
         return samples[: self._limits[split]]
 
+    def read_labels(self, sample: Sample) -> np.ndarray:
+        try:
+            return super().read_labels(sample)
+        except DataError as error:
+            if "unknown value" not in str(error):
+                raise
+            raise DataError(f"{error}. {_ONLY_IDS}") from error
+
     def _colors(self, scale: float) -> np.ndarray:
         path = self.root / "human_colormap.mat"
         fractions = read_colormap(path, len(CLASS_NAMES)) if path.is_file() else COLORS / 256
         return np.clip(fractions * scale, 0, 255).astype(np.uint8)
+
+
+def _refuse_without_ids(folder: Path) -> None:
+    """Refuse a folder with the archive's other kinds of labels instead of class ids (keras-io issue 1227)."""
+    others = [name for name in _NO_CLASS_IDS if (folder / name).is_dir()]
+    if others and not (folder / "Category_ids").is_dir():
+        raise DataError(
+            f"labels in {folder}: {', '.join(others)}, expected Category_ids. {_ONLY_IDS}. Fix: unpack Category_ids "
+            f"from CIHP's archive too"
+        )

@@ -1,91 +1,146 @@
-"""Your own photographs and class ids in plain folders."""
+"""Your own photographs and labels in plain folders, told by YAML alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from segtrain.data.colormap import voc_colormap
+from segtrain.data.classes import ClassTable, LabelValues, class_id, class_table, stored_labels
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.data.files import read_names
-from segtrain.data.pairing import pair_files, require_root, require_split
-from segtrain.errors import ConfigError
+from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_names
+from segtrain.data.pairing import is_held_out, listed_pairs, pair_files, read_split, require_root, require_split
+from segtrain.errors import ConfigError, DataError
 
 
 class Folder(Dataset):
-    """A folder of photographs and a folder of label files for each split, or one pair of folders with list files.
+    """Photographs and label files in folders, split by folder, by list files, or by a share of the names.
 
     Args:
         root: What the other paths are relative to.
-        classes: The class names, in the order of the ids.
+        classes: The class names in the order of the ids, or a table of [red, green, blue] by name.
         train_images: Folder of the training photographs.
-        train_labels: Folder of their label files: grey or palette PNGs of class ids, named as the photographs.
-        val_images: Folder of the validation photographs; may be `train_images` where lists are given.
-        val_labels: Folder of their label files.
-        train_list: Text file that names the training photographs, one a line; all of the folder where None.
+        train_labels: Folder of their label files.
+        val_images: Folder of the validation photographs; `train_images` where None.
+        val_labels: Folder of their label files; `train_labels` where None.
+        train_list: Text file that tells the training photographs, one a line: a name, or the two files of a sample,
+            relative to `root` ("images/a.jpg labels/a.png"); all of the folder where None.
         val_list: The same for validation.
-        ignore_class: The id of unlabelled pixels.
-        colors: One [R, G, B] a class; VOC's colours where None.
-        swap_pairs: Pairs of ids, [left, right], that change places in a mirrored photograph.
+        val_fraction: This share of the training photographs, 0-1, validates instead, chosen by name and `split_seed`.
+        split_seed: Another seed chooses others.
+        image_suffix: How the photographs' names end, "_leftImg8bit.png"; what is before it pairs them with labels.
+        label_suffix: How the label files' names end, "_gtFine_labelIds.png" or "_mask.png".
+        recursive: Whether the folders hold folders.
+        label_values: What label files hold: class `ids`; ids `from_one`, 0 being void; `colors`, those of `classes`;
+            or the class (name, id or `ignore`) of each stored value, {0: background, 255: cell}.
+        ignore_class: The id of void; where files hold ids, the value of unlabelled pixels in them.
+        ignore_colors: Where files hold colours, those of void.
+        swap_pairs: Pairs of classes, [left, right], by name or id, that change places in a mirrored photograph.
+        exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
+        alpha: What to do with transparency in label files: "refuse" or "drop".
+        max_pixels: Larger pictures are refused by their headers.
 
     Raises:
-        ConfigError: Training and validation would be the same files.
+        ConfigError: Training and validation would be the same files, or classes and values do not fit together.
     """
 
     def __init__(
         self,
         root: str,
-        classes: Sequence[str],
-        train_images: str,
-        train_labels: str,
-        val_images: str,
-        val_labels: str,
+        classes: ClassTable,
+        train_images: str | None = None,
+        train_labels: str | None = None,
+        val_images: str | None = None,
+        val_labels: str | None = None,
         train_list: str | None = None,
         val_list: str | None = None,
+        val_fraction: float | None = None,
+        split_seed: int = 0,
+        image_suffix: str = "",
+        label_suffix: str = "",
+        recursive: bool = False,
+        label_values: LabelValues = "ids",
         ignore_class: int = 255,
-        colors: Sequence[Sequence[int]] | None = None,
-        swap_pairs: Sequence[Sequence[int]] = (),
+        ignore_colors: Sequence[Sequence[int]] = (),
+        swap_pairs: Sequence[Sequence[int | str]] = (),
+        exif: ExifPolicy = "refuse",
+        alpha: AlphaPolicy = "refuse",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.root = Path(root).expanduser()
-        self._splits = split_folders(train_images, train_labels, train_list, val_images, val_labels, val_list)
-        table = voc_colormap(len(classes)) if colors is None else _color_table(colors)
-        super().__init__(classes, table, ignore_class=ignore_class, swap_pairs=swap_pairs)
+        train = (train_images, train_labels, train_list)
+        val = (val_images or train_images, val_labels or train_labels, val_list)
+        self._folders = {"train": train, "val": val}
+        self._suffixes, self._recursive = (image_suffix, label_suffix), recursive
+        self._val_fraction, self._split_seed = val_fraction, split_seed
+        if val_fraction is None:
+            _refuse_same(train, val)
+        else:
+            _check_fraction(val_fraction, {"val_images": val_images, "val_labels": val_labels, "val_list": val_list})
+        names, colors = class_table(classes)
+        super().__init__(
+            names,
+            colors,
+            ignore_class=ignore_class,
+            swap_pairs=[
+                [class_id(each, names, ignore_class, "dataset.swap_pairs") for each in pair] for pair in swap_pairs
+            ],
+            **stored_labels(label_values, names, classes, ignore_class, ignore_colors)._asdict(),
+            exif=exif,
+            alpha=alpha,
+            max_pixels=max_pixels,
+        )
 
     def samples(self, split: str) -> list[Sample]:
-        require_split(split, self._splits)
-        return folder_samples(self.root, self._splits[split], split)
+        require_split(split, self.splits)
+        if self._val_fraction is None:
+            return self._listed(split)
+        everything = self._listed("train")
+        wanted = split == "val"
+        samples = [
+            sample for sample in everything if is_held_out(sample.name, self._val_fraction, self._split_seed) == wanted
+        ]
+        if not samples:
+            raise DataError(
+                f"split '{split}' is empty: dataset.val_fraction={self._val_fraction} of {len(everything)} photographs "
+                f"leaves it none. Fix: dataset.split_seed={self._split_seed + 1}, or another val_fraction"
+            )
+        return samples
 
-
-def _color_table(colors: Sequence[Sequence[int]]) -> np.ndarray:
-    for color in colors:
-        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
-            raise ConfigError(f"dataset.colors: {list(color)}, expected [red, green, blue], each 0..255")
-    return np.array(colors, np.uint8)
-
-
-def split_folders(
-    train_images: str, train_labels: str, train_list: str | None, val_images: str, val_labels: str, val_list: str | None
-) -> dict[str, tuple[str, str, str | None]]:
-    """Sort the folders and list by split.
-
-    Raises:
-        ConfigError: Both splits would be the same files.
-    """
-    splits = {"train": (train_images, train_labels, train_list), "val": (val_images, val_labels, val_list)}
-    if splits["train"] == splits["val"]:
-        raise ConfigError(
-            f"dataset: training and validation are the same files (images in {train_images}). Fix: give other folders "
-            f"for dataset.val_images and dataset.val_labels, or dataset.train_list=... and dataset.val_list=..."
+    def _listed(self, split: str) -> list[Sample]:
+        """List what the folders or the list file of one split hold."""
+        images, labels, names = self._folders[split]
+        require_root(self.root, [part for part in (images, labels, names) if part], "/data/my_dataset")
+        lines = None if names is None else self._lines(split, self.root / names)
+        if lines and (pairs := listed_pairs(self.root, lines, split, self.root / str(names))):
+            return pairs
+        if images is None or labels is None:
+            raise DataError(
+                f"split '{split}' is empty: neither folders nor a list of two files a line, expected one of them. Fix: "
+                f"dataset.{split}_images=... dataset.{split}_labels=..."
+            )
+        return pair_files(
+            self.root / images, self.root / labels, lines, split, suffixes=self._suffixes, recursive=self._recursive
         )
-    return splits
+
+    def _lines(self, split: str, path: Path) -> list[str]:
+        lists = {each: self.root / (self._folders[each][2] or "") for each in self.splits}
+        # Photographs of different folders may well be called alike.
+        one_folder = self._folders["train"][0] == self._folders["val"][0] and self._folders["val"][2] is not None
+        return read_split(lists, split) if one_folder else read_names(path)
 
 
-def folder_samples(root: Path, folders: tuple[str, str, str | None], split: str) -> list[Sample]:
-    """List the samples of one split of `split_folders`.
+def _refuse_same(train: tuple[str | None, ...], val: tuple[str | None, ...]) -> None:
+    if train == val:
+        raise ConfigError(
+            f"dataset: training and validation are the same files (images in {train[0]}). Fix: give other folders for "
+            f"dataset.val_images and dataset.val_labels, or dataset.train_list=... and dataset.val_list=..., or "
+            f"dataset.val_fraction=0.2"
+        )
 
-    Raises:
-        DataError: A folder or a list is missing, or a photograph has no labels.
-    """
-    images, labels, names = folders
-    require_root(root, [part for part in folders if part], "/data/my_dataset")
-    return pair_files(root / images, root / labels, read_names(root / names) if names else None, split)
+
+def _check_fraction(fraction: float, others: dict[str, str | None]) -> None:
+    if not 0 < fraction < 1:
+        raise ConfigError(f"dataset.val_fraction={fraction}: expected a share between 0 and 1. Fix: 0.2 for a fifth")
+    if given := [f"dataset.{key}" for key, value in others.items() if value is not None]:
+        raise ConfigError(
+            f"dataset.val_fraction={fraction}: validation is told by {', '.join(given)} too, expected once. Fix: "
+            f"{' '.join(f'{key}=null' for key in given)}"
+        )

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from segtrain.data.colormap import voc_colormap
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.data.files import read_names
-from segtrain.data.pairing import pair_files, require_root, require_split
+from segtrain.data.files import MAX_PIXELS, ExifPolicy
+from segtrain.data.pairing import pair_files, read_split, require_root, require_split
 
 CLASS_NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -18,21 +18,36 @@ class Voc(Dataset):
 
     Args:
         root: The folder `VOCdevkit/VOC2012`.
-        labels: "SegmentationClass", or "SegmentationClassAug" for the 10,582 photographs with SBD's labels.
-        train_list: Name of the list in `ImageSets/Segmentation` to train on.
-        val_list: Name of the list to validate on.
+        labels: Folder of the label files, in `root` or anywhere: "SegmentationClass", or what `segtrain prepare` made
+            for the 10,582 photographs with SBD's labels.
+        train_list: Name of a list in `ImageSets/Segmentation`, or a text file (.txt) in `root` or anywhere.
+        val_list: The same for validation. Training refuses a list that shares a name with it.
+        exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
+        max_pixels: Larger pictures are refused by their headers.
     """
 
     def __init__(
-        self, root: str, labels: str = "SegmentationClass", train_list: str = "train", val_list: str = "val"
+        self,
+        root: str,
+        labels: str = "SegmentationClass",
+        train_list: str = "train",
+        val_list: str = "val",
+        exif: ExifPolicy = "refuse",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.root = Path(root).expanduser()
-        self._labels = labels
-        self._lists = {"train": train_list, "val": val_list}
-        super().__init__(CLASS_NAMES, voc_colormap(len(CLASS_NAMES)), ignore_class=255)
+        self._labels = str(Path(labels).expanduser())
+        self._lists = {split: self._list_file(name) for split, name in (("train", train_list), ("val", val_list))}
+        super().__init__(
+            CLASS_NAMES, voc_colormap(len(CLASS_NAMES)), ignore_class=255, exif=exif, max_pixels=max_pixels
+        )
 
     def samples(self, split: str) -> list[Sample]:
-        require_split(split, self._lists)
+        require_split(split, self.splits)
         require_root(self.root, ["JPEGImages", self._labels, "ImageSets/Segmentation"], "/data/VOCdevkit/VOC2012")
-        names = read_names(self.root / "ImageSets" / "Segmentation" / f"{self._lists[split]}.txt")
-        return pair_files(self.root / "JPEGImages", self.root / self._labels, names, split)
+        return pair_files(self.root / "JPEGImages", self.root / self._labels, read_split(self._lists, split), split)
+
+    def _list_file(self, name: str) -> Path:
+        if name.endswith(".txt"):
+            return self.root / Path(name).expanduser()
+        return self.root / "ImageSets" / "Segmentation" / f"{name}.txt"

@@ -101,6 +101,26 @@ def test_photograph_without_labels_is_named(cihp_root):
         Cihp(str(cihp_root)).samples("train")
 
 
+@pytest.mark.parametrize("name", ["Categories", "Instance_ids", "Human_ids"])
+def test_other_labels_of_the_archive_are_refused_by_name(cihp_root, name):
+    # keras-io issue 1227: trained on Categories, whose numbers are colours.
+    (cihp_root / "Training" / "Category_ids").rename(cihp_root / "Training" / name)
+    with pytest.raises(DataError, match=rf"Training: {name}, expected Category_ids\..*Fix: unpack Category_ids"):
+        Cihp(str(cihp_root)).samples("train")
+
+
+def test_colours_under_the_right_name_are_called_what_they_are(cihp_root):
+    dataset = Cihp(str(cihp_root))
+    sample = dataset.samples("train")[0]
+    toys.Image.fromarray(np.array([[9, 29], [55, 0]], np.uint8)).save(sample.labels)
+    with pytest.raises(DataError, match=r"unknown values 29 .*55 .*Only CIHP's Category_ids holds class ids"):
+        dataset.read_labels(sample)
+    sample.labels.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        dataset.read_labels(sample)
+    assert "Category_ids holds" not in str(caught.value)
+
+
 def test_part_beyond_the_twenty_is_refused(cihp_root):
     dataset = Cihp(str(cihp_root))
     sample = dataset.samples("train")[0]

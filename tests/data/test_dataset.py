@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import toys
-from segtrain.data import Binary, Cihp, Dataset, Folder, Sample, Voc
+from segtrain.data import Cihp, Dataset, Folder, Sample, Voc
 from segtrain.data.dataset import one_sided_pairs
 from segtrain.errors import ConfigError, DataError
 
@@ -38,7 +38,7 @@ def write_ids(path, rows):
 DRAWN = {
     "cihp": (toys.draw_cihp, lambda root: Cihp(str(root))),
     "voc": (toys.draw_voc, lambda root: Voc(str(root))),
-    "binary": (toys.draw_binary, lambda root: Binary(str(root))),
+    "binary": (toys.draw_binary, lambda root: Folder(str(root), **toys.BINARY)),
     "folder": (
         toys.draw_folder,
         lambda root: Folder(str(root), toys.FOLDER_CLASSES, "train", "trainannot", "val", "valannot", ignore_class=11),

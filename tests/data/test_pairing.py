@@ -1,11 +1,14 @@
 """Photographs and label files find each other by name, or an error says which do not."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
-from segtrain.data import Binary, Cihp, Folder, Voc
+import toys
+from segtrain.data import Cihp, Folder, Sample, Voc
 from segtrain.data.files import read_labels
-from segtrain.data.pairing import pair_files, require_root, require_split
+from segtrain.data.pairing import is_held_out, listed_pairs, pair_files, refuse_shared, require_root, require_split
 from segtrain.errors import DataError
 
 # Pairs --------------------------------------------------------------------------------------------------------
@@ -94,6 +97,110 @@ def test_jpeg_labels_are_paired_so_that_reading_says_what_is_wrong(tmp_path):
         read_labels(sample.labels)
 
 
+def test_what_is_before_the_suffixes_pairs(tmp_path):
+    images = touch(tmp_path / "i" / "aachen", "a_1_leftImg8bit.png", "notes_1.png")
+    labels = touch(tmp_path / "l" / "aachen", "a_1_gtFine_labelIds.png", "a_1_gtFine_color.png", "a_1_polygons.json")
+    suffixes = ("_leftImg8bit.png", "_gtFine_labelIds.png")
+    (sample,) = pair_files(tmp_path / "i", tmp_path / "l", None, "train", suffixes=suffixes, recursive=True)
+    assert sample == ("aachen/a_1", images / "a_1_leftImg8bit.png", labels / "a_1_gtFine_labelIds.png")
+    (named,) = pair_files(
+        tmp_path / "i", tmp_path / "l", ["aachen/a_1_leftImg8bit.png"], "t", suffixes=suffixes, recursive=True
+    )
+    assert named == sample
+
+
+def test_photographs_and_masks_may_share_a_folder(tmp_path):
+    both = touch(tmp_path / "both", "a.jpg", "a.png", "b.jpg", "b.png")
+    found = pair_files(both, both, None, "train", suffixes=(".jpg", ".png"))
+    assert [(sample.name, sample.image.name, sample.labels.name) for sample in found] == [
+        ("a", "a.jpg", "a.png"),
+        ("b", "b.jpg", "b.png"),
+    ]
+    masked = touch(tmp_path / "masked", "a.jpg", "a_mask.png")
+    assert pair_files(masked, masked, None, "train", suffixes=(".jpg", "_mask.png"))[0].name == "a"
+
+
+def test_a_suffix_that_nothing_has_is_named(tmp_path):
+    images, labels = touch(tmp_path / "i", "a.jpg"), touch(tmp_path / "l", "a.png")
+    with pytest.raises(DataError, match=rf"photographs \*_rgb\.jpg in {images} with labels in {labels}, found 0"):
+        pair_files(images, labels, None, "train", suffixes=("_rgb.jpg", ""))
+
+
+def test_equal_names_in_two_folders_are_two_samples(tmp_path):
+    for town in ("aachen", "bonn"):
+        touch(tmp_path / "i" / town, "1.jpg"), touch(tmp_path / "l" / town, "1.png")
+    found = pair_files(tmp_path / "i", tmp_path / "l", None, "train", recursive=True)
+    assert [sample.name for sample in found] == ["aachen/1", "bonn/1"]
+    assert [sample.labels.parent.name for sample in found] == ["aachen", "bonn"]
+
+
+def test_columns_of_numbers_behind_a_name_do_not_count(tmp_path):
+    # As in the lists of Oxford Pets, "Abyssinian_100 1 1 1", and VOC's of a class, "2008_000008 -1".
+    images = touch(tmp_path / "i", "a.jpg", "b.jpg", "scan 12.jpg")
+    labels = touch(tmp_path / "l", "a.png", "b.png", "scan 12.png")
+    found = pair_files(images, labels, ["b -1", "a 1 1 1", "scan 12"], "train")
+    assert [sample.name for sample in found] == ["b", "a", "scan 12"]
+
+
+# Lists of pairs -----------------------------------------------------------------------------------------------
+
+
+def test_lines_of_two_files_are_samples(tmp_path):
+    touch(tmp_path / "i", "a.jpg", "my cat.jpg"), touch(tmp_path / "l", "7.png", "my cat.png")
+    lines = ["i/my cat.jpg\tl/my cat.png", "i/a.jpg l/7.png"]
+    found = listed_pairs(tmp_path, lines, "train", tmp_path / "t.txt")
+    assert found == [
+        ("i/my cat", tmp_path / "i/my cat.jpg", tmp_path / "l/my cat.png"),
+        ("i/a", tmp_path / "i/a.jpg", tmp_path / "l/7.png"),
+    ]
+
+
+@pytest.mark.parametrize("lines", [["a", "b"], ["a.jpg", "my cat.jpg"], ["a 1 1"], []])
+def test_lines_of_names_are_not_pairs(tmp_path, lines):
+    assert listed_pairs(tmp_path, lines, "train", tmp_path / "t.txt") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["a.jpg a.png", "b"], r"t\.txt: 'b', expected two files"),
+        (["a.jpg /etc/a.png"], r"'a\.jpg /etc/a\.png', expected two files below the dataset's root"),
+        (["a.jpg a.png", "a.jpg b.png"], "split 'train' names a twice"),
+        (["a.jpg a.png", "c.jpg b.png"], "1 names without image in .*: c"),
+        (["a.jpg c.png"], "1 names without label file in .*: a"),
+    ],
+)
+def test_lines_of_two_files_that_cannot_be_are_refused(tmp_path, lines, said):
+    touch(tmp_path, "a.jpg", "b.jpg", "a.png", "b.png")
+    with pytest.raises(DataError, match=said):
+        listed_pairs(tmp_path, lines, "train", tmp_path / "t.txt")
+
+
+# Splits -------------------------------------------------------------------------------------------------------
+
+
+def test_a_photograph_in_both_splits_is_refused():
+    a, b, c = (Sample(name, Path(f"{name}.jpg"), Path(f"{name}.png")) for name in "abc")
+    refuse_shared([a, b], [c])
+    with pytest.raises(DataError, match="2 photographs are in both splits, train and val: b, c, expected none"):
+        refuse_shared([a, b, c], [c, b])
+
+
+def test_a_share_of_the_names_is_held_out_whatever_the_others_are():
+    names = [f"photo_{number}" for number in range(4000)]
+    held_out = {name for name in names if is_held_out(name, 0.2, seed=0)}
+    # 4000 throws at 0.2: 800 expected, standard deviation 25.
+    assert 700 < len(held_out) < 900
+    assert {name for name in names[::2] if is_held_out(name, 0.2, seed=0)} == held_out & set(names[::2])
+    assert held_out < {name for name in names if is_held_out(name, 0.3, seed=0)}
+    assert held_out != {name for name in names if is_held_out(name, 0.2, seed=1)}
+
+
+def test_the_share_held_out_never_changes():
+    # Pinned: another platform or version must not move a sample from one split to the other.
+    assert [number for number in range(20) if is_held_out(f"photo_{number}", 0.2, seed=0)] == [6, 12, 17]
+
+
 # Roots --------------------------------------------------------------------------------------------------------
 
 
@@ -132,7 +239,7 @@ def test_known_split_passes():
     [
         (lambda root: Cihp(root), "Training/Images, Training/Category_ids, Validation/Images"),
         (lambda root: Voc(root), "JPEGImages, SegmentationClass, ImageSets/Segmentation"),
-        (lambda root: Binary(root), "images, masks, train.txt"),
+        (lambda root: Folder(root, **toys.BINARY), "images, masks, train.txt"),
         (lambda root: Folder(root, ["a", "b"], "ti", "tl", "vi", "vl"), "ti, tl"),
     ],
     ids=["cihp", "voc", "binary", "folder"],

@@ -38,9 +38,44 @@ def test_lists_make_the_splits_in_their_order(voc_root):
 
 
 def test_another_list_may_be_trained_on(voc_root):
-    (voc_root / "ImageSets" / "Segmentation" / "trainval.txt").write_text("2007_000000\n2007_001000\n")
-    found = Voc(str(voc_root), train_list="trainval").samples("train")
-    assert [sample.name for sample in found] == ["2007_000000", "2007_001000"]
+    (voc_root / "ImageSets" / "Segmentation" / "fewer.txt").write_text("2007_000002\n2007_000000\n")
+    found = Voc(str(voc_root), train_list="fewer").samples("train")
+    assert [sample.name for sample in found] == ["2007_000002", "2007_000000"]
+
+
+def test_a_list_and_labels_may_lie_outside_of_a_read_only_root(voc_root, tmp_path):
+    (voc_root / "SegmentationClass").rename(tmp_path / "labels")
+    (tmp_path / "mine.txt").write_text("2007_000001\n")
+    (sample,) = Voc(str(voc_root), labels=str(tmp_path / "labels"), train_list=str(tmp_path / "mine.txt")).samples(
+        "train"
+    )
+    assert sample.labels == tmp_path / "labels" / "2007_000001.png"
+
+
+def test_a_training_list_with_validation_names_is_refused(voc_root):
+    lists = voc_root / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
+    dataset = Voc(str(voc_root), train_list="trainval")
+    with pytest.raises(
+        DataError, match=r"trainval\.txt: 2 of its 6 names stand in .*val\.txt too: 2007_001000, 2007_001001"
+    ):
+        dataset.samples("train")
+    assert len(dataset.samples("val")) == 2
+    assert len(Voc(str(voc_root), train_list="trainval", val_list="train").samples("val")) == 4
+
+
+def test_the_published_training_lists_hold_no_name_of_the_validation_list(test_data):
+    lists = {
+        path.stem: set(path.read_text().split()) for path in (test_data / "voc2012_subset" / "full_id_lists").iterdir()
+    }
+    assert {name: len(names) for name, names in lists.items()} == {
+        "train": 1464,
+        "val": 1449,
+        "trainval": 2913,
+        "train_aug": 10582,
+    }
+    assert not lists["train_aug"] & lists["val"] and lists["train"] < lists["train_aug"]
+    assert lists["trainval"] & lists["val"]  # so that list would be refused
 
 
 def test_another_folder_of_labels_may_be_read(voc_root):

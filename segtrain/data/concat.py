@@ -1,0 +1,113 @@
+"""Several datasets as one, with one table of classes."""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from segtrain.data.classes import IGNORE, ClassTable, class_id, class_table
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.pairing import require_split
+from segtrain.errors import ConfigError, DataError
+
+
+class Concat(Dataset):
+    """The samples of several datasets, one after another; a sample's name begins with its dataset's.
+
+    Args:
+        datasets: Each dataset by a name of your choice.
+        mapping: By dataset, the common class, by name, or `ignore` for each of its classes that is not in the common
+            table under its own name. {} where all names agree.
+        classes: The common table, names or [red, green, blue] by name; that of the first dataset where None.
+        swap_pairs: Pairs of common classes, [left, right], by name or id; the first dataset's where `classes` is None.
+        ignore_class: The id of void.
+        val_datasets: Those that validate, as {"cihp"} alone for scores to compare with published ones; all where None.
+
+    Raises:
+        ConfigError: A class has no place in the common table, or a name is unknown.
+    """
+
+    def __init__(
+        self,
+        datasets: Mapping[str, Dataset],
+        mapping: Mapping[str, Mapping[str, str]] | None = None,
+        classes: ClassTable | None = None,
+        swap_pairs: Sequence[Sequence[int | str]] = (),
+        ignore_class: int = 255,
+        val_datasets: Sequence[str] | None = None,
+    ) -> None:
+        if not datasets:
+            raise ConfigError("dataset.datasets={}: expected at least one. Fix: dataset.datasets={NAME: {...}}")
+        for name in datasets:
+            if "/" in name:
+                raise ConfigError(f"dataset.datasets: {name!r} holds a slash, expected a plain name. Fix: rename it")
+        self.datasets = dict(datasets)
+        mapping = mapping or {}
+        for key, names in (("mapping", mapping), ("val_datasets", val_datasets or ())):
+            if strangers := [name for name in names if name not in datasets]:
+                raise ConfigError(
+                    f"dataset.{key}: there is no dataset {strangers[0]!r}, expected {', '.join(datasets)}. Fix: rename "
+                    f"it, or add dataset.datasets.{strangers[0]}"
+                )
+        self._val_datasets = list(datasets) if val_datasets is None else list(val_datasets)
+        first = next(iter(datasets.values()))
+        names, colors = (first.class_names, first.colors) if classes is None else class_table(classes)
+        pairs = first.swap_pairs if classes is None and not swap_pairs else swap_pairs
+        super().__init__(
+            names,
+            colors,
+            ignore_class=ignore_class,
+            swap_pairs=[[class_id(each, names, ignore_class, "dataset.swap_pairs") for each in pair] for pair in pairs],
+        )
+        self._class_tables = {
+            name: self._class_table_of(name, dataset, mapping.get(name) or {}) for name, dataset in datasets.items()
+        }
+
+    def samples(self, split: str) -> list[Sample]:
+        require_split(split, self.splits)
+        found = []
+        for name in self._val_datasets if split == "val" else self.datasets:
+            try:
+                samples = self.datasets[name].samples(split)
+            except DataError as error:
+                raise error.rekeyed("dataset", f"dataset.datasets.{name}") from error
+            found += [sample._replace(name=f"{name}/{sample.name}") for sample in samples]
+        return found
+
+    def read(self, sample: Sample, reduction: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        name, own = _own(sample)
+        image, labels = self.datasets[name].read(own, reduction)
+        return image, cv2.LUT(labels, self._class_tables[name])
+
+    def read_labels(self, sample: Sample) -> np.ndarray:
+        name, own = _own(sample)
+        return cv2.LUT(self.datasets[name].read_labels(own), self._class_tables[name])
+
+    def check_header(self, sample: Sample) -> None:
+        name, own = _own(sample)
+        self.datasets[name].check_header(own)
+
+    def _class_table_of(self, name: str, dataset: Dataset, mapping: Mapping[str, str]) -> np.ndarray:
+        """(256,) uint8: the common class of each class of one dataset."""
+        key = f"dataset.mapping.{name}"
+        if strangers := [each for each in mapping if each not in dataset.class_names]:
+            raise ConfigError(
+                f"{key}.{strangers[0]}: dataset {name} has no such class, expected one of "
+                f"{', '.join(dataset.class_names)}. Fix: correct the name"
+            )
+        homeless = [each for each in dataset.class_names if each not in mapping and each not in self.class_names]
+        if homeless:
+            raise ConfigError(
+                f"{key}: {', '.join(homeless)} of dataset {name} are not in the common table, expected a class or "
+                f"{IGNORE} for each. Fix: {key}={{{', '.join(f'{each}: {IGNORE}' for each in homeless)}}}"
+            )
+        table = np.full(256, self.ignore_class, np.uint8)
+        for index, each in enumerate(dataset.class_names):
+            table[index] = class_id(mapping.get(each, each), self.class_names, self.ignore_class, f"{key}.{each}")
+        return table
+
+
+def _own(sample: Sample) -> tuple[str, Sample]:
+    """Split off the dataset's name, which gives the sample as the dataset knows it."""
+    name, _, own = sample.name.partition("/")
+    return name, sample._replace(name=own)
