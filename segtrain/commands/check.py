@@ -20,7 +20,7 @@ from segtrain.data.audit.finding import Evidence
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.record import Record, examine
 from segtrain.data.audit.strays import Strays, find_strays
-from segtrain.data.audit.work import in_threads
+from segtrain.data.audit.work import headers, in_threads, refuse_unfit
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import DataError
 from segtrain.runs import new_run_folder
@@ -88,6 +88,17 @@ def identity(node: DictConfig) -> str:
         return tree
 
     return json.dumps(absolute(OmegaConf.to_container(node, resolve=True)), sort_keys=True)
+
+
+def require_fitting_headers(dataset: Dataset, samples: Sequence[Sample], workers: int) -> None:
+    """Compare all sizes before the first step; a mismatch in the last file would otherwise show after an epoch.
+
+    Raises:
+        DataError: All the pairs whose sizes differ or whose headers cannot be read.
+    """
+    found = headers(dataset, samples, workers)
+    shown = tqdm(found, "headers", len(samples), leave=False, delay=2, disable=not sys.stderr.isatty())
+    refuse_unfit(list(shown))
 
 
 def last_verdict(cfg: DictConfig, samples: Mapping[str, Sequence[Sample]]) -> str:

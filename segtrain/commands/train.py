@@ -2,9 +2,7 @@
 
 import logging
 import math
-import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +10,15 @@ from typing import Any
 import keras
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_augment
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights, stored_config
 from segtrain.commands.scoring import validate
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.loading import BatchLoader, num_steps
 from segtrain.data.pairing import refuse_shared
 from segtrain.errors import ConfigError
@@ -51,7 +49,8 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
     refuse_shared(samples, validation)
     steps_per_epoch = num_steps(samples, cfg.batch_size)
     total_steps = steps_per_epoch * cfg.epochs
-    _check_headers(dataset, [*samples, *validation])
+    require_fitting_headers(dataset, [*samples, *validation], cfg.workers)
+    logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
     keras.utils.set_random_seed(cfg.seed)
     loss = build_loss(cfg, dataset)
     augment = build_augment(cfg, dataset, samples)
@@ -129,14 +128,6 @@ def _build_optimizer(cfg: DictConfig, total_steps: int) -> keras.optimizers.Opti
     with open_dict(node):
         del node.learning_rate
     return build(node, learning_rate=schedule)
-
-
-def _check_headers(dataset: Dataset, samples: list[Sample]) -> None:
-    """Compare all sizes before the first step; a mismatch in the last file would otherwise show after an epoch."""
-    with ThreadPoolExecutor(2) as pool:
-        checks = pool.map(dataset.check_header, samples, chunksize=64)
-        for _ in tqdm(checks, "headers", len(samples), leave=False, delay=2, disable=not sys.stderr.isatty()):
-            pass
 
 
 def _warn_of_slow_statistics(model: keras.Model, total_steps: int) -> None:
