@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {  # command: function of segtrain.commands.<command>, and what --help says
     "check": ("check", "read every file of a dataset; say what is wrong and how to mend it"),
+    "browse": ("browse", "show photographs and labels, before and after augmentation"),
     "train": ("train", "train one network and leave a run folder under runs/train"),
     "eval": ("evaluate", "score a run on a split and draw overlays"),
     "summary": ("summary", "print the network of a config: taps, parameters, multiply-adds"),

@@ -125,6 +125,16 @@ class CheckConfig(TrainConfig):
 
 
 @dataclass
+class BrowseConfig(TrainConfig):
+    """Root keys of browse.yaml: those of train.yaml, so that every experiment composes."""
+
+    split: str = key("the split to look at")
+    images: int = key("photographs to show, drawn by the seed", at_least=1)
+    draws: int = key("augmented crops to show of each, one an epoch", at_least=0)
+    alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)
+
+
+@dataclass
 class CompareConfig(SummaryConfig):
     """Root keys of compare.yaml: those of summary.yaml, which count for both experiments."""
 
@@ -132,6 +142,7 @@ class CompareConfig(SummaryConfig):
 
 
 SCHEMAS: dict[str, type[CommandConfig]] = {
+    "browse": BrowseConfig,
     "train": TrainConfig,
     "check": CheckConfig,
     "eval": EvalConfig,

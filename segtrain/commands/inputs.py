@@ -53,8 +53,8 @@ def build_augment(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> A
 
 def _steps(cfg: DictConfig) -> Mapping[str, Any]:
     """Return the steps of an augmentation by name; refuse what is not a call."""
-    steps = cfg.augment.get("steps") or {}
-    if not isinstance(steps, DictConfig | dict):
+    steps: Any = cfg.augment.get("steps") or {}
+    if not isinstance(steps, Mapping):
         raise ConfigError(
             f"augment.steps={steps}: expected steps by name. Fix: write them like configs/augment/strong.yaml"
         )
@@ -64,7 +64,7 @@ def _steps(cfg: DictConfig) -> Mapping[str, Any]:
                 f"augment.steps.{name}={step}: expected a call, like those of augment=strong. Fix: "
                 f"~augment.steps.{name} takes it out"
             )
-    return dict(steps.items())
+    return steps
 
 
 def _pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:

@@ -1,0 +1,65 @@
+"""`segtrain browse`: look at what a training would see, before and after augmentation. Starts no TensorFlow."""
+
+from collections.abc import Callable
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from segtrain.commands.inputs import augment_facts, build_augment
+from segtrain.config import build, check
+from segtrain.contact_page import write_page
+from segtrain.contact_sheet import Row, draw_sheet, view
+from segtrain.data.augment import Augmentation, sample_generator
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.runs import new_run_folder
+
+# First number of the key that draws the samples to show; batches.py has the others.
+_CHOICE = 3
+
+
+def browse(cfg: DictConfig) -> None:
+    """Write a contact sheet and a page of some samples of a split, each as it is and as training will see it.
+
+    Raises:
+        ConfigError: An argument of the dataset or the augmentation does not fit.
+        DataError: The dataset is not where it should be, or a sample cannot be read.
+    """
+    looked_at = {key: cfg[key] for key in ("dataset", "augment", "trusted_modules")}
+    check(OmegaConf.create(looked_at), augment_facts(cfg))
+    dataset = build(cfg.dataset)
+    samples = dataset.samples(cfg.split)
+    augment = build_augment(cfg, dataset, samples)
+    drawn = np.random.default_rng([_CHOICE, cfg.seed]).permutation(len(samples))[: cfg.images]
+    rows = [_row(cfg, dataset, augment, samples, int(index)) for index in sorted(drawn)]
+    chosen = HydraConfig.get().runtime.choices
+    title = f"{chosen['dataset']}, {cfg.split}: {len(rows)} of {len(samples)} photographs"
+    height, width = cfg.crop_size
+    about = f"augment={chosen['augment']}, crop_size {height}x{width} (height x width), seed {cfg.seed}"
+    facts = [
+        about,
+        f"Draw 1 is what epoch 1 of a training with this seed sees of the photograph, draw 2 epoch 2, and so on. "
+        f"Hatched is void (id {dataset.ignore_class}): padding and what the labels leave out, never trained on.",
+    ]
+    with new_run_folder("browse", cfg.name, keep_if="index.html") as folder:
+        sheet = draw_sheet(rows, f"{title}   {about}", dataset.class_names, dataset.colors)
+        sheet.save(folder / "sheet.png", compress_level=1)
+        page = write_page(rows, title, facts, dataset.class_names, dataset.colors)
+        (folder / "index.html").write_text(page, encoding="utf-8")
+    print(f"contact sheet: {folder / 'sheet.png'}")
+    print(f"page: {folder / 'index.html'}")
+
+
+def _row(cfg: DictConfig, dataset: Dataset, augment: Augmentation, samples: list[Sample], index: int) -> Row:
+    image, labels = dataset.read(samples[index])
+    height, width = labels.shape
+    views = [view(f"{height}x{width}", image, labels, dataset.colors, cfg.alpha)]
+    another = _reader(dataset, samples)
+    for epoch in range(cfg.draws):
+        pair = augment(image, labels, sample_generator(cfg.seed, epoch, index), another)
+        views.append(view(f"draw {epoch + 1}", *pair, dataset.colors, cfg.alpha))
+    return Row(samples[index].name, views)
+
+
+def _reader(dataset: Dataset, samples: list[Sample]) -> Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]:
+    return lambda rng: dataset.read(samples[int(rng.integers(len(samples)))])
