@@ -1,7 +1,5 @@
 """`segtrain browse`: look at what a training would see, before and after augmentation. Starts no TensorFlow."""
 
-from collections.abc import Callable
-
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -10,11 +8,11 @@ from segtrain.commands.inputs import augment_facts, build_augment
 from segtrain.config import build, check
 from segtrain.contact_page import write_page
 from segtrain.contact_sheet import Row, draw_sheet, view
-from segtrain.data.augment import Augmentation, sample_generator
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
+from segtrain.data.loading import BatchLoader
 from segtrain.runs import new_run_folder
 
-# First number of the key that draws the samples to show; batches.py has the others.
+# First number of the key that draws the samples to show; loading.py has the others.
 _CHOICE = 3
 
 
@@ -30,11 +28,15 @@ def browse(cfg: DictConfig) -> None:
     dataset = build(cfg.dataset)
     samples = dataset.samples(cfg.split)
     augment = build_augment(cfg, dataset, samples)
+    height, width = cfg.crop_size
+    # What a training loads, with each epoch in the order of the list.
+    loader = BatchLoader(
+        samples, dataset.read, augment, crop_size=(height, width), batch_size=1, seed=cfg.seed, shuffle=False
+    )
     drawn = np.random.default_rng([_CHOICE, cfg.seed]).permutation(len(samples))[: cfg.images]
-    rows = [_row(cfg, dataset, augment, samples, int(index)) for index in sorted(drawn)]
+    rows = [_row(cfg, dataset, loader, int(index)) for index in sorted(drawn)]
     chosen = HydraConfig.get().runtime.choices
     title = f"{chosen['dataset']}, {cfg.split}: {len(rows)} of {len(samples)} photographs"
-    height, width = cfg.crop_size
     about = f"augment={chosen['augment']}, crop_size {height}x{width} (height x width), seed {cfg.seed}"
     facts = [
         about,
@@ -50,16 +52,10 @@ def browse(cfg: DictConfig) -> None:
     print(f"page: {folder / 'index.html'}")
 
 
-def _row(cfg: DictConfig, dataset: Dataset, augment: Augmentation, samples: list[Sample], index: int) -> Row:
-    image, labels = dataset.read(samples[index])
-    height, width = labels.shape
-    views = [view(f"{height}x{width}", image, labels, dataset.colors, cfg.alpha)]
-    another = _reader(dataset, samples)
+def _row(cfg: DictConfig, dataset: Dataset, loader: BatchLoader, index: int) -> Row:
+    image, labels = dataset.read(loader.samples[index])
+    views = [view("{}x{}".format(*labels.shape), image, labels, dataset.colors, cfg.alpha)]
     for epoch in range(cfg.draws):
-        pair = augment(image, labels, sample_generator(cfg.seed, epoch, index), another)
-        views.append(view(f"draw {epoch + 1}", *pair, dataset.colors, cfg.alpha))
-    return Row(samples[index].name, views)
-
-
-def _reader(dataset: Dataset, samples: list[Sample]) -> Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]:
-    return lambda rng: dataset.read(samples[int(rng.integers(len(samples)))])
+        crop = loader.crop(epoch * len(loader.samples) + index)
+        views.append(view(f"draw {epoch + 1}", *crop, dataset.colors, cfg.alpha))
+    return Row(loader.samples[index].name, views)

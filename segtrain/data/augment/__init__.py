@@ -4,13 +4,7 @@ The first one makes the crop (`ScaleCropFlip`, `Resize`), in one pass over uint8
 Labels are never interpolated, but where `Resize(labels_interpolation="bilinear")` asks for that very defect.
 """
 
-from segtrain.data.augment.augmentation import (
-    PADDING_COLOR,
-    Another,
-    Augmentation,
-    mirrored_classes,
-    sample_generator,
-)
+from segtrain.data.augment.augmentation import PADDING_COLOR, Another, Augmentation, mirrored_classes
 from segtrain.data.augment.color import Blur, ColorJitter, Noise
 from segtrain.data.augment.geometry import Resize, ScaleCropFlip
 from segtrain.data.augment.mix import CopyPaste, CutMix, Cutout
@@ -28,5 +22,4 @@ __all__ = [
     "Resize",
     "ScaleCropFlip",
     "mirrored_classes",
-    "sample_generator",
 ]

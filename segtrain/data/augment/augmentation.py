@@ -15,14 +15,11 @@ Another = Callable[[np.random.Generator], Pair]
 # What crops show beyond the photograph's edge: ImageNet's mean colour, near zero after any normalisation.
 PADDING_COLOR = (124, 116, 104)
 
-# First number of the keys of augmentation: no two uses of a training's seed share a stream of random numbers.
-_AUGMENT = 2
-
 
 class Augmentation(Protocol):
     """A random change to a photograph and its labels together.
 
-    All randomness comes from `rng`, which `batches` keys by seed, epoch and sample; what is handed over is left as it
+    All randomness comes from `rng`, which `loading` keys by seed, epoch and sample; what is handed over is left as it
     was. The first of a training gives both at the crop's size; a step behind it finds and leaves them there.
     An augmentation may have a second method, `reduction`: see `ScaleCropFlip`.
     """
@@ -30,11 +27,6 @@ class Augmentation(Protocol):
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
     ) -> Pair: ...
-
-
-def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Make the generator that a sample's augmentation is handed in an epoch; both count from 0."""
-    return np.random.default_rng([_AUGMENT, seed, epoch, index])
 
 
 def run_steps(
