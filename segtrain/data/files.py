@@ -21,7 +21,7 @@ LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 MAX_PIXELS = 64 * 2**20
 ExifPolicy = Literal["refuse", "apply", "ignore"]
 AlphaPolicy = Literal["refuse", "drop"]
-_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+_REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 
 # tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
