@@ -1,14 +1,18 @@
-"""The augmentation of a config, the same way in every command; without TensorFlow, for commands that only look."""
+"""What a config feeds a network, the same way in every command; without TensorFlow, for commands that only look."""
 
+import json
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from segtrain.config import build
 from segtrain.data.augment import Augmentation
+from segtrain.data.cache import DiskCache, MemoryCache
 from segtrain.data.dataset import Dataset, Sample, one_sided_pairs
+from segtrain.data.loading import BatchLoader, Read
 from segtrain.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +53,40 @@ def build_augment(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> A
         with open_dict(node):
             del node.steps
     return build(node, **facts)
+
+
+def build_loader(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> BatchLoader:
+    """Build what loads the training batches of a config.
+
+    Args:
+        cfg: As for `build_augment`, with the root keys `cache`, `batch_size`, `seed`, `shuffle` and `workers`.
+        dataset: Reads the samples.
+        samples: To train on.
+
+    Raises:
+        ConfigError: An argument does not fit.
+        DataError: A label file cannot be read, or there are fewer samples than one batch.
+        ResourceError: The cache's folder cannot be written.
+    """
+    return BatchLoader(
+        samples,
+        _reader(cfg, dataset),
+        build_augment(cfg, dataset, samples),
+        crop_size=tuple(cfg.crop_size),
+        batch_size=cfg.batch_size,
+        seed=cfg.seed,
+        shuffle=cfg.shuffle,
+        workers=cfg.workers,
+    )
+
+
+def _reader(cfg: DictConfig, dataset: Dataset) -> Read:
+    if cfg.cache is None:
+        return dataset.read
+    if cfg.cache == "memory":
+        return MemoryCache(dataset.read)
+    rules = json.dumps(OmegaConf.to_container(cfg.dataset, resolve=True), sort_keys=True)
+    return DiskCache(dataset.read, Path(cfg.cache).expanduser(), rules)
 
 
 def _steps(cfg: DictConfig) -> Mapping[str, Any]:

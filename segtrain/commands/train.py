@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.commands.check import last_verdict, require_fitting_headers
-from segtrain.commands.inputs import build_augment
+from segtrain.commands.inputs import build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights, stored_config
 from segtrain.commands.scoring import validate
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset
-from segtrain.data.loading import BatchLoader, num_steps
+from segtrain.data.loading import num_steps
 from segtrain.data.pairing import refuse_shared
 from segtrain.errors import ConfigError
 from segtrain.inference import Predictor
@@ -53,7 +53,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
     logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
     keras.utils.set_random_seed(cfg.seed)
     loss = build_loss(cfg, dataset)
-    augment = build_augment(cfg, dataset, samples)
+    loader = build_loader(cfg, dataset, samples)
     model, backbone = build_network(cfg, dataset.num_classes)
     if cfg.resume is None:
         load_weights(cfg, model, backbone)
@@ -85,16 +85,6 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
         Curves(run / "metrics.jsonl", run / "plots"),
         *(build(cfg.callbacks) or {}).values(),
     ]
-    loader = BatchLoader(
-        samples,
-        dataset.read,
-        augment,
-        crop_size=tuple(cfg.crop_size),
-        batch_size=cfg.batch_size,
-        seed=cfg.seed,
-        shuffle=cfg.shuffle,
-        workers=cfg.workers,
-    )
     logger.info(
         "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
         *(len(samples), len(validation), dataset.num_classes, cfg.epochs, steps_per_epoch, run),
