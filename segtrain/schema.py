@@ -90,6 +90,7 @@ class TrainConfig(CommandConfig):
     validate_every: int = key("epochs from one validation to the next", at_least=1)
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
     workers: int = key("threads that read and augment images", at_least=1)
+    cache: str | None = key("keep decoded samples: memory, or a folder to pack them into; null decodes them each time")
     resume: str | None = key("run folder to continue, in place")
 
 
@@ -141,11 +142,36 @@ class CompareConfig(SummaryConfig):
     other: str | None = key("the second of the two experiments")
 
 
+@dataclass
+class DownloadConfig(CommandConfig):
+    """Root keys of download.yaml."""
+
+    name: str = key("which dataset, as in segtrain download voc; list shows what there is", pattern=r"[\w.-]+")
+    root: str = key("the folder that datasets are put in")
+    archive: Any = key("archives that you have already: a file, a list of files, or the folder they are in")
+    keep_archive: bool = key("leave what was downloaded in the root when it has been unpacked")
+    check: bool = key("run segtrain check on it when it is there")
+    timeout: float = key("seconds without an answer after which a server counts as stalled", at_least=1)
+    attempts: int = key("tries at each mirror that may bring nothing", at_least=1)
+
+
+@dataclass
+class PrepareConfig(CommandConfig):
+    """Root keys of prepare.yaml."""
+
+    sbd: str = key("SBD's folder benchmark_RELEASE")
+    voc: str = key("VOC's folder VOCdevkit/VOC2012")
+    output: str = key("the folder that the labels and the list are written to")
+    workers: int = key("files converted at a time", at_least=1)
+
+
 SCHEMAS: dict[str, type[CommandConfig]] = {
     "browse": BrowseConfig,
     "train": TrainConfig,
     "check": CheckConfig,
+    "download": DownloadConfig,
     "eval": EvalConfig,
     "summary": SummaryConfig,
     "compare": CompareConfig,
+    "prepare": PrepareConfig,
 }
