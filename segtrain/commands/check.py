@@ -16,10 +16,9 @@ from tqdm import tqdm
 from segtrain import config
 from segtrain.commands.check_report import print_check, write_check
 from segtrain.data.audit import store
-from segtrain.data.audit.finding import Evidence
 from segtrain.data.audit.findings import find_all
+from segtrain.data.audit.gather import gather, list_samples
 from segtrain.data.audit.record import Record, examine
-from segtrain.data.audit.strays import Strays, find_strays
 from segtrain.data.audit.work import headers, in_threads, refuse_unfit
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import DataError
@@ -35,23 +34,12 @@ def check(cfg: DictConfig) -> None:
     config.check(OmegaConf.create({"dataset": cfg.dataset, "trusted_modules": cfg.trusted_modules}))
     dataset = config.build(cfg.dataset)
     started = time.monotonic()
-    samples, unlisted = _listed(dataset, cfg.splits or dataset.splits)
-    strays = Strays() if unlisted else find_strays(each for split in samples.values() for each in split)
-    samples = {split: _spread(each, cfg.limit) for split, each in samples.items()}
-    keys = {split: store.key(identity(cfg.dataset), each) for split, each in samples.items()}
-    records, fresh = _records(dataset, samples, keys, cfg.workers, cfg.fresh)
-    evidence = Evidence(
-        records,
-        dataset.class_names,
-        ignore_class=dataset.ignore_class,
-        known_values=dataset.known_values,
-        swap_pairs=dataset.swap_pairs,
-        colors=dataset.colors.tolist(),
-        crop_size=tuple(cfg.crop_size) if _crops(cfg.augment) else None,
-        batch_size=cfg.batch_size,
-        unlisted=unlisted,
-        strays=strays,
-    )
+    samples, unlisted = list_samples(dataset, cfg.splits or dataset.splits)
+    looked_at = {split: _spread(each, cfg.limit) for split, each in samples.items()}
+    keys = {split: store.key(identity(cfg.dataset), each) for split, each in looked_at.items()}
+    records, files_read = _records(dataset, looked_at, keys, cfg.workers, cfg.fresh)
+    crop_size = tuple(cfg.crop_size) if _crops(cfg.augment) else None
+    evidence = gather(dataset, samples, unlisted, records, crop_size=crop_size, batch_size=cfg.batch_size)
     findings = find_all(evidence)
     errors, warnings = (sum(each.severity == severity for each in findings) for severity in ("error", "warning"))
     now = datetime.now()
@@ -62,7 +50,7 @@ def check(cfg: DictConfig) -> None:
         "dataset": OmegaConf.to_container(cfg.dataset, resolve=True),
         "crop_size": list(cfg.crop_size),
         "seconds": round(time.monotonic() - started, 2),
-        "files_read": fresh,
+        "files_read": files_read,
     }
     with new_run_folder("check", cfg.name, keep_if="check.json") as folder:
         write_check(folder / "check.json", evidence, findings, facts)
@@ -119,23 +107,6 @@ def _verdict_key(keys: Mapping[str, str]) -> str:
     """What a training looks for: train and val, whatever else was checked with them."""
     trained = [keys[split] for split in ("train", "val") if split in keys]
     return store.verdict_key(trained)
-
-
-def _listed(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, list[Sample]], dict[str, str]]:
-    """List the samples of each split, or why they cannot be listed.
-
-    Raises:
-        DataError: No split can be listed, all for the same reason: that of a wrong root.
-    """
-    samples, unlisted = {}, {}
-    for split in splits:
-        try:
-            samples[split] = dataset.samples(split)
-        except DataError as error:
-            unlisted[split] = str(error)
-    if not samples and len(set(unlisted.values())) == 1:
-        raise DataError(next(iter(unlisted.values())))
-    return samples, unlisted
 
 
 def _spread(samples: list[Sample], limit: int | None) -> list[Sample]:

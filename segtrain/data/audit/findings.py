@@ -16,6 +16,7 @@ FINDINGS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     file_findings.unlisted_splits,
     file_findings.unfit_samples,
     value_findings.unknown_values,
+    value_findings.label_colors,
     file_findings.labels_as_photographs,
     split_findings.shared_files,
     split_findings.shared_photographs,

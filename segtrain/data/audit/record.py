@@ -20,6 +20,7 @@ THUMBNAIL = 16  # pixels a side
 # Lines of three pixels whose middle is of a class between the outer two are what interpolation leaves along borders;
 # fewer borders than this prove nothing.
 _MIN_BORDERS = 30
+_MOST_COLORS = 256  # more are no drawing
 
 
 class Problem(NamedTuple):
@@ -52,6 +53,7 @@ class Record:
         thumbnail: Grey miniature of `THUMBNAIL` x `THUMBNAIL` bytes.
         classes: Pixels by class id, void among them.
         stored: Pixels by stored value, where the values could be read and some are unknown.
+        colors: Pixels by "#rrggbb", where the label file is a picture in a few colours that stand for no class.
         columns: Mean column, as a share of the width, by id of the classes that have a left and a right.
         interpolated: Share of the borders that show a class in between, 0 where there are too few borders to tell.
     """
@@ -68,6 +70,7 @@ class Record:
     thumbnail: bytes = b""
     classes: Mapping[int, int] = field(default_factory=dict)
     stored: Mapping[int, int] = field(default_factory=dict)
+    colors: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[int, float] = field(default_factory=dict)
     interpolated: float = 0.0
 
@@ -76,13 +79,11 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
     """Read both files of a sample as a training would and say what they hold. Never raises for what they hold."""
     image: np.ndarray | None
     labels: np.ndarray | None
-    problems: list[Problem] = []
-    stored: dict[int, int] = {}
+    found: dict[str, Any] = {}
     try:
         image, labels = dataset.read(sample)
     except DataError as error:
-        image, labels, stored, problems = _diagnose(dataset, sample, error)
-    found: dict[str, Any] = {}
+        image, labels, found = _diagnose(dataset, sample, error)
     if image is not None:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         found |= {
@@ -100,7 +101,7 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
             "interpolated": interpolated_share(labels),
         }
     paths = str(sample.image), str(sample.labels)
-    return Record(sample.name, *paths, problems=tuple(problems), stored=stored, **found)
+    return Record(sample.name, *paths, **found)
 
 
 def difference_hash(grey: np.ndarray) -> int:
@@ -124,11 +125,11 @@ def interpolated_share(labels: np.ndarray) -> float:
 
 def _diagnose(
     dataset: Dataset, sample: Sample, whole: DataError
-) -> tuple[np.ndarray | None, np.ndarray | None, dict[int, int], list[Problem]]:
+) -> tuple[np.ndarray | None, np.ndarray | None, dict[str, Any]]:
     """Read the two files one by one, after reading them together has failed, to tell everything that is wrong."""
     problems = []
     image = labels = None
-    stored: dict[int, int] = {}
+    found: dict[str, Any] = {}
     limits: dict[str, Any] = {"max_pixels": dataset.max_pixels}
     try:
         image = read_image(sample.image, exif=dataset.exif, **limits)
@@ -141,14 +142,34 @@ def _diagnose(
     except DataError as error:
         kind = "labels-unreadable"
         if _reads(read_labels, sample.labels, alpha=dataset.alpha, **limits):
-            stored = _counts(read_labels(sample.labels, alpha=dataset.alpha, **limits))
+            found["stored"] = _counts(read_labels(sample.labels, alpha=dataset.alpha, **limits))
             kind = "values-unknown"
         elif dataset.alpha == "refuse" and _reads(read_labels, sample.labels, alpha="drop", **limits):
             kind = "labels-alpha"
+        elif colors := _few_colors(sample.labels, dataset):
+            found["colors"] = colors
+            kind = "labels-in-colors" if dataset.label_colors is None else "colors-unknown"
         problems.append(Problem(kind, str(error)))
     if image is not None and labels is not None and image.shape[:2] != labels.shape:
         problems.append(Problem("sizes-differ", str(whole)))
-    return image, labels, stored, problems or [Problem("sample-unreadable", str(whole))]
+    found["problems"] = tuple(problems or [Problem("sample-unreadable", str(whole))])
+    return image, labels, found
+
+
+def _few_colors(path: Path, dataset: Dataset) -> dict[str, int]:
+    """Count the colours of a label file that stand for no class; nothing where it is no drawing in a few colours."""
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return {}
+    try:
+        red, green, blue = np.moveaxis(read_image(path, exif="ignore", max_pixels=dataset.max_pixels), -1, 0).astype(
+            int
+        )
+    except DataError:
+        return {}
+    colors, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
+    known = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in dataset.label_colors or ()}
+    found = {f"#{color:06x}": int(count) for color, count in zip(colors[:_MOST_COLORS], counts, strict=False)}
+    return {} if len(colors) > _MOST_COLORS else {color: found[color] for color in found if color not in known}
 
 
 def _reads(read: Callable[..., np.ndarray], path: Path, **options: Any) -> bool:

@@ -1,5 +1,6 @@
 """Findings about stored values that are no class: what wrote them, told from the values of a whole split."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 from segtrain.data.audit.finding import Case, Evidence, Finding
 from segtrain.data.audit.record import Record
 
+_MOST_NAMED = 8  # colours
 _MANY = 12  # unknown values, above which nobody has forgotten a class: something has computed them
 
 
@@ -32,6 +34,33 @@ def unknown_values(evidence: Evidence) -> Iterator[Finding]:
         if unfit:
             kind, summary, fix = _explained(evidence, _values(evidence, unfit, records))
             yield Finding(kind, "error", summary, fix, split, tuple(map(_case, unfit)))
+
+
+def label_colors(evidence: Evidence) -> Iterator[Finding]:
+    """Label files that are pictures in colours, with the colours to name."""
+    for split, records in evidence.records.items():
+        for kind in ("labels-in-colors", "colors-unknown"):
+            unfit = [each for each in records if any(problem.kind == kind for problem in each.problems)]
+            if not unfit:
+                continue
+            pixels: Counter[str] = Counter()
+            for each in unfit:
+                pixels.update(each.colors)
+            most = [color for color, _ in pixels.most_common(_MOST_NAMED)]
+            more = f" and {len(pixels) - len(most)} more" if len(pixels) > len(most) else ""
+            table = ", ".join(f"NAME: {_rgb(color)}" for color in most)
+            if kind == "labels-in-colors":
+                summary = f"label files in colours ({', '.join(most)}{more}), expected class ids"
+                fix = f"dataset.label_values=colors with dataset.classes={{{table}{', ...' if more else ''}}}"
+            else:
+                summary = f"colours that are no class: {', '.join(most)}{more}"
+                fix = f"draw them in a class's colour, or dataset.ignore_colors=[{_rgb(most[0])}] where they are void"
+            cases = tuple(Case(each.labels, f"{len(each.colors)} colours") for each in unfit)
+            yield Finding(kind, "error", summary, fix, split, cases)
+
+
+def _rgb(color: str) -> list[int]:
+    return list(bytes.fromhex(color[1:]))
 
 
 def _explained(evidence: Evidence, values: _Values) -> tuple[str, str, str]:
@@ -60,9 +89,8 @@ def _void(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
 def _from_one(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
     top = evidence.num_classes
     if values.unknown == (top,) and not values.zero_occurs:
-        table = ", ".join(f"{value}: {value - 1}" for value in range(1, min(top, 3) + 1))
         summary = f"ids count from 1: {top} occurs and 0 never does, expected 0..{top - 1}"
-        return "values-from-one", summary, f"dataset.label_values={{{table}{', ...' if top > 3 else ''}}}"
+        return "values-from-one", summary, "dataset.label_values=from_one"
     return None
 
 

@@ -1,0 +1,64 @@
+"""From a dataset to the evidence of all its files."""
+
+from collections.abc import Mapping, Sequence
+
+from segtrain.data.audit.finding import Evidence
+from segtrain.data.audit.record import Record
+from segtrain.data.audit.strays import Strays, find_strays
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.errors import DataError
+
+
+def list_samples(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, list[Sample]], dict[str, str]]:
+    """List the samples of each split, or why they cannot be listed.
+
+    Returns:
+        Samples by split, and the reasons by split.
+
+    Raises:
+        DataError: No split can be listed, all for the same reason: that of a wrong root.
+    """
+    samples, unlisted = {}, {}
+    for split in splits:
+        try:
+            samples[split] = dataset.samples(split)
+        except DataError as error:
+            unlisted[split] = str(error)
+    if not samples and len(set(unlisted.values())) == 1:
+        raise DataError(next(iter(unlisted.values())))
+    return samples, unlisted
+
+
+def gather(
+    dataset: Dataset,
+    samples: Mapping[str, Sequence[Sample]],
+    unlisted: Mapping[str, str],
+    records: Mapping[str, Sequence[Record]],
+    *,
+    crop_size: tuple[int, int] | None,
+    batch_size: int,
+) -> Evidence:
+    """Put together what the findings are drawn from.
+
+    Args:
+        dataset: Tells the classes.
+        samples: All of each split, as `list_samples` gives them.
+        unlisted: The same.
+        records: By split, of all samples or of some.
+        crop_size: (H, W) of the training crops, None where photographs are resized instead.
+        batch_size: Photographs in one step.
+    """
+    every_sample = [sample for each in samples.values() for sample in each]
+    return Evidence(
+        records,
+        dataset.class_names,
+        ignore_class=dataset.ignore_class,
+        known_values=dataset.known_values,
+        swap_pairs=dataset.swap_pairs,
+        colors=dataset.colors.tolist(),
+        crop_size=crop_size,
+        batch_size=batch_size,
+        unlisted=unlisted,
+        # Where a split cannot be listed, its files would all seem to belong to none.
+        strays=Strays() if unlisted else find_strays(every_sample),
+    )
