@@ -75,6 +75,31 @@ def draw_voc(
     return root
 
 
+def draw_sbd(
+    folder: Path, voc_root: Path, *, num_own: int = 6, size: tuple[int, int] = (48, 64), seed: int = 0
+) -> Path:
+    """Draw SBD beside a `draw_voc`: `num_own` photographs of its own, and labels for some of VOC's; return its root.
+
+    As in SBD, its lists name photographs of VOC's training and validation lists too.
+    """
+    root = folder / "benchmark_RELEASE"
+    mats = _make(root / "dataset" / "cls")
+    own = [f"2008_{index:06d}" for index in range(num_own)]
+    for index, name in enumerate(own):
+        image, _ = draw_pair(np.random.default_rng([seed, 7, index]), size, VOC_IDS)
+        Image.fromarray(image).save(voc_root / "JPEGImages" / f"{name}.jpg", quality=95, subsampling=0)
+    lists = [
+        (voc_root / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split() for split in ("train", "val")
+    ]
+    train, val = [lists[0][0], lists[1][0], *own[::2]], [lists[1][1], *own[1::2]]
+    for name in [*train, *val]:
+        _, ids = draw_pair(np.random.default_rng([seed, 7, own.index(name) if name in own else 99]), size, VOC_IDS)
+        savemat(mats / f"{name}.mat", {"GTcls": {"Segmentation": ids, "CategoriesPresent": np.unique(ids)[1:]}})
+    _write_list(root / "dataset" / "train.txt", train)
+    _write_list(root / "dataset" / "val.txt", val)
+    return root
+
+
 def draw_binary(
     folder: Path,
     *,

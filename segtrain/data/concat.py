@@ -74,18 +74,26 @@ class Concat(Dataset):
             found += [sample._replace(name=f"{name}/{sample.name}") for sample in samples]
         return found
 
+    def member(self, sample: Sample) -> tuple[Dataset, Sample]:
+        """The dataset that a sample comes from, and the sample as that dataset knows it."""
+        name, _, own = sample.name.partition("/")
+        return self.datasets[name], sample._replace(name=own)
+
     def read(self, sample: Sample, reduction: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        name, own = _own(sample)
-        image, labels = self.datasets[name].read(own, reduction)
-        return image, cv2.LUT(labels, self._class_tables[name])
+        dataset, own = self.member(sample)
+        image, labels = dataset.read(own, reduction)
+        return image, self._to_common(sample, labels)
 
     def read_labels(self, sample: Sample) -> np.ndarray:
-        name, own = _own(sample)
-        return cv2.LUT(self.datasets[name].read_labels(own), self._class_tables[name])
+        dataset, own = self.member(sample)
+        return self._to_common(sample, dataset.read_labels(own))
 
     def check_header(self, sample: Sample) -> None:
-        name, own = _own(sample)
-        self.datasets[name].check_header(own)
+        dataset, own = self.member(sample)
+        dataset.check_header(own)
+
+    def _to_common(self, sample: Sample, labels: np.ndarray) -> np.ndarray:
+        return cv2.LUT(labels, self._class_tables[sample.name.partition("/")[0]])
 
     def _class_table_of(self, name: str, dataset: Dataset, mapping: Mapping[str, str]) -> np.ndarray:
         """(256,) uint8: the common class of each class of one dataset."""
@@ -105,9 +113,3 @@ class Concat(Dataset):
         for index, each in enumerate(dataset.class_names):
             table[index] = class_id(mapping.get(each, each), self.class_names, self.ignore_class, f"{key}.{each}")
         return table
-
-
-def _own(sample: Sample) -> tuple[str, Sample]:
-    """Split off the dataset's name, which gives the sample as the dataset knows it."""
-    name, _, own = sample.name.partition("/")
-    return name, sample._replace(name=own)

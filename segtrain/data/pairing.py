@@ -49,8 +49,8 @@ def pair_files(
     else:
         stems = [_find(name, image_files, image_suffix, recursive) for name in names]
         _refuse_twice(stems, split)
-    _refuse_missing([stem for stem in stems if stem not in image_files], "image", images)
-    _refuse_missing([stem for stem in stems if stem not in label_files], "label file", labels)
+    refuse_missing([stem for stem in stems if stem not in image_files], "image", images)
+    refuse_missing([stem for stem in stems if stem not in label_files], "label file", labels)
     if not stems:
         which_images, which_labels = (f" *{suffix}" if suffix else "" for suffix in suffixes)
         raise DataError(
@@ -83,8 +83,8 @@ def listed_pairs(root: Path, lines: Sequence[str], split: str, source: Path) -> 
         name = str(PurePosixPath(match[1]).with_suffix(""))
         samples.append(Sample(name, root / match[1], root / match[2]))
     _refuse_twice([sample.name for sample in samples], split)
-    _refuse_missing([sample.name for sample in samples if not sample.image.is_file()], "image", root)
-    _refuse_missing([sample.name for sample in samples if not sample.labels.is_file()], "label file", root)
+    refuse_missing([sample.name for sample in samples if not sample.image.is_file()], "image", root)
+    refuse_missing([sample.name for sample in samples if not sample.labels.is_file()], "label file", root)
     return samples
 
 
@@ -121,6 +121,24 @@ def refuse_shared(train: Iterable[Sample], val: Iterable[Sample]) -> None:
         raise DataError(
             f"{len(shared)} photographs are in both splits, train and val: {_some(shared)}, expected none. Fix: take "
             f"them off the training split, or validate on others"
+        )
+
+
+def refuse_missing(stems: Sequence[str], what: str, folder: Path) -> None:
+    """Refuse names that have no file.
+
+    Args:
+        stems: The names without one; nothing happens where there are none.
+        what: The kind of file that is missing.
+        folder: Where it was looked for.
+
+    Raises:
+        DataError: There are some.
+    """
+    if stems:
+        raise DataError(
+            f"{len(stems)} names without {what} in {folder}: {_some(stems)}. Fix: add the missing files, or take the "
+            f"names off the split"
         )
 
 
@@ -191,14 +209,6 @@ def _refuse_twice(stems: Sequence[str], split: str) -> None:
     if len(set(stems)) < len(stems):
         twice = min(stem for stem, count in Counter(stems).items() if count > 1)
         raise DataError(f"split '{split}' names {twice} twice, expected once. Fix: take one off the list")
-
-
-def _refuse_missing(stems: Sequence[str], what: str, folder: Path) -> None:
-    if stems:
-        raise DataError(
-            f"{len(stems)} names without {what} in {folder}: {_some(stems)}. Fix: add the missing files, or take the "
-            f"names off the split"
-        )
 
 
 def _some(names: Sequence[str]) -> str:
