@@ -3,30 +3,22 @@
 Most tests paint into the photograph where each pixel came from: channel 0 holds its row, 1 its column, 2 its label.
 """
 
+import cv2
 import numpy as np
 import pytest
 
-from segtrain.data import Resize, ScaleCropFlip
+from data.augment.painting import Highest, Lowest, keyed, painted, ramps
+from segtrain.data import Cihp, Resize, ScaleCropFlip
 from segtrain.data.augment import PADDING_COLOR, mirrored_classes
+from segtrain.data.files import read_image
 from segtrain.errors import ConfigError
 
 VOID = 11
 PAIRS = ((1, 2), (4, 3))
 
 
-def painted(height, width, seed=0):
-    """Random ids 0-4 and the photograph that tells row, column and id of each pixel."""
-    labels = np.random.default_rng(seed).integers(0, 5, (height, width), np.uint8)
-    rows, columns = np.indices((height, width))
-    return np.stack([rows, columns, labels], -1).astype(np.uint8), labels
-
-
 def augment(crop_size=(24, 32), **options):
     return ScaleCropFlip(crop_size, VOID, options.pop("swap_pairs", ()), **options)
-
-
-def keyed(*key):
-    return np.random.default_rng(key)
 
 
 # Crop and padding at scale 1 ----------------------------------------------------------------------------------
@@ -198,6 +190,202 @@ def test_result_has_the_crop_size_for_every_source_size():
         assert (ids != VOID).any()
 
 
+# Turn and upside down -------------------------------------------------------------------------------------------
+
+
+def test_a_quarter_turn_is_exact():
+    image, labels = painted(41, 41)
+    turn = ScaleCropFlip((41, 41), VOID, PAIRS, scale=(1, 1), flip=0, rotate=90)
+    for rng, quarters in ((Highest(), 1), (Lowest(), -1)):
+        out, ids = turn(image, labels, rng)
+        np.testing.assert_array_equal(out, np.rot90(image, quarters))
+        np.testing.assert_array_equal(ids, np.rot90(labels, quarters))  # a turn changes no left into right
+
+
+def test_what_a_turn_shows_beyond_the_photograph_is_void_and_padding():
+    # 45 degrees: the corners of the crop lie 41 / 2 * sqrt(2) = 29 pixels from its centre, the photograph ends at 20.5.
+    image, labels = painted(41, 41)
+    out, ids = ScaleCropFlip((41, 41), VOID, (), scale=(1, 1), flip=0, rotate=45)(image, labels, Highest())
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        assert ids[corner] == VOID and tuple(out[corner]) == PADDING_COLOR
+    # An octagon remains of the square: 2 (sqrt(2) - 1) = 83 % of it.
+    assert (ids != VOID).mean() == pytest.approx(0.83, abs=0.02)
+
+
+def test_a_turned_window_shows_the_photograph_around_it():
+    # A corner of a window of 20 is 14.1 from its middle: turned by any angle, it reaches 4.1 pixels beyond the window.
+    image, labels = painted(60, 60)
+    inside = 0
+    for key in range(60):
+        straight, _ = ScaleCropFlip((20, 20), VOID, (), scale=(1, 1), flip=0)(image, labels, keyed(key))
+        _, ids = ScaleCropFlip((20, 20), VOID, (), scale=(1, 1), flip=0, rotate=180)(image, labels, keyed(key))
+        if straight[..., :2].min() >= 5 and straight[..., :2].max() <= 54:
+            inside += 1
+            assert VOID not in ids
+    assert inside > 10
+
+
+@pytest.mark.parametrize(
+    ("flip", "vertical_flip", "turned", "swapped"),
+    [
+        (0, 0, lambda pixels: pixels, False),
+        (1, 0, lambda pixels: pixels[:, ::-1], True),
+        (0, 1, lambda pixels: pixels[::-1], True),  # upside down is a mirror image, too
+        (1, 1, lambda pixels: pixels[::-1, ::-1], False),  # both are a turn by 180 degrees
+    ],
+)
+def test_left_and_right_change_with_an_odd_number_of_mirrors(flip, vertical_flip, turned, swapped):
+    image, labels = painted(24, 32)
+    options = {"flip": flip, "vertical_flip": vertical_flip, "swap_pairs": PAIRS}
+    out, ids = augment(scale=(1, 1), **options)(image, labels, keyed(0))
+    new_id = np.array([0, 2, 1, 4, 3] if swapped else range(5))
+    np.testing.assert_array_equal(out, turned(image))
+    np.testing.assert_array_equal(ids, new_id[turned(labels)])
+
+
+def test_a_vertical_flip_is_never_drawn_by_default():
+    image, labels = painted(24, 32)
+    assert all(augment(scale=(1, 1), flip=0)(image, labels, keyed(key))[0][0, 0, 0] == 0 for key in range(20))
+
+
+@pytest.mark.parametrize("pair", ["0002190", "0005008", "0012008", "0026375", "0032190"])
+def test_left_and_right_of_real_people_change_places(test_data, pair):
+    dataset = Cihp(str(test_data / "cihp_sample" / "instance-level_human_parsing"))
+    samples = {sample.name: sample for sample in dataset.samples("train")}
+    assert len(samples) == 5
+    image, labels = dataset.read(samples[pair])
+    mirror = ScaleCropFlip(labels.shape, dataset.ignore_class, dataset.swap_pairs, scale=(1, 1), flip=1)
+    out, ids = mirror(image, labels, keyed(0))
+    np.testing.assert_array_equal(out, image[:, ::-1])
+    # Arms 14 and 15, legs 16 and 17, shoes 18 and 19; all else stays.
+    for old, new in (*((each, each) for each in range(14)), (14, 15), (15, 14), (16, 17), (17, 16), (18, 19), (19, 18)):
+        np.testing.assert_array_equal(ids == new, (labels == old)[:, ::-1])
+    assert {*np.unique(labels)} & {14, 15, 16, 17, 18, 19}
+    np.testing.assert_array_equal(mirror(out, ids, keyed(0))[1], labels)
+
+
+# To the pixel ---------------------------------------------------------------------------------------------------
+
+
+def offsets(augmentation, height, width, key, image=None):
+    """How far, in pixels of the source, each label of a crop comes from where its photograph's pixel comes from.
+
+    The labels are first the columns and then the rows of the source. What is within a pixel of its rim is left out:
+    there the photograph's interpolation has padding, or nothing, on one side.
+    """
+    whole, rows, columns = ramps(height, width)
+    out, found_columns = augmentation(whole if image is None else image, columns, keyed(*key))
+    _, found_rows = augmentation(whole if image is None else image, rows, keyed(*key))
+    np.testing.assert_array_equal(found_columns == 255, found_rows == 255)
+    inner = (found_columns > 0) & (found_columns < width - 1) & (found_rows > 0) & (found_rows < height - 1)
+    inner &= (found_columns != 255) & (found_rows != 255)
+    return np.abs(out[inner][:, :2] / 4 - np.stack([found_columns, found_rows], -1)[inner])
+
+
+def test_2000_random_transforms_move_image_and_labels_together():
+    # Nearest is at most half a pixel off. Rounding a level, a quarter of a pixel, is 1/8; OpenCV's places have 1/32.
+    for key in range(2000):
+        rng = keyed(1, key)
+        (height, width), crop_size = rng.integers(3, 61, 2), tuple(int(side) for side in rng.integers(8, 49, 2))
+        augmentation = ScaleCropFlip(
+            crop_size,
+            255,
+            (),
+            scale=sorted(rng.uniform(0.25, 3, 2)),
+            flip=0.5,
+            vertical_flip=0.5,
+            rotate=float(rng.choice([0, 0, 15, 180])),
+        )
+        found = offsets(augmentation, height, width, (2, key))
+        assert not found.size or found.max() <= 0.5 + 1 / 8 + 1 / 32, (key, height, width, crop_size)
+
+
+def test_resized_pairs_move_together():
+    for key in range(300):
+        rng = keyed(1, key)
+        (height, width), crop_size = rng.integers(3, 61, 2), tuple(int(side) for side in rng.integers(4, 99, 2))
+        found = offsets(Resize(crop_size, steps={}), height, width, (2, key)) if max(crop_size) else None
+        assert not found.size or found.max() <= 0.5 + 1 / 8 + 1 / 32
+
+
+# A photograph decoded smaller -------------------------------------------------------------------------------------
+
+
+def smaller(image, step):
+    """What the JPEG decoder gives at 1/step: means of blocks, those at the rim of what there is."""
+    height, width = (-(-side // step) * step for side in image.shape[:2])
+    wide = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), "edge").astype(float)
+    return wide.reshape(height // step, step, width // step, step, 3).mean((1, 3)).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize(("scale", "step"), [(2, 1), (0.6, 1), (0.5, 2), (0.3, 2), (0.25, 4), (0.2, 4), (0.1, 8)])
+def test_no_photograph_is_decoded_smaller_than_it_is_shown(scale, step):
+    assert augment(scale=(scale, scale)).reduction(keyed(0)) == step
+
+
+def test_the_reduction_is_that_of_the_draw():
+    many = augment(scale=(0.1, 1))
+    for key in range(40):
+        scale = keyed(key).uniform(0.1, 1)
+        step = many.reduction(keyed(key))
+        assert step * scale <= 1 and (step == 8 or 2 * step * scale > 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"rotate": 30}, {"max_class_share": 0.4, "class_balanced": 0.5}])
+def test_a_smaller_photograph_changes_neither_window_nor_labels(options):
+    for key in range(100):
+        (height, width), make = keyed(1, key).integers(9, 61, 2), ScaleCropFlip((16, 20), 255, ())
+        make = ScaleCropFlip((16, 20), 255, (), scale=(0.1, 0.7), **options)
+        image, labels = painted(height, width, key)
+        step = make.reduction(keyed(2, key))
+        whole, of_smaller = make(image, labels, keyed(2, key)), make(smaller(image, step), labels, keyed(2, key))
+        np.testing.assert_array_equal(whole[1], of_smaller[1])
+
+
+@pytest.mark.parametrize("rotate", [0, 30])
+def test_a_smaller_photograph_lies_where_its_labels_lie(rotate):
+    seen = set()
+    for key in range(200):
+        height, width = keyed(1, key).integers(30, 61, 2)
+        make = ScaleCropFlip((16, 20), 255, (), scale=(0.11, 0.5), rotate=rotate)
+        step = make.reduction(keyed(2, key))
+        image, rows, columns = ramps(height, width)
+        out, found = make(smaller(image, step), columns, keyed(2, key))
+        # Away from the rim, where a block is wider than what is left of the photograph or next to padding.
+        inner = (found >= step) & (found < width - 2 * step)
+        _, found_rows = make(smaller(image, step), rows, keyed(2, key))
+        inner &= (found_rows >= step) & (found_rows < height - 2 * step)
+        # Nearest is half a pixel off, a level a quarter: rounded twice.
+        assert (np.abs(out[inner][:, 0] / 4.0 - found[inner]) <= 0.5 + 1 / 4 + step / 32).all()
+        assert (np.abs(out[inner][:, 1] / 4.0 - found_rows[inner]) <= 0.5 + 1 / 4 + step / 32).all()
+        seen.add(step)
+    assert seen == {2, 4, 8}
+
+
+def test_resize_takes_a_smaller_photograph():
+    image, rows, columns = ramps(57, 60)
+    make = Resize((13, 14))
+    assert make.reduction(keyed(0)) == 1  # of unknown size
+    assert make.reduction(keyed(0), (57, 60)) == 4  # 60 / 14 = 4.3 and 57 / 13 = 4.4
+    assert make.reduction(keyed(0), (57, 14)) == 1
+    out, found = make(smaller(image, 4), columns, keyed(0))
+    np.testing.assert_array_equal(found, make(image, columns, keyed(0))[1])
+    assert np.abs(out[1:-1, 1:-1, 0] / 4.0 - found[1:-1, 1:-1]).max() <= 0.5 + 1 / 4 + 4 / 32
+
+
+def test_real_jpegs_decoded_smaller_show_the_same_crop(tmp_path):
+    # Slow ramps survive JPEG within a few levels; at 2 levels a pixel that would show a shift of 2 pixels.
+    rows, columns = np.indices((123, 125), np.uint8)
+    image = np.stack([2 * columns, 2 * rows, np.full_like(rows, 90)], -1)
+    path = tmp_path / "ramps.jpg"
+    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])
+    for scale, step in ((0.5, 2), (0.25, 4), (0.125, 8)):
+        make = ScaleCropFlip((14, 15), 255, (), scale=(scale, scale), flip=0)
+        assert make.reduction(keyed(3)) == step
+        out, found = make(read_image(path, reduction=step), columns, keyed(3))
+        assert np.abs(out[..., 0] / 2.0 - found).max() <= 0.5 + 1.5
+
+
 # Randomness ---------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +419,21 @@ def test_bad_scale_is_refused(scale):
 def test_bad_flip_is_refused(flip):
     with pytest.raises(ConfigError, match=r"augment\.flip=.*probability"):
         augment(flip=flip)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"vertical_flip": 2}, r"augment\.vertical_flip=2: expected a probability, 0\.\.1"),
+        ({"rotate": -1}, r"augment\.rotate=-1: expected degrees, 0\.\.180"),
+        ({"rotate": float("nan")}, r"augment\.rotate=nan: expected degrees"),
+        ({"max_class_share": 0}, r"augment\.max_class_share=0: expected a share above 0, up to 1"),
+        ({"class_balanced": -0.5}, r"augment\.class_balanced=-0\.5: expected a probability"),
+    ],
+)
+def test_other_bad_values_are_refused(option, said):
+    with pytest.raises(ConfigError, match=said):
+        augment(**option)
 
 
 # Resize -------------------------------------------------------------------------------------------------------
