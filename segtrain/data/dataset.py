@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image, read_labels, read_size
@@ -72,10 +73,11 @@ class Dataset(abc.ABC):
         self.max_pixels = max_pixels
         values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
         self._class_of_value = np.full(256, ignore_class, np.uint8)
-        self._is_known = np.zeros(256, bool)
+        self._is_known = np.zeros(256, np.uint8)
         for value, class_id in values.items():
             self._class_of_value[value] = class_id
-            self._is_known[value] = True
+            self._is_known[value] = 1
+        self._holds_ids = all(value == class_id for value, class_id in values.items())
 
     @property
     def num_classes(self) -> int:
@@ -128,8 +130,9 @@ class Dataset(abc.ABC):
             DataError: The file cannot be read, or a stored value is no class.
         """
         values = read_labels(sample.labels, colors=self.label_colors, alpha=self.alpha, max_pixels=self.max_pixels)
-        if not self._is_known[values].all():
-            strangers, counts = np.unique(values[~self._is_known[values]], return_counts=True)
+        if cv2.countNonZero(cv2.LUT(values, self._is_known)) < values.size:
+            is_known = self._is_known[values] > 0
+            strangers, counts = np.unique(values[~is_known], return_counts=True)
             listed = ", ".join(
                 f"{value} ({count} pixels)" for value, count in zip(strangers[:5], counts[:5], strict=True)
             )
@@ -138,7 +141,7 @@ class Dataset(abc.ABC):
                 f"labels in {sample.labels}: unknown {'value' if len(strangers) == 1 else 'values'} {listed}, expected "
                 f"{known}. Fix: correct the file, or the dataset's classes, or set dataset.ignore_class"
             )
-        return self._class_of_value[values]
+        return values if self._holds_ids else cv2.LUT(values, self._class_of_value)
 
     def check_header(self, sample: Sample) -> None:
         """Compare the sizes in the two files' headers without decoding a pixel.
