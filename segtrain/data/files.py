@@ -5,7 +5,7 @@ reader that hands out the *indices* of a palette PNG (OpenCV and TensorFlow expa
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -201,11 +201,11 @@ def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = F
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: it was looked for to list files ({', '.join(sorted(suffixes))})")
     if recursive:
-        below: dict[str, Path] = {}
-        for part in sorted({path.parent for path in folder.rglob("*") if path.is_file()}):
-            place = part.relative_to(folder).as_posix()
-            for stem, path in files_by_stem(part, suffixes).items():
-                below[stem if place == "." else f"{place}/{stem}"] = path
+        below = {
+            f"{place}{stem}": path
+            for place, part in _folders_below(folder)
+            for stem, path in files_by_stem(part, suffixes).items()
+        }
         return dict(sorted(below.items()))
     found: dict[str, Path] = {}
     # os.scandir, not glob: folders may be called "[v1]".
@@ -220,6 +220,22 @@ def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = F
             )
         found[path.stem] = path
     return found
+
+
+def _folders_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A folder and all below it with their paths from it, "" and "aachen/"; through links, each folder once."""
+    seen = set()
+    waiting = [("", folder)]
+    while waiting:
+        place, part = waiting.pop()
+        status = part.stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up would lead round for ever
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield place, part
+        with os.scandir(part) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        waiting += [(f"{place}{name}/", part / name) for name in reversed(names)]
 
 
 def read_names(path: Path) -> list[str]:

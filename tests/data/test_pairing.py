@@ -134,6 +134,19 @@ def test_equal_names_in_two_folders_are_two_samples(tmp_path):
     assert [sample.labels.parent.name for sample in found] == ["aachen", "bonn"]
 
 
+def test_folders_below_are_followed_through_links_but_never_round(tmp_path):
+    touch(tmp_path / "i" / "aachen", "2.jpg", "10.jpg"), touch(tmp_path / "i", "1.jpg", ".hidden.jpg")
+    touch(tmp_path / "i" / ".thumbnails", "2.jpg")
+    touch(tmp_path / "elsewhere", "3.jpg")
+    (tmp_path / "i" / "bonn").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "i" / "aachen" / "up").symlink_to(tmp_path / "i")
+    for name in ("1", "aachen/2", "aachen/10", "bonn/3"):
+        touch((tmp_path / "l" / name).parent, f"{Path(name).name}.png")
+    found = pair_files(tmp_path / "i", tmp_path / "l", None, "train", recursive=True)
+    assert [sample.name for sample in found] == ["1", "aachen/10", "aachen/2", "bonn/3"]
+    assert [sample.name for sample in pair_files(tmp_path / "i", tmp_path / "l", None, "train")] == ["1"]
+
+
 def test_columns_of_numbers_behind_a_name_do_not_count(tmp_path):
     # As in the lists of Oxford Pets, "Abyssinian_100 1 1 1", and VOC's of a class, "2008_000008 -1".
     images = touch(tmp_path / "i", "a.jpg", "b.jpg", "scan 12.jpg")
