@@ -1,0 +1,215 @@
+"""An archive to a folder, by rules of our own: regular files and folders, inside the root, none twice, within bounds.
+
+Nothing of what an archive says about links, owners, modes or times is carried out.
+"""
+
+import os
+import struct
+import sys
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_IFDIR, S_IFMT, S_IFREG
+from typing import IO
+
+from tqdm import tqdm
+
+from segtrain.download.tar import HEAD_LENGTH, UNWATCHED, BadArchive, Member, kind_of, members
+from segtrain.errors import DataError, ResourceError
+
+CHUNK = 2**18
+_ENCRYPTED, _METHODS = 1, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_LONGEST_PART, _LONGEST_NAME, _MOST_PARTS = 255, 1024, 32
+_LONGEST_DIRECTORY = 2**26  # of a zip's central directory, in bytes: about a million members
+_ZIP_DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
+_DIRECTORY_END, _DIRECTORY_END_64 = b"PK\5\6", b"PK\6\6"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What an archive may unpack to.
+
+    Attributes:
+        members: Files and folders.
+        length: Bytes altogether.
+        ratio: Times its own length, once that is more than 16 MiB.
+    """
+
+    members: int = 1_000_000
+    length: int = 2**37
+    ratio: float = 50
+
+
+def extract(archive: Path, root: Path, bounds: Bounds | None = None) -> int:
+    """Unpack a tar archive (plain, gzip, bzip2, xz) or a zip into an empty folder.
+
+    Args:
+        archive: The file.
+        root: An empty folder that nobody else writes to.
+        bounds: What it may unpack to.
+
+    Returns:
+        How many files there were.
+
+    Raises:
+        DataError: The archive is damaged, or holds what it must not; root then holds what came before.
+        ResourceError: The disk is full.
+    """
+    bounds = bounds or Bounds()
+    try:
+        with archive.open("rb") as file:
+            kind = kind_of(file.read(HEAD_LENGTH))
+            file.seek(0)
+            if kind is None:
+                raise BadArchive("is neither a tar nor a zip archive")
+            found = _zipped(file, bounds) if kind == "zip" else members(file, kind, bounds.ratio)
+            return _unpack(found, root, bounds, file, archive)
+    except BadArchive as reason:
+        raise DataError(f"{archive.name} {reason}. Fix: get the archive anew from its publisher") from reason
+
+
+def _unpack(found: Iterator[Member], root: Path, bounds: Bounds, file: IO[bytes], archive: Path) -> int:
+    names = _Names()
+    files = count = length = 0
+    whole = archive.stat().st_size
+    shown = not sys.stderr.isatty()
+    with tqdm(desc=f"unpack {archive.name}", total=whole, unit="B", unit_scale=True, disable=shown) as bar:
+        for member in found:
+            count, length = count + 1, length + member.size
+            if count > bounds.members:
+                raise BadArchive(f"holds more than {bounds.members:,} files and folders")
+            if length > bounds.length:
+                raise BadArchive(f"unpacks to more than {bounds.length:,} bytes")
+            path = names.add(member)
+            if path:
+                _make(root, path, member)
+                files += not member.folder
+            bar.update(min(file.tell(), whole) - bar.n)
+    if not files:
+        raise BadArchive("holds no files")
+    return files
+
+
+def _make(root: Path, path: str, member: Member) -> None:
+    target = root / path
+    try:
+        (target if member.folder else target.parent).mkdir(parents=True, exist_ok=True)
+        if member.folder:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(target, flags, 0o644), "wb") as file:
+            while data := member.stream.read(CHUNK):
+                file.write(data)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write {target}: {error.strerror}. Fix: look at the permissions and the free space of {root}"
+        ) from error
+
+
+class _Names:
+    """Judges names: each must be plain, and no two may be one on any disk."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, bool]] = {}
+        self._files: set[str] = set()
+
+    def add(self, member: Member) -> str:
+        """Return the path to write to, empty for the root itself.
+
+        Raises:
+            BadArchive: The name leads elsewhere, or was there before.
+        """
+        parts = plain_parts(member.name)
+        if not parts and not member.folder:
+            raise BadArchive(f"holds a file without a name: {member.name!r}")
+        for length in range(1, len(parts) + 1):
+            path, folder = "/".join(parts[:length]), length < len(parts) or member.folder
+            # Letters that differ by case or by their encoding are one file on macOS and Windows.
+            key = unicodedata.normalize("NFC", path).casefold()
+            before = self._known.setdefault(key, (path, folder))
+            if before != (path, folder) or (length == len(parts) and not folder and key in self._files):
+                raise BadArchive(f"holds {before[0][:200]!r} and {path[:200]!r}, which some disk takes for one")
+        if not member.folder:
+            self._files.add(key)
+        return "/".join(parts)
+
+
+def plain_parts(name: str) -> list[str]:
+    """The parts of a member's name below the root; none for the root itself.
+
+    Raises:
+        BadArchive: The name is absolute, leads upwards, or no name that every disk takes.
+    """
+    shown = repr(name[:200])
+    if not name.isprintable():
+        raise BadArchive(f"holds a name with control characters: {shown}")
+    if name.startswith("/") or "\\" in name or name[1:2] == ":":
+        raise BadArchive(f"holds an absolute name or one with backslashes: {shown}")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise BadArchive(f"holds a name that leads out of its folder: {shown}")
+    if len(parts) > _MOST_PARTS or len(name.encode()) > _LONGEST_NAME:
+        raise BadArchive(f"holds a name of {len(name)} characters in {len(parts)} folders: {shown}")
+    if any(len(part.encode()) > _LONGEST_PART for part in parts):
+        raise BadArchive(f"holds a name that is too long for a disk: {shown}")
+    return parts
+
+
+def _zipped(file: IO[bytes], bounds: Bounds) -> Iterator[Member]:
+    """Walk through a zip archive."""
+    try:
+        whole = _require_short_directory(file)
+        with zipfile.ZipFile(file) as archive:
+            # Its directory states all lengths, and zipfile reads no further than stated.
+            if sum(entry.file_size for entry in archive.infolist()) > max(UNWATCHED, bounds.ratio * whole):
+                raise BadArchive(f"unpacks to more than {bounds.ratio:g} times its own length")
+            for entry in archive.infolist():
+                _check_entry(entry)
+                folder = entry.orig_filename.endswith("/")
+                with archive.open(entry) as stream:
+                    yield Member(entry.orig_filename, folder, entry.file_size, _Entry(stream))
+    except _ZIP_DAMAGES as error:
+        raise BadArchive(f"is damaged or cut short ({error})") from None
+
+
+def _check_entry(entry: zipfile.ZipInfo) -> None:
+    shown = repr(entry.orig_filename[:200])
+    if entry.flag_bits & _ENCRYPTED:
+        raise BadArchive(f"is encrypted: {shown}")
+    if entry.compress_type not in _METHODS:
+        raise BadArchive(f"is packed by a method that no dataset uses ({entry.compress_type}): {shown}")
+    if S_IFMT(entry.external_attr >> 16) not in (0, S_IFREG, S_IFDIR):
+        raise BadArchive(f"holds a link or a device: {shown}")
+    if entry.orig_filename.endswith("/") and entry.file_size:
+        raise BadArchive(f"holds a folder with data: {shown}")
+
+
+def _require_short_directory(file: IO[bytes]) -> int:
+    """Refuse a directory that zipfile should not take into memory. Returns the length of the archive."""
+    whole = file.seek(0, os.SEEK_END)
+    file.seek(max(0, whole - 2**16 - 2**8))
+    tail = file.read()
+    length = 0
+    for mark, at, form in ((_DIRECTORY_END, 12, "<L"), (_DIRECTORY_END_64, 40, "<Q")):
+        if (found := tail.rfind(mark)) >= 0:
+            (stated,) = struct.unpack_from(form, tail, found + at)
+            length = max(length, 0 if stated == 2**32 - 1 else stated)
+    if length > _LONGEST_DIRECTORY:
+        raise BadArchive(f"has a directory of {length:,} bytes, expected at most {_LONGEST_DIRECTORY:,}")
+    return whole
+
+
+class _Entry:
+    """The data of one entry; its damages are told as the archive's."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._stream.read(size)
+        except _ZIP_DAMAGES as error:
+            raise BadArchive(f"is damaged or cut short ({error})") from None
