@@ -1,5 +1,6 @@
 """The words after `segtrain COMMAND`, put as Hydra wants them: flags first, `+` where it is needed."""
 
+import re
 from collections.abc import Sequence
 
 from segtrain.errors import ConfigError
@@ -60,6 +61,15 @@ def _check_value(flag: str, value: str) -> None:
         raise ConfigError(f"{flag} {value}: expected {', '.join(choices)}{did_you_mean(value, choices)}")
 
 
+def override(key: str, value: object) -> str:
+    """Write an override so that Hydra reads any value as it stands: quoted where it would read more into it."""
+    text = str(value)
+    if re.fullmatch(r"[\w./-]+", text):
+        return f"{key}={text}"
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
 def config_dir_flag(flags: Sequence[str]) -> list[str]:
     """--config-dir and its value, if it is among the flags."""
     at = next((number for number, flag in enumerate(flags) if flag in CONFIG_DIR), len(flags))
@@ -69,13 +79,15 @@ def config_dir_flag(flags: Sequence[str]) -> list[str]:
 def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
     """Spare users the prefixes that Hydra wants where a key or group is not in the primary config.
 
-    `compare ONE OTHER` becomes `compare +experiment=ONE other=OTHER`.
+    `compare ONE OTHER` becomes `compare +experiment=ONE other=OTHER`, `download NAME` becomes `download name=NAME`.
 
     Raises:
-        ConfigError: `compare` is given one name, or more than two.
+        ConfigError: `compare` is given one name, or more than two; `download` more than one.
     """
     if command == "compare":
         overrides = _named_experiments(overrides)
+    if command == "download":
+        overrides = _named_source(overrides)
     prefixes = {"experiment=": "+"}
     if command == "eval":
         # The run's dataset node is merged with these keys later, so none of them is there yet.
@@ -88,8 +100,21 @@ def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
     return rewritten
 
 
+def _bare_words(words: Sequence[str]) -> list[str]:
+    return [word for word in words if "=" not in word and not word.startswith("~")]
+
+
+def _named_source(words: Sequence[str]) -> list[str]:
+    names = _bare_words(words)
+    if len(names) > 1:
+        raise ConfigError(
+            f"segtrain download {' '.join(names)}: expected one name. Fix: segtrain download -m name={','.join(names)}"
+        )
+    return [f"name={word}" if word in names else word for word in words]
+
+
 def _named_experiments(words: Sequence[str]) -> list[str]:
-    names = [word for word in words if "=" not in word and not word.startswith("~")]
+    names = _bare_words(words)
     if not names:
         return list(words)
     if len(names) != 2:

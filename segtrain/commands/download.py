@@ -1,0 +1,115 @@
+"""`segtrain download NAME`: a public dataset fetched, verified, unpacked and checked."""
+
+import shlex
+import sys
+from pathlib import Path, PurePath
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, ListConfig
+
+from segtrain import config
+from segtrain.arguments import override
+from segtrain.download.connection import Patience
+from segtrain.download.install import Installed, install
+from segtrain.download.sources import SOURCES, Source
+from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
+
+LIST = "list"
+
+
+def download(cfg: DictConfig) -> None:
+    """Bring one dataset to the root, or list what there is.
+
+    Raises:
+        ConfigError: There is no such dataset, or it has no public link and no archive was given.
+        DataError: An archive is not what it should be, or the check has found errors.
+        ResourceError: Net, disk or permission is lacking.
+    """
+    if cfg.name == LIST:
+        _print_sources()
+        return
+    if cfg.name not in SOURCES:
+        known = ", ".join(SOURCES)
+        raise ConfigError(
+            f"no dataset {cfg.name!r} to download{did_you_mean(cfg.name, SOURCES) or ';'} expected {known}"
+        )
+    source = SOURCES[cfg.name]
+    root = Path(cfg.root).expanduser().absolute()
+    print(f"{source.title}. Licence: {source.licence}; read {source.home}")
+    patience = Patience(timeout=cfg.timeout, attempts=cfg.attempts)
+    try:
+        done = install(cfg.name, source, root, _paths(cfg.archive), cfg.keep_archive, patience)
+    except KeyboardInterrupt:
+        print("What has come is kept: the same command goes on from there.", file=sys.stderr)
+        raise
+    _print_installed(done)
+    for line in command_lines(source, done.folder):
+        print(f"  {line}")
+    if cfg.check and done.files and source.dataset:
+        _check(source.dataset, done.folder)
+
+
+def command_lines(source: Source, folder: Path) -> list[str]:
+    """What to run next on a dataset in its folder."""
+    places = {"folder": folder, "root": Path(*folder.parts[: -len(PurePath(source.folder).parts)])}
+    lines = [" ".join(_word(word.format(**places)) for word in line.split()) for line in source.then]
+    root = _word(f"dataset.root={folder}")
+    if source.dataset:
+        experiment = Path(config.config_dir(), "experiment", f"{source.dataset}.yaml")
+        chosen = f"+experiment={source.dataset}" if experiment.is_file() else f"dataset={source.dataset}"
+        lines += [
+            f"segtrain check dataset={source.dataset} {root}",
+            f"segtrain train {chosen} {root}",
+        ]
+    return lines
+
+
+def _word(word: str) -> str:
+    """Quote a word of a command line for Hydra and for the shell."""
+    key, equals, value = word.partition("=")
+    return shlex.quote(override(key, value)) if equals else word
+
+
+def _paths(archive: Any) -> list[Path]:
+    """The user's archives as paths.
+
+    Raises:
+        ConfigError: One of them is not there.
+    """
+    given = list(archive) if isinstance(archive, ListConfig) else [] if archive is None else [archive]
+    paths = [Path(str(each)).expanduser() for each in given]
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"archive={path}: there is no such file or folder. Fix: archive=FILE")
+    return paths
+
+
+def _print_installed(done: Installed) -> None:
+    if not done.files:
+        print(f"{done.folder} is there already and whole; nothing to do")
+        return
+    print(f"{done.folder}: {done.files:,} files")
+    for file, sha256 in (done.trusted or {}).items():
+        print(f"No sum of {file} has been published, so it was trusted as it came: SHA-256 {sha256}")
+
+
+def _print_sources() -> None:
+    for name, source in SOURCES.items():
+        size = f"{source.size / 1e9:.1f} GB" if source.size else source.about or ""
+        known = all(archive.sha256 or archive.md5 for archive in source.archives)
+        sums = "sums published" if known else "no sums published: trusted at the first download"
+        way = f"archives of your own, {source.login}" if source.login else sums
+        print(f"{name:<12}{size:>7}  {source.title}")
+        print(f"{'':<21}{f'ROOT/{source.folder}'}{f', dataset={source.dataset}' if source.dataset else ''}")
+        print(f"{'':<21}{source.licence}; {way}")
+    print("segtrain download NAME root=ROOT")
+
+
+def _check(dataset: str, folder: Path) -> None:
+    from segtrain.commands.check import check
+
+    cfg = hydra.compose("check", [f"dataset={dataset}", override("dataset.root", folder.resolve())])
+    config.check_root(cfg, "check")
+    check(cfg)
