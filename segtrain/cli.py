@@ -29,7 +29,9 @@ COMMANDS = {  # command: function of segtrain.commands.<command>, and what --hel
     "train": ("train", "train one network and leave a run folder under runs/train"),
     "eval": ("evaluate", "score a run on a split and draw overlays"),
     "summary": ("summary", "print the network of a config: taps, parameters, multiply-adds"),
+    "prepare": ("prepare", "make SBD's labels ready for training on Pascal VOC, once"),
     "compare": ("compare", "print what two experiments do differently"),
+    "bench": ("bench", "measure how fast training batches come"),
 }
 USAGE = f"""segtrain {__version__}: train semantic segmentation networks from a folder of YAML.
 

@@ -1,0 +1,53 @@
+"""`segtrain prepare`: SBD's labels made ready for training on VOC, once."""
+
+import logging
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from segtrain.data.sbd import LABELS, LIST, plan_train_aug, write_train_aug
+
+logger = logging.getLogger(__name__)
+
+PUBLISHED = 10_582  # names of train_aug, as publications that train on it say
+
+
+def prepare(cfg: DictConfig) -> None:
+    """Convert SBD's labels and say how to train on them.
+
+    Raises:
+        DataError: A folder is not what it should be, a file is missing or damaged.
+        ResourceError: The output cannot be written.
+    """
+    sbd, voc, output = (Path(os.path.abspath(os.path.expanduser(path))) for path in (cfg.sbd, cfg.voc, cfg.output))
+    plan = plan_train_aug(sbd, voc)
+    try:
+        kept = write_train_aug(plan, output, workers=cfg.workers, progress=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        print("What is done is kept: the same command goes on from there.", file=sys.stderr)
+        raise
+    total = len(plan.mats) + len(plan.pngs)
+    print(f"{output / LABELS}: {total:,} label files, {len(plan.mats):,} of SBD, {len(plan.pngs):,} of VOC")
+    if kept:
+        print(f"  {kept:,} were there already and whole")
+    print(f"{output / LIST}: {len(plan.names):,} names, none of the {len(plan.val):,} that validate")
+    if len(plan.names) != PUBLISHED:
+        logger.warning(
+            "%s names to train on, publications have %s: these folders hold only a part of VOC or SBD",
+            *(f"{len(plan.names):,}", f"{PUBLISHED:,}"),
+        )
+    keys = {"dataset.root": voc, "dataset.labels": output / LABELS, "dataset.train_list": output / LIST}
+    print("Train on them with")
+    print("  segtrain train +experiment=voc " + " ".join(_word(key, path) for key, path in keys.items()))
+
+
+def _word(key: str, path: Path) -> str:
+    """An override as a word for a shell, quoted where Hydra or the shell would read more into the path."""
+    if re.fullmatch(r"[\w./-]+", str(path)):
+        return f"{key}={path}"
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return shlex.quote(f"{key}='{escaped}'")
