@@ -14,7 +14,16 @@ def nothing_to_learn(evidence: Evidence) -> Iterator[Finding]:
     """A split of one class, or of none."""
     for split, counts in evidence.counts.items():
         occurring = np.flatnonzero(counts.pixels)
-        if counts.files and len(occurring) < min(2, evidence.num_classes):
+        if counts.files and counts.void and occurring.tolist() == [0] and evidence.num_classes == 2:
+            yield Finding(
+                "values-binary",
+                "error",
+                f"masks of 0 and {evidence.ignore_class}, which is void here, where the ids 0 and 1 are expected",
+                f"dataset=binary, or dataset.label_values={{0: 0, {evidence.ignore_class}: 1}}",
+                split,
+                tuple(Case(each.labels) for each in evidence.records[split] if evidence.ignore_class in each.classes),
+            )
+        elif counts.files and len(occurring) < min(2, evidence.num_classes):
             what = f"only {evidence.name(int(occurring[0]))}" if len(occurring) else "void alone"
             cases = tuple(Case(each.labels) for each in evidence.records[split] if each.classes)
             yield Finding(
@@ -29,7 +38,7 @@ def nothing_to_learn(evidence: Evidence) -> Iterator[Finding]:
 
 def classes_not_trained(evidence: Evidence) -> Iterator[Finding]:
     """Classes that are scored and never trained."""
-    if "train" not in evidence.counts:
+    if not evidence.is_counted("train"):
         return
     trained = evidence.counts["train"].images > 0
     for split, counts in evidence.counts.items():
@@ -48,7 +57,7 @@ def classes_not_trained(evidence: Evidence) -> Iterator[Finding]:
 
 def classes_not_validated(evidence: Evidence) -> Iterator[Finding]:
     """Classes that are trained and never scored."""
-    if not {"train", "val"} <= evidence.counts.keys():
+    if not evidence.is_counted("train") or not evidence.is_counted("val"):
         return
     trained, scored = evidence.counts["train"].images > 0, evidence.counts["val"].images > 0
     if len(missing := np.flatnonzero(trained & ~scored)):
@@ -65,7 +74,7 @@ def absent_classes(evidence: Evidence) -> Iterator[Finding]:
     """Classes of the list that occur nowhere; the first or the last alone betrays a list that is off by one."""
     occurs = evidence.everywhere.images > 0
     missing = np.flatnonzero(~occurs)
-    if not len(missing) or not occurs.any():
+    if not len(missing) or not occurs.any() or not all(map(evidence.is_counted, evidence.records)):
         return
     last = evidence.num_classes - 1
     if last >= 2 and missing.tolist() == [0]:

@@ -12,6 +12,8 @@ from segtrain.data.audit.strays import Strays
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
+_NEARLY_ALL = 0.9
+
 
 class Case(NamedTuple):
     """One file that a finding is about, or what else can be counted, with what was seen in it."""
@@ -78,6 +80,10 @@ class Evidence:
     def counts(self) -> dict[str, ClassCounts]:
         """By split, how often each class occurs."""
         return {split: count_classes(records, self.num_classes) for split, records in self.records.items()}
+
+    def is_counted(self, split: str) -> bool:
+        """Whether nearly all label files of a split could be read, so that a class may be called absent."""
+        return split in self.counts and self.counts[split].files >= _NEARLY_ALL * len(self.records[split]) > 0
 
     @cached_property
     def everywhere(self) -> ClassCounts:

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding, share
+from segtrain.data.audit.record import INTERPOLATED
 
 _INVERTED = 0.75  # share of foreground over a split, beyond which black and white are likely to be swapped
 _SCARCE = 0.002  # share of all foreground, below which a network does well by never saying foreground
 _MUCH_VOID, _MOSTLY_VOID = 0.2, 0.5
-_INTERPOLATED = 0.3  # share of borders with a class in between; drawn labels stay well below 0.1
 _MANY_FILES, _ODD_ONES = 50, 0.02  # few enough among many: a dataset of things that may be absent has more
 
 
@@ -127,7 +127,7 @@ def much_void(evidence: Evidence) -> Iterator[Finding]:
 def interpolated_labels(evidence: Evidence) -> Iterator[Finding]:
     """Label files along whose borders other classes lie, one pixel wide: resized as if ids were colours."""
     for split, records in evidence.records.items():
-        odd = [each for each in records if each.interpolated > _INTERPOLATED]
+        odd = [each for each in records if each.classes and each.interpolated > INTERPOLATED]
         if odd:
             cases = tuple(Case(each.labels, f"along {each.interpolated:.0%} of the borders") for each in odd)
             yield Finding(

@@ -45,10 +45,10 @@ def count_classes(records: Iterable[Record], num_classes: int) -> ClassCounts:
             continue
         files += 1
         here = [class_id for class_id in record.classes if class_id < num_classes]
-        counts = [record.classes[class_id] for class_id in here]
+        counts = np.array([record.classes[class_id] for class_id in here], np.int64)
         pixels[here] += counts
         images[here] += 1
-        around[here] += sum(counts)
+        around[here] += counts.sum()
         void += sum(count for class_id, count in record.classes.items() if class_id >= num_classes)
     return ClassCounts(pixels, images, around, void, files)
 

@@ -124,7 +124,7 @@ def _plain(record: Record) -> dict[str, Any]:
 
 
 def _record(content: dict[str, Any]) -> Record:
-    for name in ("image_size", "labels_size"):
+    for name in ("image_size", "labels_size", "unknown"):
         if name in content:
             content[name] = tuple(content[name])
     for name in ("classes", "stored", "columns"):

@@ -49,4 +49,8 @@ def find_strays(samples: Iterable[Sample]) -> Strays:
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+    return [path for path in folder.iterdir() if path.suffix.lower() in suffixes and _is_plain(path)]
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")

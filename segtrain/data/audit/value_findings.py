@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding
-from segtrain.data.audit.record import Record
+from segtrain.data.audit.record import INTERPOLATED, Record
 
 _MOST_NAMED = 8  # colours
 _MANY = 12  # unknown values, above which nobody has forgotten a class: something has computed them
@@ -20,11 +20,13 @@ class _Values(NamedTuple):
         seen: All stored values, sorted.
         unknown: Those that are no class.
         zero_occurs: Whether any label file of the split holds 0.
+        interpolated: Whether half of the files show what interpolation leaves along borders.
     """
 
     seen: tuple[int, ...]
     unknown: tuple[int, ...]
     zero_occurs: bool
+    interpolated: bool
 
 
 def unknown_values(evidence: Evidence) -> Iterator[Finding]:
@@ -32,7 +34,7 @@ def unknown_values(evidence: Evidence) -> Iterator[Finding]:
     for split, records in evidence.records.items():
         unfit = [each for each in records if any(problem.kind == "values-unknown" for problem in each.problems)]
         if unfit:
-            kind, summary, fix = _explained(evidence, _values(evidence, unfit, records))
+            kind, summary, fix = _explained(evidence, _values(unfit, records))
             yield Finding(kind, "error", summary, fix, split, tuple(map(_case, unfit)))
 
 
@@ -126,8 +128,8 @@ def _grey_colors(evidence: Evidence, values: _Values) -> tuple[str, str, str] | 
 
 
 def _interpolated(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
-    top = max(evidence.known_values)
-    if len(values.unknown) >= _MANY or (evidence.num_classes == 2 and 255 in values.seen and max(values.unknown) < top):
+    between = evidence.num_classes == 2 and {0, 255} <= set(values.seen)
+    if values.interpolated or between or len(values.unknown) >= _MANY:
         summary = (
             f"{len(values.unknown)} values that are no class ({values.unknown[0]}..{values.unknown[-1]}): labels that "
             f"were resized or compressed as if they were photographs, or no class ids at all"
@@ -141,11 +143,12 @@ _EXPLANATIONS: tuple[Callable[[Evidence, _Values], tuple[str, str, str] | None],
 )
 
 
-def _values(evidence: Evidence, unfit: Sequence[Record], records: Sequence[Record]) -> _Values:
+def _values(unfit: Sequence[Record], records: Sequence[Record]) -> _Values:
     seen = sorted({value for each in unfit for value in each.stored})
-    unknown = tuple(value for value in seen if value not in evidence.known_values)
+    unknown = tuple(sorted({value for each in unfit for value in each.unknown}))
     zero = 0 in seen or any(0 in each.classes for each in records)
-    return _Values(tuple(seen), unknown, zero)
+    interpolated = 2 * sum(each.interpolated > INTERPOLATED for each in unfit) >= len(unfit)
+    return _Values(tuple(seen), unknown, zero, interpolated)
 
 
 def _case(record: Record) -> Case:
