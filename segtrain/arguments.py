@@ -12,6 +12,7 @@ SWITCHES = (
     *("--shell-completion", "-sc"),
 )
 CONFIG_DIR = ("--config-dir", "-cd")
+BARE_WORD = {"download": "name", "bench": "what"}  # command: the key whose value may stand alone
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 VALUED: dict[str, tuple[str, ...]] = {  # flag: the values it takes, where they are few
     **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
@@ -79,15 +80,16 @@ def config_dir_flag(flags: Sequence[str]) -> list[str]:
 def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
     """Spare users the prefixes that Hydra wants where a key or group is not in the primary config.
 
-    `compare ONE OTHER` becomes `compare +experiment=ONE other=OTHER`, `download NAME` becomes `download name=NAME`.
+    `compare ONE OTHER` becomes `compare +experiment=ONE other=OTHER`, `download NAME` becomes `download name=NAME` and
+    `bench data` becomes `bench what=data`.
 
     Raises:
-        ConfigError: `compare` is given one name, or more than two; `download` more than one.
+        ConfigError: `compare` is given one name, or more than two; `download` or `bench` more than one.
     """
     if command == "compare":
         overrides = _named_experiments(overrides)
-    if command == "download":
-        overrides = _named_source(overrides)
+    if command in BARE_WORD:
+        overrides = _with_bare_word(command, overrides)
     prefixes = {"experiment=": "+"}
     if command == "eval":
         # The run's dataset node is merged with these keys later, so none of them is there yet.
@@ -104,13 +106,14 @@ def _bare_words(words: Sequence[str]) -> list[str]:
     return [word for word in words if "=" not in word and not word.startswith("~")]
 
 
-def _named_source(words: Sequence[str]) -> list[str]:
-    names = _bare_words(words)
+def _with_bare_word(command: str, words: Sequence[str]) -> list[str]:
+    names, key = _bare_words(words), BARE_WORD[command]
     if len(names) > 1:
         raise ConfigError(
-            f"segtrain download {' '.join(names)}: expected one name. Fix: segtrain download -m name={','.join(names)}"
+            f"segtrain {command} {' '.join(names)}: expected one name. Fix: segtrain {command} -m "
+            f"{key}={','.join(names)}"
         )
-    return [f"name={word}" if word in names else word for word in words]
+    return [f"{key}={word}" if word in names else word for word in words]
 
 
 def _named_experiments(words: Sequence[str]) -> list[str]:

@@ -136,6 +136,15 @@ class BrowseConfig(TrainConfig):
 
 
 @dataclass
+class BenchConfig(TrainConfig):
+    """Root keys of bench.yaml: those of train.yaml, so that every experiment composes."""
+
+    what: str = key("what is measured, as in segtrain bench data", choices=("data",))
+    passes: int = key("how often", at_least=1)
+    images: int = key("training images in a pass", at_least=1)
+
+
+@dataclass
 class CompareConfig(SummaryConfig):
     """Root keys of compare.yaml: those of summary.yaml, which count for both experiments."""
 
@@ -166,6 +175,7 @@ class PrepareConfig(CommandConfig):
 
 
 SCHEMAS: dict[str, type[CommandConfig]] = {
+    "bench": BenchConfig,
     "browse": BrowseConfig,
     "train": TrainConfig,
     "check": CheckConfig,
