@@ -42,16 +42,26 @@ def request() -> Request:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    asked = Request(**vars(parser.parse_args()), replies=os.dup(1))
-    os.dup2(2, 1)  # frameworks print; the parent reads nothing but replies
+    found = vars(parser.parse_args())
+    return Request(**found, replies=prepare(found["threads"]))
+
+
+def prepare(threads: int) -> int:
+    """Tell TensorFlow and torch, which must not have been imported yet, their threads.
+
+    Returns:
+        The file descriptor for replies; what frameworks print goes to stderr.
+    """
+    replies = os.dup(1)
+    os.dup2(2, 1)
     os.environ |= {
-        "OMP_NUM_THREADS": str(asked.threads),
-        "TF_NUM_INTRAOP_THREADS": str(asked.threads),
-        "TF_NUM_INTEROP_THREADS": str(asked.threads),
+        "OMP_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": str(threads),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "CUDA_VISIBLE_DEVICES": "-1",
     }
-    return asked
+    return replies
 
 
 def photographs(asked: Request, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,19 +77,29 @@ def photographs(asked: Request, num_classes: int) -> tuple[np.ndarray, np.ndarra
 
 
 def steps(asked: Request, num_trainable: int) -> Iterator[None]:
-    """Yield once for each step that the parent asks for; the time until the next is asked of us is its duration.
+    """See `serve`.
 
     Args:
         asked: Says where replies go.
         num_trainable: The network's trainable parameters, for the parent to compare.
     """
-    replies = os.fdopen(asked.replies, "w")
+    return serve(asked.replies, num_trainable)
+
+
+def serve(descriptor: int, size: int) -> Iterator[None]:
+    """Yield once for each step that the parent asks for; the time until the next is asked of us is its duration.
+
+    Args:
+        descriptor: Where replies go.
+        size: What the variants have in common: trainable parameters, or images in a pass.
+    """
+    replies = os.fdopen(descriptor, "w")
 
     def reply(**values: float) -> None:
         replies.write(json.dumps(values) + "\n")
         replies.flush()
 
-    reply(trainable=num_trainable)
+    reply(trainable=size)
     for line in sys.stdin:
         if line.strip() != "step":
             break

@@ -106,8 +106,12 @@ class Worker:
         return found
 
     def _own_ticks(self) -> int:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])  # user and system time of all its threads
+        """Time that the worker and the processes it has started spent, all threads together."""
+        stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists())
+        fields = {text.split()[0]: text.rpartition(")")[2].split() for text in stats}
+        pid = str(self._process.pid)
+        own = [each for process, each in fields.items() if pid in (process, each[1])]  # each[1]: the parent
+        return sum(int(each[11]) + int(each[12]) for each in own)  # user and system time
 
 
 def busy_ticks() -> int:

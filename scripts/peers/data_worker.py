@@ -1,0 +1,162 @@
+"""Loaders of training batches as workers: a step is a pass over the photographs, from disk to batches of crops.
+
+One VOC folder, batches of 8, crops of 513x513, scale 0.5-2 drawn evenly, padding, mirror.
+"""
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+
+import serving
+
+SCALE = (0.5, 2.0)
+IGNORE = 255
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("variant", choices=VARIANTS)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--images", type=int, default=432)
+    parser.add_argument("--crop", type=int, default=513)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    replies = serving.prepare(asked.threads)
+    passes = VARIANTS[asked.variant](asked)
+    for _ in serving.serve(replies, asked.images):
+        seen = sum(next(passes))
+        assert seen == asked.images, f"{seen} images, expected {asked.images}"  # noqa: S101
+
+
+def samples(asked: argparse.Namespace) -> list:
+    """As many samples of the training list as asked for, over and over if there are too few."""
+    from segtrain.data import Voc
+
+    listed = Voc(asked.root).samples("train")
+    return [listed[place % len(listed)] for place in range(asked.images)]
+
+
+def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
+    """`segtrain train`'s own loader."""
+    from segtrain.data import ScaleCropFlip, Voc
+    from segtrain.data.batches import training_batches
+    from segtrain.data.loading import BatchLoader
+
+    size = (asked.crop, asked.crop)
+    augment = ScaleCropFlip(size, IGNORE, [(14, 15)], SCALE)
+    options = {"crop_size": size, "batch_size": asked.batch, "seed": 0, "workers": asked.threads}
+    loader = BatchLoader(samples(asked), Voc(asked.root).read, augment, **options)
+    steps = asked.images // asked.batch
+    first = 0
+    while True:
+        yield (len(images) for images, _ in training_batches(loader, first, first + steps))
+        first += steps
+
+
+def tf_image(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
+    """The loader of the keras.io program, with the augmentation spelled in tf.image, as its readers write it."""
+    import tensorflow as tf
+
+    paths = [(str(sample.image), str(sample.labels)) for sample in samples(asked)]
+    crop = asked.crop
+
+    def load(image_path: tf.Tensor, labels_path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.image.decode_jpeg(tf.io.read_file(image_path), channels=3)
+        labels = tf.image.decode_png(tf.io.read_file(labels_path), channels=1)  # colours of the palette, as there
+        size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float32) * tf.random.uniform((), *SCALE), tf.int32)
+        image = tf.image.resize(image, size)
+        labels = tf.image.resize(labels, size, method="nearest")
+        height, width = tf.maximum(size[0], crop), tf.maximum(size[1], crop)
+        image = tf.image.pad_to_bounding_box(image, 0, 0, height, width)
+        labels = tf.image.pad_to_bounding_box(labels - IGNORE, 0, 0, height, width) + IGNORE
+        both = tf.image.random_crop(tf.concat([image, tf.cast(labels, tf.float32)], axis=-1), (crop, crop, 4))
+        both = tf.image.random_flip_left_right(both)
+        return both[..., :3] / 127.5 - 1, tf.cast(both[..., 3:], tf.uint8)
+
+    pipeline = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*paths, strict=True)))).shuffle(len(paths))
+    pipeline = pipeline.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(asked.batch, drop_remainder=True)
+    pipeline = pipeline.prefetch(tf.data.AUTOTUNE)
+    while True:
+        yield (len(images) for images, _ in pipeline)
+
+
+def torch_opencv(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
+    """torch's DataLoader, its worker processes running segtrain's own reading and augmentation."""
+    import numpy as np
+
+    from segtrain.data import ScaleCropFlip, Voc
+
+    read = Voc(asked.root).read
+    augment = ScaleCropFlip((asked.crop, asked.crop), IGNORE, [(14, 15)], SCALE)
+    return _torch(asked, lambda sample, number: augment(*read(sample), np.random.default_rng([0, number])))
+
+
+def torch_albumentations(asked: argparse.Namespace, normalize: bool = True) -> Iterator[Iterator[int]]:
+    """torch's DataLoader with albumentations, up to what a network takes: normalised floats."""
+    import albumentations as a
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    cv2.setNumThreads(0)
+    transform = a.Compose(
+        [
+            a.RandomScale((SCALE[0] - 1, SCALE[1] - 1), p=1),
+            a.PadIfNeeded(asked.crop, asked.crop, border_mode=cv2.BORDER_CONSTANT, fill=(124, 116, 104), fill_mask=255),
+            a.RandomCrop(asked.crop, asked.crop),
+            a.HorizontalFlip(p=0.5),
+            *([a.Normalize()] if normalize else []),
+        ]
+    )
+
+    def load(sample, number):
+        image = cv2.cvtColor(cv2.imread(str(sample.image)), cv2.COLOR_BGR2RGB)
+        changed = transform(image=image, mask=np.asarray(Image.open(sample.labels)))
+        return changed["image"], changed["mask"]
+
+    return _torch(asked, load)
+
+
+def torch_albumentations_bytes(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
+    """The same without the normalisation, which segtrain leaves to the network: no example does so."""
+    return torch_albumentations(asked, normalize=False)
+
+
+def _torch(asked: argparse.Namespace, load: Callable) -> Iterator[Iterator[int]]:
+    import torch
+    from torch.utils.data import DataLoader
+
+    listed = samples(asked)
+
+    class Samples(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(listed)
+
+        def __getitem__(self, number):
+            image, labels = load(listed[number], number)
+            return torch.from_numpy(image.transpose(2, 0, 1)), torch.from_numpy(labels)
+
+    loader = DataLoader(
+        Samples(),
+        asked.batch,
+        shuffle=True,
+        num_workers=asked.threads,
+        drop_last=True,
+        persistent_workers=True,
+    )
+    while True:
+        yield (len(images) for images, _ in loader)
+
+
+VARIANTS = {
+    "segtrain": segtrain,
+    "tf_image": tf_image,
+    "torch_opencv": torch_opencv,
+    "torch_albumentations": torch_albumentations,
+    "torch_albumentations_bytes": torch_albumentations_bytes,
+}
+
+if __name__ == "__main__":
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    main()
