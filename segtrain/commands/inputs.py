@@ -90,8 +90,8 @@ def _reader(cfg: DictConfig, dataset: Dataset) -> Read:
 
 
 def _steps(cfg: DictConfig) -> Mapping[str, Any]:
-    """Return the steps of an augmentation by name; refuse what is not a call."""
-    steps: Any = cfg.augment.get("steps") or {}
+    """Return the steps of an augmentation, if there is one, by name; refuse what is not a call."""
+    steps: Any = (cfg.get("augment") or {}).get("steps") or {}
     if not isinstance(steps, Mapping):
         raise ConfigError(
             f"augment.steps={steps}: expected steps by name. Fix: write them like configs/augment/strong.yaml"
