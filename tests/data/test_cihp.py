@@ -45,7 +45,7 @@ def test_without_a_table_the_published_colours_are_used(cihp_root):
 
 def test_damaged_table_is_refused(cihp_root):
     (cihp_root / "human_colormap.mat").write_text("MATLAB 5.0")
-    with pytest.raises(DataError, match=r"human_colormap\.mat: unreadable.* Fix: "):
+    with pytest.raises(DataError, match=r"cannot read .*human_colormap\.mat: a damaged header.* Fix: "):
         Cihp(str(cihp_root))
 
 

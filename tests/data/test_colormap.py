@@ -49,27 +49,20 @@ def test_mat_table_is_read_in_rows_of_rgb(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "seen"),
-    [
-        ({"colormap": np.zeros((2, 4))}, r"an array \(2, 4\)"),
-        ({"colormap": np.zeros((3, 3))}, r"an array \(3, 3\)"),
-        ({"colormap": np.full((2, 3), 255.0)}, r"an array \(2, 3\)"),
-        ({"colormap": np.full((2, 3), np.nan)}, "."),
-        ({"palette": np.zeros((2, 3))}, "."),
-        ({"colormap": "red"}, "."),
-    ],
-    ids=["four columns", "three rows", "0..255", "NaN", "other name", "text"],
+    "table",
+    [np.zeros((2, 4)), np.zeros((3, 3)), np.full((2, 3), 255.0), np.full((2, 3), np.nan)],
+    ids=["four columns", "three rows", "0..255", "NaN"],
 )
-def test_other_tables_are_refused(tmp_path, content, seen):
-    savemat(tmp_path / "map.mat", content)
-    with pytest.raises(DataError, match=rf"map\.mat: {seen}.*expected 'colormap' \(2, 3\) .* Fix: "):
+def test_other_tables_are_refused(tmp_path, table):
+    savemat(tmp_path / "map.mat", {"colormap": table})
+    seen = rf"an array \({table.shape[0]}, {table.shape[1]}\)"
+    with pytest.raises(DataError, match=rf"map\.mat: {seen}, expected 'colormap' \(2, 3\) .* Fix: "):
         read_colormap(tmp_path / "map.mat", 2)
 
 
-@pytest.mark.parametrize("content", [b"", b"MATLAB 5.0 MAT-file", b"\0" * 200], ids=["empty", "cut", "zeros"])
-def test_no_mat_file_is_refused(tmp_path, content):
-    (tmp_path / "map.mat").write_bytes(content)
-    with pytest.raises(DataError, match=r"map\.mat: unreadable"):
+def test_damaged_table_is_named(tmp_path):
+    (tmp_path / "map.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(DataError, match=r"cannot read .*map\.mat: a damaged header.* Fix: "):
         read_colormap(tmp_path / "map.mat", 2)
 
 

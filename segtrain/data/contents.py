@@ -1,0 +1,105 @@
+"""The bytes of a file, and what they are where they are no picture at all."""
+
+import os
+import stat
+from pathlib import Path
+
+from segtrain.errors import DataError
+
+_STARTS = (
+    (b"GIF8", "a GIF picture"),
+    (b"version https://git-lfs", "a pointer of git-LFS, not the file itself; `git lfs pull` fetches it"),
+    (b"\0\5\x16\7", "an AppleDouble file, macOS' notes on a file of that name; it can be removed"),
+    (b"\0\0\0\1Bud1", "a .DS_Store of macOS; it can be removed"),
+    (b"\xd0\xcf\x11\xe0", "a Thumbs.db of Windows or an old Office file"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
+    (b"8BPS", "a Photoshop file"),
+    (b"%PDF", "a PDF"),
+    (b"PK\3\4", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"MATLAB 5.0", "a MATLAB file"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR picture"),
+    (b"\x89PNG", "a PNG damaged by a transfer in text mode"),
+    (b"II+\0", "a BigTIFF picture"),
+    (b"MM\0+", "a BigTIFF picture"),
+)
+_FTYP = {b"avif": "an AVIF picture", b"avis": "an AVIF film"}
+
+
+def read_bytes(path: Path, most: int | None = None, beginning: int | None = None) -> bytes:
+    """Read a regular file, or its beginning; a pipe or a device is refused without waiting on it.
+
+    Args:
+        path: The file; links are followed.
+        most: Larger files are refused, in bytes.
+        beginning: How many bytes to read; all where None.
+
+    Raises:
+        DataError: The file is missing, empty, no regular file, too large, or cannot be read.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(
+                    f"cannot read {shown(path)}: {_special(status.st_mode)}, expected a file. Fix: remove it"
+                )
+            if most is not None and status.st_size > most:
+                raise DataError(
+                    f"cannot read {shown(path)}: {status.st_size} bytes, expected at most {most}. Fix: replace the "
+                    f"file, or raise dataset.max_pixels"
+                )
+            length = status.st_size if beginning is None else min(beginning, status.st_size)
+            data = os.read(file, length)
+            while len(data) < length and (more := os.read(file, length - len(data))):
+                data += more
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise DataError(
+            f"cannot read {shown(path)}: {error.strerror}. Fix: restore the file or remove its name"
+        ) from error
+    if not data:
+        raise DataError(f"cannot decode {shown(path)}: the file is empty. Fix: replace or remove it")
+    return data
+
+
+def what_it_is(data: bytes) -> str:
+    """Name what is no picture that segtrain reads, by its first bytes."""
+    for start, name in _STARTS:
+        if data.startswith(start):
+            return name
+    if data[4:8] == b"ftyp":
+        return _FTYP.get(data[8:12], "a HEIC picture" if data[8:11] in (b"hei", b"hev", b"mif", b"msf") else "a film")
+    text = data[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "an HTML page, as a failed download leaves"
+    if text.startswith((b"<svg", b"<?xml")):
+        return "an SVG or XML file"
+    if not any(data):
+        return f"{len(data)} zero bytes, as a full disk leaves"
+    return f"{len(data)} bytes beginning {data[:8]!r}"
+
+
+def shown(path: Path) -> str:
+    """Write a path for a message of one line: control characters and bytes that are no text are escaped."""
+    text = str(path)
+    return (
+        text
+        if text.isprintable()
+        else "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode()
+            for letter in text
+        )
+    )
+
+
+def _special(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
