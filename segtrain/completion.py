@@ -52,6 +52,7 @@ def main(words: Sequence[str]) -> int:
 def matches(line: str) -> list[str]:
     """What the last word of a command line may become; a line that ends in a space begins a new word."""
     from segtrain.cli import COMMANDS
+    from segtrain.download.sources import SOURCES
 
     *before, word = line.split(" ")
     words = [each for each in before if each][1:]
@@ -70,6 +71,8 @@ def matches(line: str) -> list[str]:
     found = _query(command, words, key + equals + last)
     if command == "compare" and not equals:
         found = [each.partition("=")[2] for each in _query(command, words, f"experiment={word}")] + found
+    if command == "download" and not equals:
+        found = [name for name in SOURCES if name.startswith(word)] + found
     return [f"{key}={chosen},{each.removeprefix(f'{key}=')}" for each in found] if comma else found
 
 

@@ -37,6 +37,8 @@ def empty_folder(monkeypatch, tmp_path):
         ("segtrain train --mul", ["--multirun"]),
         ("segtrain eval overl", ["overlays="]),
         ("segtrain eval dataset=vo", ["dataset=voc"]),
+        ("segtrain download cam", ["camvid"]),
+        ("segtrain download cihp ke", ["keep_archive="]),
         ("segtrain trian epo", []),
         ("segtrain train backbone=nope epo", []),
         ("segtrain train --nope epo", []),

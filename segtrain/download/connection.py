@@ -1,9 +1,11 @@
 """Addresses of HTTPS opened, redirects followed to such only, and pages in the place of files told from files."""
 
+import contextlib
 import http.client
 import http.cookiejar
 import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -81,8 +83,8 @@ class Opener:
         self._director = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
+            _Http(),
+            _Https(),
             urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.HTTPDefaultErrorHandler(),
@@ -146,11 +148,59 @@ def _of_reason(reason: Any) -> Exception:
     if isinstance(reason, socket.gaierror):
         return Refused("no such host, or no network", found=False)
     if isinstance(reason, ssl.SSLCertVerificationError):
-        return Refused(f"its certificate does not hold: {printable(reason.verify_message)}")
+        return Refused(f"its certificate does not hold: {printable(reason.verify_message)}", found=False)
     if isinstance(reason, TimeoutError):
         return Broken("no answer in time")
     said = reason.strerror or type(reason).__name__ if isinstance(reason, OSError) else reason
     return Broken(printable(str(said)))
+
+
+class _Hurried:
+    """A connection whose status and headers must come within twice its timeout.
+
+    The timeout of a socket begins anew with each byte; a server that sends one now and then would hold us for ever.
+    """
+
+    sock: Any
+    timeout: Any
+    _late = False
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        limit = threading.Timer(2 * self.timeout, self._cut)
+        limit.daemon = True
+        limit.start()
+        try:
+            response = super().getresponse()  # type: ignore[misc]
+        finally:
+            limit.cancel()
+        if self._late:  # what came until then reads as a short answer
+            response.close()
+            raise TimeoutError
+        return response
+
+    def _cut(self) -> None:
+        self._late = True
+        if self.sock is not None:
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _HurriedHttp(_Hurried, http.client.HTTPConnection):
+    pass
+
+
+class _HurriedHttps(_Hurried, http.client.HTTPSConnection):
+    pass
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_HurriedHttp, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_HurriedHttps, req, context=ssl.create_default_context())
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -50,7 +50,9 @@ def fetch(archive: Archive, part: Path, patience: Patience) -> tuple[str, Sums]:
     failures: list[str] = []
     other_files = True
     with tqdm(desc=archive.file, total=archive.size, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-        for url in archive.urls:
+        # A part that no sum vouches for can only go on where it began.
+        begun = Memory.read(part).url if part.exists() else ""
+        for url in sorted(archive.urls, key=lambda url: url != begun):
             try:
                 return url, _from_mirror(url, archive, part, patience, bar)
             except Refused as reason:
@@ -59,6 +61,8 @@ def fetch(archive: Archive, part: Path, patience: Patience) -> tuple[str, Sums]:
             except Broken as reason:
                 other_files = False
                 failures.append(f"{urlsplit(url).hostname}: {reason}, {patience.attempts} times")
+                if part.exists() and not (archive.sha256 or archive.md5):
+                    break  # another mirror would begin anew, and what has come would be lost
     kept = part.stat().st_size if part.exists() else 0
     again = f"run the command again to go on after {kept:,} bytes" if kept else "try again later"
     said = (

@@ -68,6 +68,9 @@ def install(
     folder = root / source.folder
     if folder.exists():
         _require_complete(folder, source)
+        if (root / f".{name}.unfinished").exists():  # of a command that was killed at its very end
+            with contextlib.suppress(ResourceError), _work_folder(root, name):
+                pass
         return Installed(folder)
     local = _by_archive(name, source, given)
     with _work_folder(root, name) as work:

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import ssl
 import threading
 import time
 
@@ -60,7 +61,7 @@ class Server:
         requests: What was asked, in order.
     """
 
-    def __init__(self, *script):
+    def __init__(self, *script, certificate=None):
         self.script = script
         self.requests = []
         outer = self
@@ -78,6 +79,12 @@ class Server:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self):
@@ -89,7 +96,7 @@ class Server:
         self._server.server_close()
 
     def url(self, path="archive.tar"):
-        return f"http://127.0.0.1:{self._server.server_port}/{path}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/{path}"
 
     @property
     def starts(self):

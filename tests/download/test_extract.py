@@ -118,11 +118,11 @@ def test_what_is_there_is_never_written_over_or_through(place, tmp_path):
     assert not (tmp_path / "victim").exists()
 
 
-def test_a_thousand_damaged_archives_end_in_a_refusal_or_in_files(place):
+def test_five_hundred_damaged_archives_end_in_a_refusal_or_in_files(place):
     """Bytes changed, cut and repeated at random: never another error, never a file outside."""
     generator = random.Random(7)
     refused = 0
-    for number in range(1000):
+    for number in range(500):
         data = bytearray(generator.choice([*SOUND.values()]))
         for _ in range(generator.randint(1, 8)):
             data[generator.randrange(len(data))] = generator.randrange(256)
@@ -135,7 +135,7 @@ def test_a_thousand_damaged_archives_end_in_a_refusal_or_in_files(place):
         except DataError as error:
             refused += 1
             assert str(error).isprintable()
-    assert refused > 500
+    assert refused > 250
     assert [path.name for path in place.parent.parent.iterdir()] == ["outer"]
     assert sorted(path.name for path in place.parent.iterdir()) == ["archive", "root"]
     assert not [path for path in place.rglob("*") if path.is_symlink()]

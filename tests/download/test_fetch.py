@@ -3,6 +3,7 @@
 import hashlib
 import random
 import shutil
+import subprocess
 import types
 
 import pytest
@@ -206,6 +207,17 @@ def test_a_part_from_one_mirror_is_gone_on_from_at_another(part):
     assert second.starts == [200_000]
 
 
+def test_without_sums_what_has_come_is_not_given_up_for_another_mirror(part):
+    with Server(good) as first, Server(cut(200_000), cut(200_000), cut(200_000), cut(200_000), good) as second:
+        wanted = archive("https://nowhere.invalid/a", second, first, known=False)
+        assert "go on after 200,000 bytes" in refused(ResourceError, wanted, part)
+        assert first.starts == []
+        get(archive(first, second, known=False), part)
+    assert part.read_bytes() == BODY
+    assert first.starts == []
+    assert second.starts[-1] == 200_000
+
+
 def test_a_whole_part_is_not_fetched_again(part):
     with Server(good) as server:
         get(archive(server), part)
@@ -331,6 +343,14 @@ def test_a_server_that_never_answers_is_told(part):
         assert "no answer in time, 2 times" in refused(ResourceError, archive(server), part, HASTY)
 
 
+def test_headers_that_drip_end_as_well(part):
+    def drips(request):
+        request.send(b"HTTP/1.0 200 OK\r\n" + b"X-More: and more\r\n" * 1000, pause=0.02, size=1)
+
+    with Server(drips) as server:
+        assert "no answer in time" in refused(ResourceError, archive(server), part, HASTY)
+
+
 def test_a_page_that_drips_does_not_hold_up_either(part):
     def drips(request):
         request.head(200, Content_Type="text/html")
@@ -418,6 +438,30 @@ def test_a_redirect_with_a_body_without_end_is_followed_all_the_same(part):
 @pytest.mark.parametrize("url", ["http://127.0.0.1/a", "file:///etc/passwd", "ftp://127.0.0.1/a", "data:,a"])
 def test_only_https_is_opened_when_no_test_has_said_otherwise(url, part):
     assert "expected https://" in refused(DataError, archive(url), part, Patience())
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate of this machine's own for 127.0.0.1, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, own = tmp_path / "key.pem", tmp_path / "own.pem"
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([openssl, *made, *names, "-keyout", key, "-out", own], check=True, capture_output=True)
+    return own, key
+
+
+def test_https_is_spoken_and_its_certificates_are_checked(part, certificate, monkeypatch):
+    with Server(cut(200_000), good, certificate=certificate) as server:
+        said = refused(ResourceError, archive(server), part, Patience(attempts=1))
+        assert "its certificate does not hold" in said
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        get(archive(server), part, Patience(attempts=2, pause=0.01))
+    assert part.read_bytes() == BODY
+    assert server.starts == [None, 200_000]
 
 
 def test_without_a_net_it_says_so_at_once(part):

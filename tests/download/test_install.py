@@ -198,6 +198,15 @@ def test_a_download_that_failed_leaves_its_part_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sets"]
 
 
+def test_leftovers_of_a_command_killed_at_its_very_end_are_removed(tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / "sets/set" / name).mkdir(parents=True)
+    (tmp_path / ".set.unfinished").mkdir()
+    (tmp_path / ".set.unfinished/pair.tar.part").write_bytes(PAIR)
+    assert put("set", source(archive("pair.tar", PAIR)), tmp_path).files == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["sets"]
+
+
 def test_leftovers_of_a_killed_command_are_removed(tmp_path):
     work = tmp_path / ".set.unfinished"
     (work / "merged/images").mkdir(parents=True)
