@@ -5,10 +5,7 @@ SBD's for all others and none of VOC's 1,449 validation photographs, 10,582 are 
 publications call train_aug.
 """
 
-import hashlib
 import io
-import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +20,11 @@ from segtrain.data.colormap import voc_colormap
 from segtrain.data.files import read_names, read_size
 from segtrain.data.matfile import read_mats
 from segtrain.data.pairing import refuse_missing
-from segtrain.errors import DataError, ResourceError
+from segtrain.data.record import Record, write_whole
+from segtrain.errors import DataError
 
 LABELS = "SegmentationClassAug"
 LIST = "train_aug.txt"
-# One line a file: its name and the SHA-256 of what was written. What it does not vouch for is made again.
-RECORD = "prepared.jsonl"
 # A child takes as long to start as some fifty files to read.
 FILES_A_CHILD = 500
 
@@ -103,27 +99,23 @@ def write_train_aug(plan: TrainAug, output: Path, *, workers: int = 2, progress:
         DataError: A `.mat` file is damaged, holds no VOC classes, or is not of its photograph's size.
         ResourceError: The folder cannot be written.
     """
-    folder = output / LABELS
     stop = threading.Event()
-    with _Record(output) as record:
-        done = record.verified(folder, workers)
-        mats = {name: path for name, path in plan.mats.items() if name not in done}
-        pngs = {name: path for name, path in plan.pngs.items() if name not in done}
+    with Record(output, LABELS) as record:
+        done = record.verified(workers)
+        mats = {name: path for name, path in plan.mats.items() if f"{name}.png" not in done}
+        pngs = {name: path for name, path in plan.pngs.items() if f"{name}.png" not in done}
         total = len(plan.mats) + len(plan.pngs)
         kept = total - len(mats) - len(pngs)
         with (
             ThreadPoolExecutor(workers) as pool,
-            tqdm(
-                total=total, initial=total - len(mats) - len(pngs), desc="SBD", unit="file", disable=not progress
-            ) as bar,
+            tqdm(total=total, initial=kept, desc="SBD", unit="file", disable=not progress) as bar,
         ):
 
             def write(files: Iterator[tuple[str, bytes]]) -> None:
                 for name, data in files:
                     if stop.is_set():
                         return
-                    _write_whole(folder / f"{name}.png", data)
-                    record.add(name, data)
+                    record.write(f"{name}.png", data)
                     bar.update()
 
             parts = [
@@ -137,7 +129,7 @@ def write_train_aug(plan: TrainAug, output: Path, *, workers: int = 2, progress:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
-    _write_whole(output / LIST, "".join(f"{name}\n" for name in plan.names).encode())
+    write_whole(output / LIST, "".join(f"{name}\n" for name in plan.names).encode())
     return kept
 
 
@@ -176,84 +168,9 @@ def _png(labels: np.ndarray) -> bytes:
     return data.getvalue()
 
 
-class _Record:
-    """What has been written into a folder, one line a file, so that the next call need not write it again."""
-
-    def __init__(self, output: Path) -> None:
-        self._path = output / RECORD
-        self._lock = threading.Lock()
-        labels = output / LABELS
-        if not self._path.is_file() and labels.is_dir() and any(labels.iterdir()):
-            raise DataError(
-                f"output={output}: {labels} was made by something else (there is no {RECORD}), expected a folder of "
-                f"segtrain prepare's own. Fix: output=/data/voc_aug"
-            )
-        try:
-            labels.mkdir(parents=True, exist_ok=True)
-            for leftover in labels.glob(".*.part"):
-                leftover.unlink(missing_ok=True)
-            self._digests = _digests(self._path)
-            # A line that a kill has cut short is closed, so that the next one is read.
-            self._file = self._path.open("a")
-            self._file.write("\n")
-        except OSError as error:
-            raise _unwritable(output, error) from error
-
-    def __enter__(self) -> "_Record":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def verified(self, folder: Path, workers: int) -> set[str]:
-        """The names whose files hold what was recorded."""
-        with ThreadPoolExecutor(workers) as pool:
-            found = pool.map(lambda name: _digest_of(folder / f"{name}.png"), self._digests)
-            return {name for name, digest in zip(self._digests, found, strict=True) if digest == self._digests[name]}
-
-    def add(self, name: str, data: bytes) -> None:
-        """Vouch for a file that has been written."""
-        with self._lock:
-            self._file.write(json.dumps({"name": name, "sha256": hashlib.sha256(data).hexdigest()}) + "\n")
-            self._file.flush()
-
-
-def _digests(path: Path) -> dict[str, str]:
-    digests = {}
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            entry = json.loads(line)
-            digests[str(entry["name"])] = str(entry["sha256"])
-        except (ValueError, TypeError, KeyError):
-            continue  # cut short by a kill: that file is made again
-    return digests
-
-
-def _digest_of(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
 def _parts(files: Mapping[str, Path], size: int) -> list[dict[str, Path]]:
     items = list(files.items())
     return [dict(items[start : start + size]) for start in range(0, len(items), max(1, size))]
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> ResourceError:
-    return ResourceError(
-        f"{path}: {error.strerror}, expected a writable folder with room for about 60 MB. Fix: give another output=..."
-    )
 
 
 def _require(key: str, folder: Path, parts: Sequence[str], example: str) -> None:

@@ -9,7 +9,8 @@ from PIL import Image
 
 import toys
 from segtrain.data import Voc
-from segtrain.data.sbd import LABELS, LIST, RECORD, plan_train_aug, write_train_aug
+from segtrain.data.record import RECORD
+from segtrain.data.sbd import LABELS, LIST, plan_train_aug, write_train_aug
 from segtrain.errors import DataError, ResourceError
 
 
@@ -129,7 +130,7 @@ def test_a_damaged_missing_or_unrecorded_file_alone_is_made_again(roots, tmp_pat
     record = tmp_path / "out" / RECORD
     lines = [line for line in record.read_text().splitlines() if "2007_000001" not in line]
     record.write_text("\n".join(lines)[:-9])  # a kill has cut the last line short
-    cut = json.loads(lines[-1])["name"]
+    cut = json.loads(lines[-1])["name"].removesuffix(".png")
     again = {"2008_000002", "2008_000005", "2007_000001", cut}
     assert prepare(roots, tmp_path / "out") == 12 - len(again)
     after = files(out)
@@ -173,7 +174,7 @@ def test_labels_of_others_are_not_written_over(roots, tmp_path):
 
 def test_an_output_that_cannot_be_written_is_named(roots, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(ResourceError, match=r"out.*expected a writable folder.*Fix: give another output="):
+    with pytest.raises(ResourceError, match=r"out.*expected a writable folder.*Fix: another output="):
         prepare(roots, tmp_path / "out")
 
 

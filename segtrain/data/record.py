@@ -1,0 +1,106 @@
+"""Files that a long job writes, each whole or not at all, and a record of them, to go on from after a kill."""
+
+import hashlib
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from segtrain.errors import DataError, ResourceError
+
+RECORD = "prepared.jsonl"
+
+
+class Record:
+    """The files of one folder: one line a file, its name and the SHA-256 of what was written.
+
+    A context manager; threads may write at a time. What the record does not vouch for is to be made again.
+
+    Args:
+        output: Where the record lies.
+        part: The folder of the files, below `output`.
+
+    Raises:
+        DataError: The folder holds files, and there is no record of them.
+        ResourceError: The folder cannot be written.
+    """
+
+    def __init__(self, output: Path, part: str) -> None:
+        self._folder = output / part
+        self._lock = threading.Lock()
+        path = output / RECORD
+        if not path.is_file() and self._folder.is_dir() and any(self._folder.iterdir()):
+            raise DataError(
+                f"output={output}: {self._folder} was made by something else (there is no {RECORD}), expected a folder "
+                f"of segtrain's own. Fix: give another output=..."
+            )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for leftover in self._folder.glob(".*.part"):
+                leftover.unlink(missing_ok=True)
+            self._digests = _digests(path)
+            self._file = path.open("a")
+            self._file.write("\n")  # ends a line that a kill has cut short
+        except OSError as error:
+            raise _unwritable(output, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def verified(self, workers: int) -> set[str]:
+        """The names of the files that hold what was recorded."""
+        with ThreadPoolExecutor(workers) as pool:
+            found = pool.map(lambda name: _digest_of(self._folder / name), self._digests)
+            return {name for name, digest in zip(self._digests, found, strict=True) if digest == self._digests[name]}
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file and vouch for it.
+
+        Raises:
+            ResourceError: It cannot be written.
+        """
+        write_whole(self._folder / name, data)
+        with self._lock:
+            self._file.write(json.dumps({"name": name, "sha256": hashlib.sha256(data).hexdigest()}) + "\n")
+            self._file.flush()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a name of its own first, so that a kill leaves the old one or the new one.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_bytes(data)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _digests(path: Path) -> dict[str, str]:
+    digests = {}
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            entry = json.loads(line)
+            digests[str(entry["name"])] = str(entry["sha256"])
+        except (ValueError, TypeError, KeyError):
+            continue  # cut short by a kill: that file is made again
+    return digests
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _unwritable(path: Path, error: OSError) -> ResourceError:
+    return ResourceError(f"{path}: {error.strerror}, expected a writable folder with room. Fix: another output=...")
