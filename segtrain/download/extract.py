@@ -17,7 +17,8 @@ from typing import IO
 
 from tqdm import tqdm
 
-from segtrain.download.tar import HEAD_LENGTH, UNWATCHED, BadArchive, Member, kind_of, members
+from segtrain.download.decompress import HEAD_LENGTH, UNWATCHED, BadArchive, kind_of
+from segtrain.download.tar import Member, members
 from segtrain.errors import DataError, ResourceError
 
 CHUNK = 2**18

@@ -2,24 +2,18 @@
 
 An own reader, because the rules must hold before a byte is written: Python's tarfile has let links escape its filters
 more than once (CVE-2025-4517, CVE-2025-4330), and takes a name of any length into memory. Formats: ustar, GNU's long
-names, pax (POSIX.1-2001); compressed by gzip, bzip2, xz or not at all.
+names, pax (POSIX.1-2001).
 """
 
-import bz2
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO
+
+from segtrain.download.decompress import BadArchive, Decompressed, Stream
 
 BLOCK = 512
-HEAD_LENGTH = 264  # of bytes that tell the kind of an archive: tar's magic ends there
 LONGEST_HEADER = 2**16  # of a GNU name or a pax header, bytes
-UNWATCHED = 2**24  # bytes that an archive of any length may unpack to
 _MOST_EXTENSIONS = 8  # of one member
-_XZ_MEMORY = 2**28
-_MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
 _FILES_AND_FOLDERS = (b"0", b"\0", b"7", b"5")
 _KINDS = {
     b"1": "a hard link",
@@ -29,18 +23,6 @@ _KINDS = {
     b"6": "a named pipe",
     b"S": "a sparse file",
 }
-_DAMAGES = (EOFError, OSError, lzma.LZMAError, zlib.error, ValueError)
-
-
-class BadArchive(Exception):
-    """What an archive has that it must not have; the message ends a sentence that begins with its name."""
-
-
-class Stream(Protocol):
-    """What members are read from."""
-
-    def read(self, size: int, /) -> bytes:
-        """Read up to `size` bytes, none at the end."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +42,6 @@ class Member:
     stream: Stream
 
 
-def kind_of(head: bytes) -> str | None:
-    """tar, gz, bz2, xz or zip, by the first HEAD_LENGTH bytes of a file; None for anything else."""
-    if head[257:262] == b"ustar":
-        return "tar"
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
-
-
 def members(file: IO[bytes], kind: str, most_ratio: float) -> Iterator[Member]:
     """Walk through a tar archive.
 
@@ -81,7 +56,7 @@ def members(file: IO[bytes], kind: str, most_ratio: float) -> Iterator[Member]:
     Raises:
         BadArchive: A member is neither file nor folder, a header is damaged, or the archive is cut short.
     """
-    stream = _Exact(file, kind, most_ratio)
+    stream = Decompressed(file, kind, most_ratio)
     extended: dict[str, str] = {}
     seen = in_a_row = 0
     while True:
@@ -105,7 +80,7 @@ def members(file: IO[bytes], kind: str, most_ratio: float) -> Iterator[Member]:
         extended, in_a_row = {}, 0
 
 
-def _member(block: bytes, kind: bytes, size: int, extended: dict[str, str], stream: "_Exact") -> Iterator[Member]:
+def _member(block: bytes, kind: bytes, size: int, extended: dict[str, str], stream: "Decompressed") -> Iterator[Member]:
     name = extended.get("path") or _name(block)
     if "size" in extended:
         if not extended["size"].isdecimal() or len(extended["size"]) > 18:
@@ -181,13 +156,13 @@ def _extension(kind: bytes, data: bytes) -> dict[str, str]:
     return records
 
 
-def _padded(stream: "_Exact", size: int) -> bytes:
+def _padded(stream: "Decompressed", size: int) -> bytes:
     if size > LONGEST_HEADER:
         raise BadArchive(f"has a name or header of {size:,} bytes, expected at most {LONGEST_HEADER:,}")
     return stream.read(size + -size % BLOCK)[:size]
 
 
-def _require_nothing_more(stream: "_Exact") -> None:
+def _require_nothing_more(stream: "Decompressed") -> None:
     """Read on to the very end, which also proves the checksum of gzip: zeros only, and few."""
     for _ in range(2**12):
         block = stream.read(BLOCK)
@@ -198,61 +173,10 @@ def _require_nothing_more(stream: "_Exact") -> None:
     raise BadArchive("goes on after its end")
 
 
-def _decompressed(file: IO[bytes], kind: str) -> Stream:
-    match kind:
-        case "gz":
-            return gzip.GzipFile(fileobj=file)
-        case "bz2":
-            return bz2.BZ2File(file)
-        case "xz":
-            return _Xz(file)
-        case _:
-            return file
-
-
-class _Xz:
-    """xz with a bound on its dictionary, which lzma.LZMAFile has not."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-
-    def read(self, size: int, /) -> bytes:
-        while not self._decompressor.eof:
-            fed = self._file.read(2**16) if self._decompressor.needs_input else b""
-            if self._decompressor.needs_input and not fed:
-                raise EOFError
-            if data := self._decompressor.decompress(fed, size):
-                return data
-        return b""
-
-
-class _Exact:
-    """Reads all that is asked for, less only at the end; damage of any codec becomes a BadArchive."""
-
-    def __init__(self, file: IO[bytes], kind: str, most_ratio: float) -> None:
-        self._file = file
-        self._stream = _decompressed(file, kind)
-        self._most_ratio = most_ratio
-        self._length = 0
-
-    def read(self, size: int) -> bytes:
-        found = b""
-        try:
-            while len(found) < size and (data := self._stream.read(size - len(found))):
-                found += data
-        except _DAMAGES as error:
-            raise BadArchive(f"is damaged or cut short ({error or type(error).__name__})") from None
-        self._length += len(found)
-        if self._length > max(UNWATCHED, self._most_ratio * self._file.tell()):
-            raise BadArchive(f"unpacks to more than {self._most_ratio:g} times its own length")
-        return found
-
-
 class _Bounded:
     """The data of one member."""
 
-    def __init__(self, stream: _Exact, size: int) -> None:
+    def __init__(self, stream: Decompressed, size: int) -> None:
         self._stream = stream
         self.left = size
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from segtrain.download.confirm import printable
 from segtrain.download.connection import Broken, Opener, Patience, Refused, next_bytes
+from segtrain.download.decompress import HEAD_LENGTH, kind_of
 from segtrain.download.sources import Archive
-from segtrain.download.tar import HEAD_LENGTH, kind_of
 from segtrain.errors import ResourceError
 
 SPARE_DISK = 2**28  # bytes that a download leaves free
