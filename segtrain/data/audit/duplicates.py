@@ -12,8 +12,7 @@ import numpy as np
 from segtrain.data.audit.record import THUMBNAIL, Record
 
 MOST_BITS = 2  # of 64 that may differ in near duplicates
-# Bits of the three bands that a hash is cut into: of two hashes that differ in at most two bits, one band is equal.
-_BANDS = ((0, 21), (21, 21), (42, 22))
+_THIRDS = 3  # of two hashes that differ in at most two bits, one third of the bits is equal, and one third of the rest
 # Grey miniatures of near duplicates agree as well: a hash of 64 bits alone takes dark scenes for one another.
 _MIN_CORRELATION = 0.98
 _MIN_CONTRAST = 4.0  # standard deviation of a miniature in grey levels, below which its hash is noise
@@ -79,16 +78,25 @@ def _mirrored(hashes: np.ndarray) -> np.ndarray:
     return np.packbits(1 - bits[:, :, ::-1]).view(">u8").astype(np.uint64)
 
 
+def _masks() -> list[np.uint64]:
+    """Nine choices of about 35 bits; hashes that differ in at most `MOST_BITS` agree in all bits of one of them."""
+    masks = []
+    for third in np.array_split(np.arange(64), _THIRDS):
+        rest = np.setdiff1d(np.arange(64), third)
+        for second in np.array_split(rest, _THIRDS):
+            masks.append(np.uint64(sum(1 << int(bit) for bit in (*third, *second))))
+    return masks
+
+
 def _candidates(hashes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Pairs (n, 2) of a place in `hashes` and a place in `others` that differ in at most `MOST_BITS` bits."""
     found = [np.zeros((0, 2), np.int64)]
-    for start, length in _BANDS:
-        mask = np.uint64((1 << length) - 1)
-        keys, other_keys = (hashes >> np.uint64(start)) & mask, (others >> np.uint64(start)) & mask
+    for mask in _masks():
+        keys, other_keys = hashes & mask, others & mask
         order = np.argsort(other_keys, kind="stable")
         ordered = other_keys[order]
         low, high = np.searchsorted(ordered, keys, "left"), np.searchsorted(ordered, keys, "right")
-        # Bands of many equals, such as plain skies, are walked step by step so that memory stays bounded.
+        # Many may share these bits, as where all skies are plain: step by step, so that memory stays bounded.
         for step in range(int((high - low).max())):
             here = np.flatnonzero(low + step < high)
             there = order[low[here] + step]
