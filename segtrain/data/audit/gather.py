@@ -16,7 +16,7 @@ def list_samples(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, lis
         Samples by split, and the reasons by split.
 
     Raises:
-        DataError: No split can be listed, all for the same reason: that of a wrong root.
+        DataError: No split can be listed, as with a wrong root; the first reason.
     """
     samples, unlisted = {}, {}
     for split in splits:
@@ -24,7 +24,7 @@ def list_samples(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, lis
             samples[split] = dataset.samples(split)
         except DataError as error:
             unlisted[split] = str(error)
-    if not samples and len(set(unlisted.values())) == 1:
+    if not samples:
         raise DataError(next(iter(unlisted.values())))
     return samples, unlisted
 
