@@ -356,10 +356,12 @@ def test_every_option_fits_the_signature_of_what_it_calls(group, option):
     if "defaults" in options:
         with initialize_config_dir(config.config_dir(), version_base="1.3"):
             options = compose(f"{group}/{option}")[group]
-    given = {key for key in options if OmegaConf.is_missing(options, key)}
     cfg = OmegaConf.create({group: options})
     known = facts(cfg)
-    config.check(cfg, {**known, group: {*known.get(group, ()), *given}})
+    for key in OmegaConf.missing_keys(cfg):  # what only the user knows, in nodes within nodes too
+        where, _, argument = key.rpartition(".")
+        known[where] = (*known.get(where, ()), argument)
+    config.check(cfg, known)
 
 
 @pytest.mark.tensorflow
