@@ -1,15 +1,20 @@
 """Checkpoints on disk: arrays in, arrays out, whole or not at all. No TensorFlow here.
 
 A checkpoint is a folder `step-00000123` with `state.safetensors` and `manifest.json`. It is written under another name,
-flushed to the disk and renamed last, so a folder of that name is always complete; the manifest's SHA-256 tells whether
-it still is when it is read. Which checkpoint is the last or the best is read from the manifests, never from a pointer.
+flushed to the disk and renamed last, so a folder of that name is always complete; the manifest's SHA-256 of the state
+and of itself tell whether it still is when it is read. Old ones are renamed before they are removed. Which checkpoint
+is the last or the best is read from the manifests, never from a pointer or a clock.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
-import shutil
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +23,16 @@ import numpy as np
 import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ResourceError
+from segtrain.training.disk import Disk
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
+# What a save or a removal that was cut short leaves behind.
+_UNFINISHED, _TRASH = ".tmp-", ".trash-"
+_SEAL = re.compile(rb'"sha256_of_manifest": "([0-9a-f]{64})"')
+_RESERVE_BYTES = 16 << 20  # left free for logs
 
 
 @dataclass(frozen=True)
@@ -45,21 +55,16 @@ class Checkpoint:
         """Read the arrays.
 
         Raises:
-            CheckpointError: The file is missing or is not the one that was written.
+            CheckpointError: A file is missing or is not the one that was written.
         """
-        path = self.path / _STATE
+        path, manifest = self.path / _STATE, _read_manifest(self.path)
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-        manifest = json.loads((self.path / _MANIFEST).read_text())
-        if manifest["format"] != _FORMAT:
             raise CheckpointError(
-                f"checkpoint {self.path}: format {manifest['format']}, expected {_FORMAT}. Fix: use the segtrain that "
-                f"wrote it"
-            )
-        wanted = manifest["sha256"]
-        seen = hashlib.sha256(data).hexdigest()
+                f"cannot read {path}: {error.strerror}. Fix: remove {self.path} to fall back on the one before"
+            ) from error
+        wanted, seen = manifest["sha256"], hashlib.sha256(data).hexdigest()
         if seen != wanted:
             raise CheckpointError(
                 f"checkpoint {path}: damaged, SHA-256 {seen[:12]}..., expected {wanted[:12]}.... Fix: remove "
@@ -69,9 +74,17 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, step: int, arrays: dict[str, np.ndarray], *, is_best: bool, facts: dict[str, Any]
+    folder: Path,
+    step: int,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    is_best: bool,
+    facts: dict[str, Any],
+    suffix: str = "",
+    keep_last: int = 1,
+    disk: Disk | None = None,
 ) -> Checkpoint:
-    """Write one checkpoint and then drop those that are neither the last nor the best.
+    """Write one checkpoint and then drop those that are neither the best nor among the last.
 
     Args:
         folder: The run's `checkpoints` folder.
@@ -79,51 +92,41 @@ def save_checkpoint(
         arrays: What to keep, by name.
         is_best: Whether no earlier one is better.
         facts: What else to record; must fit JSON.
+        suffix: Ends the folder's name, where a step has more than one state: before its validation and after.
+        keep_last: How many of the last to keep, the new one among them.
+        disk: What writes.
 
     Raises:
         ResourceError: The disk is full or not writable. The checkpoints before are untouched.
     """
-    final, temporary = folder / f"step-{step:08d}", folder / f".tmp-step-{step:08d}"
+    disk = disk or Disk()
+    final = folder / f"step-{step:08d}{suffix}"
     # safetensors writes an array's memory as it lies; "C" brings transposed ones in order and leaves 0-d ones alone.
     data = safetensors.numpy.save({name: np.array(array, order="C") for name, array in arrays.items()})
-    manifest = {
-        "format": _FORMAT,
-        "step": step,
-        "is_best": is_best,
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "facts": facts,
-    }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        _write(temporary / _STATE, data)
-        _write(temporary / _MANIFEST, json.dumps(manifest, indent=1).encode())
-        _flush_folder(temporary)
-        _put_in_place(temporary, final)
-        _flush_folder(folder)
+        if not folder.is_dir():
+            disk.create_folder(folder)
+        _require_room(disk.free_bytes(folder), len(data), folder)
+        _write_whole(disk, final, data, {"step": step, "is_best": is_best, "facts": facts})
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            _remove(disk, final.with_name(_UNFINISHED + final.name))
         raise ResourceError(
             f"cannot write checkpoint {final}: {error.strerror}, {len(data) / 1e6:.0f} MB needed. The checkpoints "
             f"before are whole. Fix: free space or permission, then segtrain train resume={folder.parent}"
         ) from error
-    written = Checkpoint(final, step, is_best, facts)
-    _drop_old(folder)
-    return written
+    _drop_old(folder, keep_last, disk)
+    return Checkpoint(final, step, is_best, facts)
 
 
 def find_checkpoints(folder: Path) -> list[Checkpoint]:
     """List the complete checkpoints of a run's `checkpoints` folder by step, oldest first."""
     found = []
-    for path in sorted(folder.glob("step-*")) if folder.is_dir() else []:
-        try:
-            manifest = json.loads((path / _MANIFEST).read_text())
-            found.append(Checkpoint(path, int(manifest["step"]), bool(manifest["is_best"]), manifest["facts"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return sorted(found, key=lambda checkpoint: checkpoint.step)
+    for path in _checkpoint_folders(folder):
+        with suppress(CheckpointError):
+            manifest = _read_manifest(path)
+            found.append(Checkpoint(path, manifest["step"], manifest["is_best"], manifest["facts"]))
+    return sorted(found, key=lambda checkpoint: (checkpoint.step, _order(checkpoint.path)))
 
 
 def pick_checkpoint(folder: Path, which: str) -> Checkpoint:
@@ -134,51 +137,167 @@ def pick_checkpoint(folder: Path, which: str) -> Checkpoint:
     """
     found = find_checkpoints(folder)
     if not found:
-        raise CheckpointError(f"no checkpoint in {folder}: expected step-*/manifest.json. Fix: name another run")
+        raise CheckpointError(
+            f"no checkpoint in {folder}: expected step-*/manifest.json{_listed(damages(folder))}. Fix: name another run"
+        )
     best = [checkpoint for checkpoint in found if checkpoint.is_best]
     return best[-1] if which == "best" and best else found[-1]
 
 
-def _put_in_place(temporary: Path, final: Path) -> None:
-    """Rename; an older checkpoint of the same step gives way, and comes back should this fail."""
-    older = final.with_name(f".tmp-old-{final.name}")
-    shutil.rmtree(older, ignore_errors=True)
-    if final.exists():
-        final.rename(older)
+def newest_whole(folder: Path) -> tuple[Checkpoint, dict[str, np.ndarray]]:
+    """Read the newest checkpoint whose every byte is as it was written, with a warning where that is not the last.
+
+    Raises:
+        CheckpointError: There is none; the message says what is wrong with each.
+    """
+    for path, damage in damages(folder).items():
+        logger.warning("%s is passed over: %s", path, damage)
+    for checkpoint in reversed(find_checkpoints(folder)):
+        try:
+            return checkpoint, checkpoint.arrays()
+        except CheckpointError as error:
+            logger.warning("%s is passed over: %s", checkpoint.path, error)
+    raise CheckpointError(
+        f"no whole checkpoint in {folder}: expected step-*/manifest.json{_listed(damages(folder))}. Fix: start a new "
+        f"run"
+    )
+
+
+def damages(folder: Path) -> dict[Path, str]:
+    """Say of each checkpoint's folder that cannot be used by its manifest, why not."""
+    found = {}
+    for path in _checkpoint_folders(folder):
+        try:
+            _read_manifest(path)
+        except CheckpointError as error:
+            found[path] = str(error)
+    return found
+
+
+def sweep(folder: Path, disk: Disk | None = None) -> None:
+    """Remove what a killed process has left half written or half removed. Only for who holds the run's lock.
+
+    Raises:
+        ResourceError: The folder may not be written.
+    """
+    if not folder.is_dir():
+        return
     try:
-        temporary.rename(final)
-    except OSError:
-        if older.exists():
-            older.rename(final)
-        raise
-    shutil.rmtree(older, ignore_errors=True)
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.name.startswith((f"{_UNFINISHED}step-", f"{_TRASH}step-")):
+                _remove(disk or Disk(), Path(entry.path))
+    except OSError as error:
+        raise ResourceError(
+            f"cannot clear {folder} of what a killed run has left: {error.strerror}. Fix: make the folder writable"
+        ) from error
 
 
-def _drop_old(folder: Path) -> None:
+def _write_whole(disk: Disk, final: Path, data: bytes, facts: dict[str, Any]) -> None:
+    """Write under another name, flush, and rename last."""
+    unfinished, folder = final.with_name(_UNFINISHED + final.name), final.parent
+    _remove(disk, unfinished)
+    disk.create_folder(unfinished)
+    with ThreadPoolExecutor(1) as pool:  # hashing and writing take about as long: side by side
+        digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
+        _write_file(disk, unfinished / _STATE, data)
+        manifest = {"format": _FORMAT, **facts, "bytes": len(data), "sha256": digest.result()}
+    _write_file(disk, unfinished / _MANIFEST, _sealed(manifest))
+    disk.sync_folder(unfinished)
+    if final.exists():  # a damaged one, or of a run that went on from an earlier step: this one takes its place
+        _to_trash(disk, final)
+    disk.rename(unfinished, final)
+    disk.sync_folder(folder)
+
+
+def _write_file(disk: Disk, path: Path, data: bytes) -> None:
+    file = disk.create_file(path)
+    try:
+        rest = memoryview(data)
+        while rest:
+            written = disk.write(file, rest)
+            if not written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rest = rest[written:]
+        disk.sync(file)
+    finally:
+        disk.close(file)
+
+
+def _require_room(free: int, size: int, folder: Path) -> None:
+    if free < size + _RESERVE_BYTES:
+        raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free on the disk of {folder}")
+
+
+def _drop_old(folder: Path, keep_last: int, disk: Disk) -> None:
     found = find_checkpoints(folder)
-    best = [checkpoint.step for checkpoint in found if checkpoint.is_best][-1:]
-    for checkpoint in found[:-1]:
-        if checkpoint.step not in best:
-            # Under another name first, so that one half removed is never taken for whole.
-            trash = checkpoint.path.with_name(f".tmp-old-{checkpoint.path.name}")
+    best = [checkpoint for checkpoint in found if checkpoint.is_best][-1:]
+    for checkpoint in found[: max(0, len(found) - keep_last)]:
+        if checkpoint not in best:
             try:
-                shutil.rmtree(trash, ignore_errors=True)
-                checkpoint.path.rename(trash)
-                shutil.rmtree(trash)
+                _to_trash(disk, checkpoint.path)
             except OSError as error:
                 logger.warning("cannot remove the old checkpoint %s: %s", checkpoint.path, error.strerror)
 
 
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def _to_trash(disk: Disk, path: Path) -> None:
+    """Remove a checkpoint, under another name first, so that one half removed is never taken for whole."""
+    trash = path.with_name(_TRASH + path.name)
+    _remove(disk, trash)
+    disk.rename(path, trash)
+    disk.sync_folder(path.parent)
+    _remove(disk, trash)
 
 
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _remove(disk: Disk, path: Path) -> None:
+    """Remove a folder of files, if it is there."""
+    if path.is_dir():
+        for entry in sorted(path.iterdir()):
+            disk.remove_file(entry)
+        disk.remove_folder(path)
+
+
+def _checkpoint_folders(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if path.name.startswith("step-") and path.is_dir())
+
+
+def _order(path: Path) -> bool:
+    """Of two states of one step, that before the validation comes first."""
+    return path.name[5:].isdigit()
+
+
+def _sealed(manifest: dict[str, Any]) -> bytes:
+    """Write a manifest that holds the SHA-256 of itself, with zeros in the place of that."""
+    text = json.dumps({**manifest, "sha256_of_manifest": "0" * 64}, indent=1).encode()
+    return _SEAL.sub(b'"sha256_of_manifest": "%s"' % hashlib.sha256(text).hexdigest().encode(), text)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest in a checkpoint's folder.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or of another format.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        data = (path / _MANIFEST).read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path / _MANIFEST}: {error.strerror}. Fix: remove {path} to fall back on the one before"
+        ) from error
+    seal = _SEAL.search(data)
+    blank = data if seal is None else data[: seal.start(1)] + b"0" * 64 + data[seal.end(1) :]
+    if seal is None or hashlib.sha256(blank).hexdigest().encode() != seal.group(1):
+        raise CheckpointError(
+            f"checkpoint {path / _MANIFEST}: damaged, or of an older segtrain, expected one that matches its own "
+            f"SHA-256. Fix: remove {path} to fall back on the one before"
+        )
+    manifest: dict[str, Any] = json.loads(data)
+    if manifest["format"] != _FORMAT:
+        raise CheckpointError(
+            f"checkpoint {path}: format {manifest['format']}, expected {_FORMAT}. Fix: use the segtrain that wrote it"
+        )
+    return manifest
+
+
+def _listed(found: Mapping[Path, str]) -> str:
+    return "".join(f"; {path.name}: {damage}" for path, damage in found.items())

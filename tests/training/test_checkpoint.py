@@ -1,17 +1,19 @@
 """Checkpoints on disk: whole or not at all, whatever fails, and never one too many."""
 
-import errno
-import itertools
-import os
 import shutil
-from pathlib import Path
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 from segtrain.errors import CheckpointError, ResourceError
-from segtrain.training.checkpoint import find_checkpoints, pick_checkpoint, save_checkpoint
+from segtrain.training.checkpoint import (
+    damages,
+    find_checkpoints,
+    newest_whole,
+    pick_checkpoint,
+    save_checkpoint,
+    sweep,
+)
 
 
 def _arrays(value):
@@ -153,121 +155,70 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_mend(tmp_path):
         _save(tmp_path / "run" / "checkpoints", 1)
 
 
-class PowerCut(BaseException):
-    """No code runs after it; stands for SIGKILL."""
+def test_the_last_few_are_kept_beside_the_best(tmp_path):
+    kept = []
+    for step in range(1, 7):
+        save_checkpoint(tmp_path, step, _arrays(step), is_best=step == 2, facts={}, keep_last=2)
+        kept.append(_steps(tmp_path))
+    assert kept == [[1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [2, 5, 6]]
 
 
-class Failing:
-    """Make the n-th call that touches the disk fail; of a failing write, half of the data arrives.
-
-    Args:
-        monkeypatch: pytest's.
-        at: Which call, from 0.
-        error: What it raises.
-    """
-
-    def __init__(self, monkeypatch, at, error):
-        self.calls, self._at, self._error = 0, at, error
-        for owner, name in ((Path, "mkdir"), (Path, "rename"), (os, "fsync")):
-            monkeypatch.setattr(owner, name, self._counted(getattr(owner, name)))
-        open_path = Path.open
-        monkeypatch.setattr(Path, "open", lambda path, *args, **kwargs: self._file(open_path(path, *args, **kwargs)))
-
-    def _file(self, file):
-        if "r" in file.mode:
-            return file
-        written = MagicMock(wraps=file)
-        written.__enter__.return_value = written
-        written.__exit__.side_effect = file.__exit__
-        written.write = self._counted(file.write, instead=lambda data: file.write(data[: len(data) // 2]))
-        return written
-
-    def _counted(self, call, instead=None):
-        def counted(*args, **kwargs):
-            number, self.calls = self.calls, self.calls + 1
-            if number == self._at:
-                if instead:
-                    instead(*args)
-                raise self._error
-            return call(*args, **kwargs)
-
-        return counted
-
-    @property
-    def reached(self):
-        return self.calls > self._at
+def test_of_two_states_of_one_step_the_validated_one_is_the_later(tmp_path):
+    save_checkpoint(tmp_path, 3, _arrays(1), is_best=False, facts={"done": 0}, suffix="-unvalidated", keep_last=2)
+    save_checkpoint(tmp_path, 3, _arrays(2), is_best=True, facts={"done": 1}, keep_last=2)
+    assert [found.facts["done"] for found in find_checkpoints(tmp_path)] == [0, 1]
+    assert pick_checkpoint(tmp_path, "last").facts == {"done": 1}
 
 
-def _fail_at_every_call(tmp_path, error, save, before):
-    """Yield a folder for each call of `save` that touches the disk, after that call failed; and what was raised."""
-    for number in itertools.count():
-        folder = tmp_path / str(number) / "checkpoints"
-        before(folder)
-        raised = None
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            failing = Failing(monkeypatch, number, error)
-            try:
-                save(folder)
-            except (Exception, PowerCut) as caught:
-                raised = caught
-        if not failing.reached:
-            assert number > 8  # every call has had its turn
-            return
-        yield folder, raised
+def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path, caplog):
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, _arrays(step), is_best=False, facts={}, keep_last=3)
+    for name, file in (("step-00000003", "state.safetensors"), ("step-00000002", "manifest.json")):
+        path = tmp_path / name / file
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    found, arrays = newest_whole(tmp_path)
+    assert found.step == 1 and arrays["optimizer/iteration"] == 1
+    assert [path.name for path in damages(tmp_path)] == ["step-00000002"]
+    passed = [record.message for record in caplog.records]
+    assert len(passed) == 2 and "step-00000002" in passed[0] and "step-00000003" in passed[1]
 
 
-def _two_earlier(folder):
-    _save(folder, 1, is_best=True)
-    _save(folder, 2)
+def test_a_run_without_a_whole_checkpoint_says_what_is_wrong_with_each(tmp_path):
+    (_save(tmp_path, 3).path / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no whole checkpoint .*step-00000003: cannot read .*manifest\.json"):
+        newest_whole(tmp_path)
 
 
-def _step_3_of_ones(folder):
-    _save(folder, 3, value=1)
+def test_two_thousand_flipped_bits_and_cuts_are_all_noticed(tmp_path):
+    whole = _save(tmp_path, 3, is_best=True, facts={"best": 0.25})
+    files = [whole.path / "state.safetensors", whole.path / "manifest.json"]
+    good = {path: path.read_bytes() for path in files}
+    rng = np.random.default_rng(0)
+    for number in range(2000):
+        path = files[number % 2]
+        place, bit = int(rng.integers(len(good[path]))), 1 << int(rng.integers(8))
+        changed = bytearray(good[path])
+        changed[place] ^= bit
+        path.write_bytes(changed if number % 5 else good[path][:place])
+        with pytest.raises(CheckpointError):
+            newest_whole(tmp_path)
+        path.write_bytes(good[path])
+    _assert_whole(newest_whole(tmp_path)[0], 3)
 
 
-def _step_3_of_twos(folder):
-    _save(folder, 3, value=2)
+def test_sweeping_takes_away_what_a_kill_left_and_nothing_else(tmp_path):
+    _save(tmp_path, 3)
+    for name in (".tmp-step-00000004", ".trash-step-00000002"):
+        shutil.copytree(tmp_path / "step-00000003", tmp_path / name)
+    (tmp_path / ".tmp-notes").mkdir()
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-notes", "step-00000003"]
+    sweep(tmp_path / "none")
 
 
-def test_a_full_disk_at_any_moment_leaves_the_earlier_checkpoints_whole_and_nothing_else(tmp_path):
-    full = OSError(errno.ENOSPC, "No space left on device")
-    for folder, raised in _fail_at_every_call(tmp_path, full, lambda folder: _save(folder, 3), _two_earlier):
-        found = {one.step: one for one in find_checkpoints(folder)}
-        if raised is None:
-            assert 3 in found  # only an old one could not be taken away
-        else:
-            assert isinstance(raised, ResourceError), raised
-            assert "No space left on device" in str(raised) and str(folder / "step-00000003") in str(raised)
-        assert {1, 2} <= found.keys()
-        for step, one in found.items():
-            _assert_whole(one, step)
-        assert not list(folder.glob(".tmp*"))
-
-
-def test_a_power_cut_at_any_moment_leaves_only_whole_checkpoints(tmp_path):
-    cases = _fail_at_every_call(tmp_path, PowerCut(), lambda folder: _save(folder, 3), _two_earlier)
-    for folder, raised in cases:
-        assert isinstance(raised, PowerCut)
-        found = find_checkpoints(folder)
-        assert [one.path for one in found] == sorted(folder.glob("step-*"))
-        assert {1} < {one.step for one in found}
-        for one in found:
-            assert one.path.name == f"step-{one.step:08d}"
-            _assert_whole(one, one.step)
-        _save(folder, 4)
-        assert sorted(path.name for path in folder.glob("step-*")) == ["step-00000001", "step-00000004"]
-
-
-def test_a_full_disk_while_a_step_is_replaced_leaves_that_step_whole(tmp_path):
-    full = OSError(errno.ENOSPC, "No space left on device")
-    for folder, raised in _fail_at_every_call(tmp_path, full, _step_3_of_twos, _step_3_of_ones):
-        assert isinstance(raised, ResourceError), raised
-        [one] = find_checkpoints(folder)
-        # The older one, or the newer where only the last flush failed; one of them, and whole.
-        _assert_whole(one, int(one.arrays()["model/kernel"][0, 0]))
-
-
-def test_a_power_cut_while_a_step_is_replaced_leaves_no_mixture(tmp_path):
-    for folder, _ in _fail_at_every_call(tmp_path, PowerCut(), _step_3_of_twos, _step_3_of_ones):
-        for one in find_checkpoints(folder):
-            _assert_whole(one, int(one.arrays()["model/kernel"][0, 0]))
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    _save(tmp_path, 1)
+    monkeypatch.setattr("segtrain.training.disk.Disk.free_bytes", lambda disk, path: 5_000_000)
+    with pytest.raises(ResourceError, match=r"5 MB are free on the disk .* 0 MB needed.* resume="):
+        _save(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
