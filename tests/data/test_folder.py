@@ -221,6 +221,15 @@ def test_stored_values_and_colours_become_class_ids(tmp_path, pixels, options, i
     assert stored(tmp_path, pixels, **options) == ids
 
 
+def test_ids_from_one_are_one_table_of_256(tmp_path):
+    # ADE20K: 0 is void, 1 to 150 are the classes, 255 is void too, and nothing else is stored.
+    expected = {0: 255, 255: 255, **{value: value - 1 for value in range(1, 151)}}
+    classes = [f"class {index}" for index in range(150)]
+    assert stored(tmp_path, [list(expected)], classes, label_values="from_one") == [list(expected.values())]
+    dataset = Folder(str(tmp_path), classes, "i", "l", "v", "l", label_values="from_one")
+    assert dataset.known_values == tuple(sorted(expected))
+
+
 @pytest.mark.parametrize(
     ("pixels", "options", "said"),
     [
