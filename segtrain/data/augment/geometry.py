@@ -155,22 +155,11 @@ class Resize:
     ) -> Pair:
         return run_steps(self._steps, self._crop(image, labels, rng), rng, another, self._crop)
 
-    def reduction(self, rng: np.random.Generator, size: tuple[int, int] | None = None) -> int:
-        """How much smaller the photograph may be decoded; see `ScaleCropFlip`. Here it follows from its whole size."""
-        if size is None:
-            return 1
-        return _reduction(min(length / wanted for length, wanted in zip(size, self._crop_size, strict=True)))
-
     def _crop(self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Pair:
         rows, columns = (
             Window(slice(0, length), wanted, 0) for length, wanted in zip(labels.shape, self._crop_size, strict=True)
         )
-        if image.shape[:2] == labels.shape:
-            image = _cut(image, rows, columns, self._crop_size, cv2.INTER_LINEAR, PADDING_COLOR)
-        else:
-            smaller = self.reduction(rng, labels.shape)
-            to_image = _to_source(rows, columns, self._crop_size, 0.0, smaller)
-            image = _warp(image, to_image, self._crop_size, cv2.INTER_LINEAR, PADDING_COLOR)
+        image = _cut(image, rows, columns, self._crop_size, cv2.INTER_LINEAR, PADDING_COLOR)
         if self._labels_interpolation == "bilinear":
             fractions = cv2.resize(labels.astype(np.float32), self._crop_size[::-1], interpolation=cv2.INTER_LINEAR)
             return image, fractions.astype(np.uint8)

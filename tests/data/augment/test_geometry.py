@@ -362,17 +362,6 @@ def test_a_smaller_photograph_lies_where_its_labels_lie(rotate):
     assert seen == {2, 4, 8}
 
 
-def test_resize_takes_a_smaller_photograph():
-    image, rows, columns = ramps(57, 60)
-    make = Resize((13, 14))
-    assert make.reduction(keyed(0)) == 1  # of unknown size
-    assert make.reduction(keyed(0), (57, 60)) == 4  # 60 / 14 = 4.3 and 57 / 13 = 4.4
-    assert make.reduction(keyed(0), (57, 14)) == 1
-    out, found = make(smaller(image, 4), columns, keyed(0))
-    np.testing.assert_array_equal(found, make(image, columns, keyed(0))[1])
-    assert np.abs(out[1:-1, 1:-1, 0] / 4.0 - found[1:-1, 1:-1]).max() <= 0.5 + 1 / 4 + 4 / 32
-
-
 def test_real_jpegs_decoded_smaller_show_the_same_crop(tmp_path):
     # Slow ramps survive JPEG within a few levels; at 2 levels a pixel that would show a shift of 2 pixels.
     rows, columns = np.indices((123, 125), np.uint8)
