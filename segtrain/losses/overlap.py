@@ -1,0 +1,206 @@
+"""Losses of whole regions: how far what is said of a class and what is true overlap, class by class.
+
+B batch, H height, W width, K classes, P the B x H x W pixels. q_pc = softmax(logits_p)[c] is what is said of class c at
+pixel p, g_pc is 1 where c is true and else 0; sums go over the pixels that are not void. A class is present where a
+pixel of the batch is of it. The classes' losses are averaged by weight: sum_c w_c loss_c / sum_c w_c.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from segtrain.losses.base import Loss, check_class_weights, check_number, ratio
+
+
+class Dice(Loss):
+    """1 - (2 sum_p q g + smooth) / (sum_p q + sum_p g + smooth) of each class, averaged over the classes.
+
+    `squared` takes the squares of q and g in the denominator, as V-Net does (arXiv:1606.04797, section 3). The sums go
+    over the batch, not each photograph, and over all replicas: large and small regions of a class count together.
+
+    Args:
+        ignore_class: Labels of this id are in no sum.
+        num_classes: K, the logits of a pixel.
+        class_weights: One factor a class, 0 for one that shall not count; all 1 where None.
+        smooth: From 0 up, in pixels: what makes tiny regions cost less.
+        squared: See above.
+        absent: Whether classes that are not present count. They cost sum_p q / (sum_p q + smooth), so it takes
+            `smooth` for this to pull.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        ignore_class: int,
+        num_classes: int,
+        class_weights: Sequence[float] | None = None,
+        smooth: float = 0.0,
+        squared: bool = False,
+        absent: bool = False,
+    ) -> None:
+        check_class_weights(class_weights, num_classes)
+        check_number("smooth", smooth, "at least 0", smooth >= 0)
+        check_number("smooth", smooth, "more than 0 where absent=true", smooth > 0 or not absent)
+        self.num_logits = num_classes
+        self._ignore_class = ignore_class
+        self._class_weights = class_weights
+        self._smooth = smooth
+        self._squared = squared
+        self._absent = absent
+
+    def sums(self, labels: Any, logits: Any) -> Any:
+        """Return (3, K) float32 of each class: sum q g, sum |q - g| or its square, sum g."""
+        is_class, errors = _errors(labels, logits, self._ignore_class, self.num_logits)
+        hits = _over_pixels(keras.ops.where(is_class, 1.0 - errors, 0.0))
+        misses = _over_pixels(errors**2 if self._squared else errors)
+        return keras.ops.stack([hits, misses, _over_pixels(keras.ops.cast(is_class, "float32"))])
+
+    def per_class(self, sums: Any) -> Any:
+        """Return (K,) float32: the loss of each class."""
+        # sum q + sum g = sum |q - g| + 2 sum q g, and so with squares, as g is 0 or 1: nothing cancels.
+        return ratio(sums[1], sums[1] + 2.0 * sums[0] + self._smooth)
+
+    def value(self, sums: Any) -> Any:
+        counted = keras.ops.ones_like(sums[2]) if self._absent else keras.ops.cast(sums[2] > 0, "float32")
+        return _mean(self.per_class(sums), counted, self._class_weights)
+
+
+class Tversky(Loss):
+    """(1 - T_c)^gamma averaged over the classes present, T_c = hits / (hits + alpha false + beta missed).
+
+    hits = sum_p q g, false = sum_p q (1 - g), missed = sum_p (1 - q) g (arXiv:1706.05721, equation 2). beta > alpha
+    pulls towards finding all of a class, alpha > beta towards finding nothing else; both 1/2 is Dice, both 1 the soft
+    Jaccard index. The sums go over the batch and over all replicas.
+
+    Args:
+        ignore_class: Labels of this id are in no sum.
+        num_classes: K, the logits of a pixel.
+        class_weights: One factor a class, 0 for one that shall not count; all 1 where None.
+        alpha: What a false pixel weighs, from 0 up.
+        beta: What a missed pixel weighs, from 0 up.
+        gamma: Above 0. Focal Tversky (arXiv:1810.07842) has 3/4, which that paper writes 1/gamma: classes found badly
+            pull less, those found well more.
+
+    Raises:
+        ConfigError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        ignore_class: int,
+        num_classes: int,
+        class_weights: Sequence[float] | None = None,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 1.0,
+    ) -> None:
+        check_class_weights(class_weights, num_classes)
+        check_number("alpha", alpha, "at least 0", alpha >= 0)
+        check_number("beta", beta, "at least 0, and more where alpha=0", beta >= 0 and alpha + beta > 0)
+        check_number("gamma", gamma, "more than 0", gamma > 0)
+        self.num_logits = num_classes
+        self._ignore_class = ignore_class
+        self._class_weights = class_weights
+        self._alpha = alpha
+        self._beta = beta
+        self._gamma = gamma
+
+    def sums(self, labels: Any, logits: Any) -> Any:
+        """Return (3, K) float32 of each class: hits, false, missed."""
+        is_class, errors = _errors(labels, logits, self._ignore_class, self.num_logits)
+        return keras.ops.stack(
+            [
+                _over_pixels(keras.ops.where(is_class, 1.0 - errors, 0.0)),
+                _over_pixels(keras.ops.where(is_class, 0.0, errors)),
+                _over_pixels(keras.ops.where(is_class, errors, 0.0)),
+            ]
+        )
+
+    def per_class(self, sums: Any) -> Any:
+        """Return (K,) float32: the loss of each class."""
+        wrong = self._alpha * sums[1] + self._beta * sums[2]
+        losses = ratio(wrong, sums[0] + wrong)
+        # The bound keeps the slope of powers below 1 finite at 0.
+        return losses if self._gamma == 1 else keras.ops.maximum(losses, 1e-7) ** self._gamma
+
+    def value(self, sums: Any) -> Any:
+        present = keras.ops.cast(sums[0] + sums[2] > 0, "float32")
+        return _mean(self.per_class(sums), present, self._class_weights)
+
+
+class Lovasz(Loss):
+    """Lovasz-softmax: the Jaccard index' loss, extended to errors between 0 and 1 (arXiv:1705.08790, equations 8, 9).
+
+    Of each class present, the pixels' errors |q - g| are ranked from the largest, e_1 >= e_2 >= ...; the loss is
+    sum_i e_i (J_i - J_{i-1}), J_i what the index loses with the first i pixels wrong. The classes' losses are averaged.
+
+    Ranking is per replica: the loss of several is their mean by the pixels that count. It sorts P numbers K times and
+    holds some 8 arrays of the logits' size.
+
+    Args:
+        ignore_class: Labels of this id cost nothing and pull nothing.
+        num_classes: K, the logits of a pixel.
+        class_weights: One factor a class, 0 for one that shall not count; all 1 where None.
+
+    Raises:
+        ConfigError: `class_weights` are not K numbers >= 0, at least one of them positive.
+    """
+
+    def __init__(self, ignore_class: int, num_classes: int, class_weights: Sequence[float] | None = None) -> None:
+        check_class_weights(class_weights, num_classes)
+        self.num_logits = num_classes
+        self._ignore_class = ignore_class
+        self._class_weights = class_weights
+
+    def sums(self, labels: Any, logits: Any) -> Any:
+        """Return (2,) float32: the batch's loss times its pixels that count, and these."""
+        is_class, errors = _errors(labels, logits, self._ignore_class, self.num_logits)
+        is_class = keras.ops.reshape(keras.ops.moveaxis(is_class, -1, 0), (self.num_logits, -1))  # (K, P)
+        errors = keras.ops.reshape(keras.ops.moveaxis(errors, -1, 0), (self.num_logits, -1))
+        # Void has error 0: wherever it ranks, it costs nothing and what it shifts costs nothing either.
+        order = keras.ops.argsort(-keras.ops.stop_gradient(errors), axis=-1)
+        steps = _jaccard_steps(keras.ops.take_along_axis(is_class, order, axis=-1))
+        losses = keras.ops.sum(keras.ops.take_along_axis(errors, order, axis=-1) * steps, axis=-1)
+        present = keras.ops.cast(keras.ops.any(is_class, axis=-1), "float32")
+        counted = keras.ops.sum(keras.ops.cast(keras.ops.not_equal(labels, self._ignore_class), "float32"))
+        return keras.ops.stack([_mean(losses, present, self._class_weights) * counted, counted])
+
+    def value(self, sums: Any) -> Any:
+        return ratio(sums[0], sums[1])
+
+
+def _errors(labels: Any, logits: Any, ignore_class: int, num_classes: int) -> tuple[Any, Any]:
+    """Return (B, H, W, K) bool g, and (B, H, W, K) float32 |q - g|, 0 for void."""
+    counted = keras.ops.not_equal(labels, ignore_class)[..., None]
+    labels = keras.ops.cast(labels, "int32")[..., None]
+    is_class = keras.ops.logical_and(keras.ops.equal(labels, keras.ops.arange(num_classes, dtype="int32")), counted)
+    said = keras.ops.softmax(keras.ops.cast(logits, "float32"), axis=-1)
+    return is_class, keras.ops.where(is_class, 1.0 - said, keras.ops.where(counted, said, 0.0))
+
+
+def _over_pixels(each: Any) -> Any:
+    """Sum (B, H, W, K) to (K,), in three steps: float32 cannot count a batch's pixels one by one."""
+    return keras.ops.sum(keras.ops.sum(keras.ops.sum(each, axis=2), axis=1), axis=0)
+
+
+def _jaccard_steps(is_class: Any) -> Any:
+    """Return (K, P) float32 J_i - J_{i-1} for pixels in their rank's order.
+
+    With n pixels of the class and, up to rank i, h_i of them and m_i others, J_i = 1 - (n - h_i) / (n + m_i). So the
+    step is 1 / (n + m_i) at a pixel of the class, else (n - h_i) / ((n + m_i) (n + m_i - 1)): so nothing cancels.
+    """
+    of_class = keras.ops.cumsum(keras.ops.cast(is_class, "int32"), axis=-1)
+    others = keras.ops.cumsum(keras.ops.cast(keras.ops.logical_not(is_class), "int32"), axis=-1)
+    num_class = of_class[:, -1:]
+    union = keras.ops.cast(num_class + others, "float32")
+    left = keras.ops.cast(num_class - of_class, "float32")
+    return keras.ops.where(is_class, 1.0, left / keras.ops.maximum(union - 1.0, 1.0)) / keras.ops.maximum(union, 1.0)
+
+
+def _mean(losses: Any, counted: Any, class_weights: Sequence[float] | None) -> Any:
+    """Average (K,) losses over the classes that count, by weight; 0 where there is none."""
+    weights = counted if class_weights is None else counted * keras.ops.array(class_weights, "float32")
+    return ratio(keras.ops.sum(losses * weights), keras.ops.sum(weights))
