@@ -14,6 +14,7 @@ from segtrain.data.audit.statistics import class_weights
 from segtrain.runs import write_json
 
 FORMAT = "segtrain check 1"  # changes when a reader of check.json would have to
+_MOST_COPIES = 3  # of one file, on the screen
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _RULES = {
     "median_frequency": "median frequency: Eigen and Fergus 2015",
@@ -129,7 +130,9 @@ def _shown(case: Case) -> str:
     detail = case.detail.partition(". Fix: ")[0]
     if case.file in detail:
         return detail
-    return f"{case.file}: {detail}" if detail else case.file
+    more = len(case.also) - _MOST_COPIES
+    files = " = ".join([case.file, *case.also[:_MOST_COPIES]]) + (f" = {more} more" if more > 0 else "")
+    return f"{files}: {detail}" if detail else files
 
 
 def printable(text: str) -> str:

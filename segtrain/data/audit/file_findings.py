@@ -1,13 +1,11 @@
 """Findings about single files: what cannot be read, does not fit together, or shows nothing."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from segtrain.data.audit.finding import Case, Evidence, Finding, images
+from segtrain.data.audit.finding import Case, Evidence, Finding, images, together
 from segtrain.data.audit.record import Record
 
 _READERS = {  # kind of problem: what it is, how to mend it
@@ -25,6 +23,7 @@ _READERS = {  # kind of problem: what it is, how to mend it
         "label files of another size than their photographs",
         "export one of the two again at the other's size; labels by nearest neighbour",
     ),
+    "image-is-labels": ("photographs that are their own label files", "name the folder of the labels"),
     "sample-unreadable": ("samples that cannot be read", "replace the files, or take their names off the split"),
 }
 
@@ -44,20 +43,6 @@ def unfit_samples(evidence: Evidence) -> Iterator[Finding]:
                 yield Finding(kind, "error", summary, fix, split, cases)
 
 
-def labels_as_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """One file as photograph and as labels: the network would be shown the answer."""
-    for split, records in evidence.records.items():
-        if cases := tuple(Case(each.image) for each in records if os.path.realpath(each.image) == _real_labels(each)):
-            yield Finding(
-                "image-is-labels",
-                "error",
-                "photographs that are their own label files",
-                "name other folders for dataset's images and labels",
-                split,
-                cases,
-            )
-
-
 def repeated_names(evidence: Evidence) -> Iterator[Finding]:
     """Samples of one name, whose predictions would overwrite each other."""
     for split, records in evidence.records.items():
@@ -73,7 +58,7 @@ def names_but_for_case(evidence: Evidence) -> Iterator[Finding]:
     groups: dict[str, set[str]] = defaultdict(set)
     for record in evidence.every_record:
         groups[record.image.lower()].add(record.image)
-    if cases := tuple(Case(" and ".join(sorted(group))) for group in groups.values() if len(group) > 1):
+    if cases := tuple(together(sorted(group)) for group in groups.values() if len(group) > 1):
         yield Finding(
             "names-differ-by-case",
             "warning",
@@ -129,7 +114,3 @@ def plain_photographs(evidence: Evidence) -> Iterator[Finding]:
 def _with_problem(records: Sequence[Record], kind: str) -> tuple[Case, ...]:
     found = [(each, problem) for each in records for problem in each.problems if problem.kind == kind]
     return tuple(Case(each.image if kind.startswith("image") else each.labels, problem.text) for each, problem in found)
-
-
-def _real_labels(record: Record) -> str:
-    return os.path.realpath(Path(record.labels))

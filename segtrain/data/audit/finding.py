@@ -16,10 +16,17 @@ _NEARLY_ALL = 0.9
 
 
 class Case(NamedTuple):
-    """One file that a finding is about, or what else can be counted, with what was seen in it."""
+    """One file that a finding is about.
+
+    Attributes:
+        file: Its path.
+        detail: What was seen in it.
+        also: The other files of the case, where it takes several: its copies.
+    """
 
     file: str
     detail: str = ""
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,12 @@ class Evidence:
     def listed(self, class_ids: Iterable[SupportsIndex]) -> str:
         """Several classes as they are shown."""
         return ", ".join(self.name(class_id) for class_id in class_ids)
+
+
+def together(paths: Iterable[str]) -> Case:
+    """Several files as one case."""
+    first, *others = paths
+    return Case(first, also=tuple(others))
 
 
 def images(number: int) -> str:

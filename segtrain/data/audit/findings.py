@@ -17,7 +17,6 @@ FINDINGS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     file_findings.unfit_samples,
     value_findings.unknown_values,
     value_findings.label_colors,
-    file_findings.labels_as_photographs,
     split_findings.shared_files,
     split_findings.shared_photographs,
     split_findings.small_train_split,

@@ -4,6 +4,7 @@ H height, W width.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,7 +162,9 @@ def _diagnose(
         problems.append(Problem(kind, str(error)))
     if image is not None and labels is not None and image.shape[:2] != labels.shape:
         problems.append(Problem("sizes-differ", str(whole)))
-    found["problems"] = tuple(problems or [Problem("sample-unreadable", str(whole))])
+    if not problems:
+        problems.append(Problem("image-is-labels" if _is_one_file(sample) else "sample-unreadable", str(whole)))
+    found["problems"] = tuple(problems)
     return image, labels, found
 
 
@@ -189,6 +192,13 @@ def _reads(read: Callable[..., np.ndarray], path: Path, **options: Any) -> bool:
     except DataError:
         return False
     return True
+
+
+def _is_one_file(sample: Sample) -> bool:
+    try:
+        return os.path.samefile(sample.image, sample.labels)
+    except OSError:
+        return False
 
 
 def _digest(pixels: np.ndarray) -> str:

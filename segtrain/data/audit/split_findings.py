@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from segtrain.data.audit.duplicates import near_pairs, same_pixels
-from segtrain.data.audit.finding import Case, Evidence, Finding, images
+from segtrain.data.audit.finding import Case, Evidence, Finding, images, together
 
 _MOST_CASES = 10_000
 
@@ -72,7 +72,7 @@ def contradicting_labels(evidence: Evidence) -> Iterator[Finding]:
     """One photograph labelled in two ways."""
     records = evidence.every_record
     groups = [group for group in same_pixels(records) if len({records[place].ids for place in group} - {""}) > 1]
-    if cases := tuple(Case(" and ".join(records[place].labels for place in group)) for group in groups):
+    if cases := tuple(together(records[place].labels for place in group) for group in groups):
         yield Finding(
             "labels-contradict",
             "warning",
@@ -144,7 +144,7 @@ def copied_labels(evidence: Evidence) -> Iterator[Finding]:
         if record.ids and len(record.classes) > 1:
             groups[record.ids].append(place)
     copies = [group for group in groups.values() if len({evidence.every_record[place].pixels for place in group}) > 1]
-    if cases := tuple(Case(" and ".join(evidence.every_record[place].labels for place in group)) for group in copies):
+    if cases := tuple(together(evidence.every_record[place].labels for place in group) for group in copies):
         yield Finding(
             "labels-copied",
             "warning",
@@ -184,7 +184,7 @@ def _keeps_sides(evidence: Evidence, one: int, other: int) -> bool:
 
 
 def _case(evidence: Evidence, group: Sequence[int]) -> Case:
-    return Case(" and ".join(f"{evidence.every_record[place].image}" for place in group))
+    return together(evidence.every_record[place].image for place in group)
 
 
 def _cases(evidence: Evidence, pairs: Sequence[tuple[int, int]]) -> tuple[Case, ...]:

@@ -1,5 +1,6 @@
 """Files that lie beside a dataset's own and belong to no sample: labels without photograph, photographs on no list."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,30 +28,29 @@ def find_strays(samples: Iterable[Sample]) -> Strays:
     Only folders where each label file has the name of its photograph are looked at: others hold files of several
     kinds, whose names only the dataset can tell apart.
     """
-    used: set[Path] = set()
+    used: set[str] = set()
     folders: dict[tuple[Path, Path], bool] = defaultdict(lambda: True)
     for sample in samples:
-        used |= {sample.image, sample.labels}
+        used |= {str(sample.image), str(sample.labels)}
         folders[sample.image.parent, sample.labels.parent] &= sample.image.stem == sample.labels.stem
     # A folder of photographs may serve several folders of labels, and the other way round.
     image_folders: dict[Path, set[Path]] = defaultdict(set)
     for images, labels in (pair for pair, plain in folders.items() if plain and pair[0] != pair[1]):
         image_folders[labels].add(images)
     every_folder = set().union(*image_folders.values())
-    stems = {folder: {path.stem for path in _files(folder, IMAGE_SUFFIXES)} for folder in every_folder}
+    image_files = {folder: _files(folder, IMAGE_SUFFIXES) for folder in every_folder}
+    stems = {folder: {path.stem for path in files} for folder, files in image_files.items()}
     orphans = {
-        path
-        for labels, images in image_folders.items()
+        str(path)
+        for labels, folders_of_images in image_folders.items()
         for path in _files(labels, LABEL_SUFFIXES)
-        if path not in used and not any(path.stem in stems[folder] for folder in images)
+        if not any(path.stem in stems[folder] for folder in folders_of_images)
     }
-    unused = {path for folder in stems for path in _files(folder, IMAGE_SUFFIXES) if path not in used}
-    return Strays(tuple(sorted(map(str, orphans))), tuple(sorted(map(str, unused))))
+    unused = {str(path) for files in image_files.values() for path in files}
+    return Strays(tuple(sorted(orphans - used)), tuple(sorted(unused - used)))
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    return [path for path in folder.iterdir() if path.suffix.lower() in suffixes and _is_plain(path)]
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".")
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+    return [folder / name for name in names if os.path.splitext(name)[1].lower() in suffixes]

@@ -78,7 +78,7 @@ def assert_told(fault: Fault, folder: Path) -> None:
     findings = findings_of(fault.plant(folder), fault.crop_size, fault.batch_size)
     told = [finding for finding in findings if finding.kind == fault.kind]
     assert told, [(finding.kind, finding.summary) for finding in findings]
-    text = " ".join([told[0].summary, *(f"{case.file} {case.detail}" for case in told[0].cases)])
+    text = " ".join([told[0].summary, *(" ".join([case.file, *case.also, case.detail]) for case in told[0].cases)])
     assert fault.seen in text
     assert told[0].fix
     others = {finding.kind for finding in findings if finding.severity != "note"} - {fault.kind, *fault.also}
