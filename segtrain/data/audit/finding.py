@@ -59,7 +59,7 @@ class Evidence:
         records: By split, one for each sample.
         class_names: Of the dataset, as are the next four.
         ignore_class: The id of void.
-        known_values: Stored values that stand for a class or for void.
+        known_values: Stored values that stand for a class or for void; none where that differs from file to file.
         swap_pairs: Ids that change places in a mirrored photograph.
         colors: RGB by class.
         crop_size: (H, W) of the training crops, None where photographs are resized instead.
@@ -71,7 +71,7 @@ class Evidence:
     records: Mapping[str, Sequence[Record]]
     class_names: Sequence[str]
     ignore_class: int = 255
-    known_values: Sequence[int] = (*range(256),)
+    known_values: Sequence[int] = ()
     swap_pairs: Sequence[tuple[int, int]] = ()
     colors: Sequence[Sequence[int]] = ()
     crop_size: tuple[int, int] | None = None

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from segtrain.data.audit.finding import Evidence
 from segtrain.data.audit.record import Record
 from segtrain.data.audit.strays import Strays, find_strays
+from segtrain.data.concat import Concat
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import DataError
 
@@ -53,7 +54,7 @@ def gather(
         records,
         dataset.class_names,
         ignore_class=dataset.ignore_class,
-        known_values=dataset.known_values,
+        known_values=() if isinstance(dataset, Concat) else dataset.known_values,
         swap_pairs=dataset.swap_pairs,
         colors=dataset.colors.tolist(),
         crop_size=crop_size,

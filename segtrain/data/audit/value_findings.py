@@ -66,11 +66,12 @@ def _rgb(color: str) -> list[int]:
 
 
 def _explained(evidence: Evidence, values: _Values) -> tuple[str, str, str]:
-    for explain in _EXPLANATIONS:
+    for explain in _EXPLANATIONS if evidence.known_values else ():
         if found := explain(evidence, values):
             return found
     listed = ", ".join(map(str, values.unknown[:8])) + (", ..." if values.unknown[8:] else "")
-    summary = f"label files with values that are no class: {listed}; expected {_ranges(evidence.known_values)}"
+    expected = f"; expected {_ranges(evidence.known_values)}" if evidence.known_values else ""
+    summary = f"label files with values that are no class: {listed}{expected}"
     return "values-unknown", summary, "correct the files, or add the classes to dataset.classes"
 
 

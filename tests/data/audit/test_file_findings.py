@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from data.audit.faults import Corpus, Fault, assert_told, enlarge, ids_of, masks, people, recolour, save, street
+from segtrain.data import Concat, Dataset, Sample
+from segtrain.errors import DataError
 
 CORPUS = Corpus()
 plants = CORPUS.plants
@@ -329,6 +331,41 @@ def a_photograph_on_no_list(folder):
     root, dataset = masks(folder)
     (root / "train.txt").write_text("cell_train_0\ncell_train_1\ncell_train_2\n")
     return dataset
+
+
+class Odd(Dataset):
+    """A dataset of somebody's own, which breaks what the base class promises."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(["sky", "ground"], np.zeros((2, 3), np.uint8))
+        self._root = root
+
+    def samples(self, split):
+        files = sorted((self._root / split).iterdir())
+        return [Sample("same", path, self._root / f"{split}annot" / path.name) for path in files]
+
+    def read(self, sample, reduction=1):
+        raise DataError(f"{sample.image}: not today. Fix: wait")
+
+
+@plants("names-repeat", "train_1.png", also=("values-unknown",))
+def a_dataset_that_gives_one_name_twice(folder):
+    return Odd(street(folder)[0])
+
+
+@plants("sample-unreadable", "train_1.png: not today", also=("names-repeat",))
+def a_dataset_that_refuses_what_can_be_read(folder):
+    root, _ = street(folder)
+    for labels in ("trainannot", "valannot"):
+        recolour(root / labels, lambda ids: ids % 2)
+    return Odd(root)
+
+
+@plants("values-unknown", "unknown value 4", also=("duplicates",))
+def a_class_that_one_of_two_datasets_forgot(folder):
+    _, scenes = street(folder)
+    _, shorter = street(folder / "other", classes=["sky", "building", "road", "tree"])
+    return Concat({"scenes": scenes, "shorter": shorter}, {})
 
 
 def as_jpeg(path: Path, **options) -> None:
