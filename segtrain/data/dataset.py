@@ -1,6 +1,8 @@
 """What a dataset is: samples by split, and the facts other parts need (classes, colours, void, left and right)."""
 
 import abc
+import contextlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +10,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image, read_labels, read_size
+from segtrain.data.contents import shown
+from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_size, read_size
+from segtrain.data.headers import TURNS, read_header
+from segtrain.data.labels import read_labels, read_labels_size
 from segtrain.errors import ConfigError, DataError
 
 
@@ -116,11 +121,17 @@ class Dataset(abc.ABC):
         Raises:
             DataError: A file cannot be read, the sizes differ, or a stored value is no class.
         """
-        image = read_image(sample.image, exif=self.exif, max_pixels=self.max_pixels, reduction=reduction)
+        _refuse_one_file(sample)
+        try:
+            image, size = read_image_and_size(
+                sample.image, exif=self.exif, max_pixels=self.max_pixels, reduction=reduction
+            )
+        except DataError:
+            self._refuse_turned(sample)
+            raise
         labels = self.read_labels(sample)
-        reduced = (-(-labels.shape[0] // reduction), -(-labels.shape[1] // reduction))
-        if image.shape[:2] not in (labels.shape, reduced):
-            raise DataError(_sizes_differ(sample, image.shape[:2], labels.shape))
+        if size != labels.shape:
+            raise DataError(_sizes_differ(sample, size, labels.shape))
         return image, labels
 
     def read_labels(self, sample: Sample) -> np.ndarray:
@@ -138,8 +149,8 @@ class Dataset(abc.ABC):
             )
             known = _ranges(np.flatnonzero(self._is_known))
             raise DataError(
-                f"labels in {sample.labels}: unknown {'value' if len(strangers) == 1 else 'values'} {listed}, expected "
-                f"{known}. Fix: correct the file, or the dataset's classes, or set dataset.ignore_class"
+                f"labels in {shown(sample.labels)}: unknown {'value' if len(strangers) == 1 else 'values'} {listed}, "
+                f"expected {known}. Fix: correct the file, or the dataset's classes, or set dataset.ignore_class"
             )
         return values if self._holds_ids else cv2.LUT(values, self._class_of_value)
 
@@ -147,11 +158,33 @@ class Dataset(abc.ABC):
         """Compare the sizes in the two files' headers without decoding a pixel.
 
         Raises:
-            DataError: A header cannot be read, or the sizes differ.
+            DataError: A header cannot be read, the sizes differ, or the photograph is turned and `exif` is "refuse".
         """
-        image_size, labels_size = read_size(sample.image, self.exif), read_size(sample.labels)
+        _refuse_one_file(sample)
+        self._refuse_turned(sample)
+        image_size, labels_size = read_size(sample.image, self.exif), read_labels_size(sample.labels)
         if image_size != labels_size:
             raise DataError(_sizes_differ(sample, image_size, labels_size))
+
+    def _refuse_turned(self, sample: Sample) -> None:
+        """Say which way round a turned photograph and its labels fit."""
+        image = read_header(sample.image)
+        if self.exif != "refuse" or image.orientation == 1:
+            return
+        size = read_labels_size(sample.labels)
+        policies = [
+            policy for policy, fits in (("apply", image.upright_size == size), ("ignore", image.size == size)) if fits
+        ]
+        found = {
+            ("apply",): "sizes match after rotation",
+            ("ignore",): "sizes match without rotation",
+            (): "sizes match neither way",
+        }.get(tuple(policies), "sizes match both ways")
+        raise DataError(
+            f"EXIF orientation {image.orientation} ({TURNS[image.orientation]}) in {shown(sample.image)}: {found} with "
+            f"{shown(sample.labels)}, expected orientation 1. Fix: dataset.exif={' or '.join(policies) or 'apply'}"
+            + ("; look at a photograph with its labels to see which" if len(policies) == 2 else "")
+        )
 
 
 def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
@@ -183,10 +216,28 @@ def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tu
     return tuple((pair[0], pair[1]) for pair in pairs)
 
 
-def _sizes_differ(sample: Sample, image_size: tuple[int, ...], labels_size: tuple[int, ...]) -> str:
+def _refuse_one_file(sample: Sample) -> None:
+    """Refuse a photograph that is its own label file, by whatever name or link."""
+    with contextlib.suppress(OSError):  # whoever reads the missing file names it
+        if os.path.samefile(sample.image, sample.labels):
+            raise DataError(
+                f"labels in {shown(sample.labels)}: the same file as the photograph {shown(sample.image)}, expected "
+                f"two files. Fix: name the folder of the labels"
+            )
+
+
+def _sizes_differ(sample: Sample, image_size: tuple[int, int], labels_size: tuple[int, ...]) -> str:
+    mend = "export one of them again at the other's size"
+    if image_size == labels_size[::-1]:
+        orientation = read_header(sample.image).orientation
+        if orientation >= 5:  # the policy was not "refuse": what it did is wrong here
+            mend = f"the other of dataset.exif=apply and ignore; EXIF orientation {orientation} in the image"
+        else:
+            mend = "turn one of them by 90 degrees"
+        mend += ", the sizes match after rotation"
     return (
-        f"sizes differ in {sample.labels}: labels {labels_size[0]}x{labels_size[1]} (HxW), image {sample.image} "
-        f"{image_size[0]}x{image_size[1]}, expected equal. Fix: export one of them again at the other's size"
+        f"sizes differ in {shown(sample.labels)}: labels {labels_size[0]}x{labels_size[1]} (HxW), image "
+        f"{shown(sample.image)} {image_size[0]}x{image_size[1]}, expected equal. Fix: {mend}"
     )
 
 

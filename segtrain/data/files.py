@@ -1,37 +1,55 @@
-"""Every rule about image files lives here: photographs to RGB, label files to class ids, headers to sizes.
+"""Every rule about files of a dataset: photographs to RGB, label files to stored values, folders and lists to names.
 
-H height, W width. Photographs go through OpenCV, which decodes JPEG fastest; label files go through Pillow, the only
-reader that hands out the *indices* of a palette PNG (OpenCV and TensorFlow expand them to colours).
+H height, W width. What a file is stands in its header and is judged there (`headers`), before anything is decoded
+(`decoders`); the rules of label files have a module of their own (`labels`).
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
-import cv2
 import numpy as np
-from PIL import Image
 
+from segtrain.data.contents import read_bytes, shown
+from segtrain.data.decoders import decode_rgb, turn
+from segtrain.data.headers import (
+    MAX_PIXELS,
+    TURNS,
+    ExifPolicy,
+    Header,
+    check_limits,
+    most_bytes,
+    parse_header,
+    read_header,
+)
+from segtrain.data.labels import AlphaPolicy, read_labels
 from segtrain.errors import DataError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "LABEL_SUFFIXES",
+    "MAX_PIXELS",
+    "AlphaPolicy",
+    "ExifPolicy",
+    "files_by_stem",
+    "read_image",
+    "read_image_and_size",
+    "read_labels",
+    "read_names",
+    "read_size",
+]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
-# 64 Mi pixels: above any camera's photograph, below what would fill a small machine's memory once decoded.
-MAX_PIXELS = 64 * 2**20
-ExifPolicy = Literal["refuse", "apply", "ignore"]
-AlphaPolicy = Literal["refuse", "drop"]
-_REDUCED = {2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 8: cv2.IMREAD_REDUCED_GRAYSCALE_8}
-_LABEL_FORMATS = ("PNG", "BMP", "TIFF")
-
-# tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
-cv2.setNumThreads(0)
 
 
 def read_image(
     path: Path, *, exif: ExifPolicy = "refuse", max_pixels: int = MAX_PIXELS, reduction: int = 1
 ) -> np.ndarray:
     """Read a photograph.
+
+    Colour profiles and gamma are not applied, as in TensorFlow and PyTorch. A JPEG with damaged bytes in its middle
+    may come with other colours: see `decoders.decode_rgb`.
 
     Args:
         path: A JPEG, PNG, BMP, WebP or TIFF file.
@@ -41,122 +59,31 @@ def read_image(
         reduction: 1, 2, 4 or 8: JPEGs are decoded at ceil(H / reduction) x ceil(W / reduction), other files whole.
 
     Returns:
-        (H, W, 3) uint8 RGB; grey and palette pictures are expanded, alpha is dropped.
+        (H, W, 3) uint8 RGB; grey and palette pictures are expanded, alpha is dropped, of 16 bits the upper eight kept.
 
     Raises:
-        DataError: The file is missing, empty, cut short, turned, too large, or not a picture.
+        DataError: The file is missing, empty, cut short, turned, too large, animated, or not a picture.
     """
-    data = _read_bytes(path)
-    if not data.startswith((b"\xff\xd8", b"\x89PNG", b"BM", b"II", b"MM", b"RIFF")) or b"IEND" not in data[-4096:]:
-        height, width = 1, 1
-    else:
-        height, width = read_size(path, exif)
-    if height * width > max_pixels:
+    return read_image_and_size(path, exif=exif, max_pixels=max_pixels, reduction=reduction)[0]
+
+
+def read_image_and_size(
+    path: Path, *, exif: ExifPolicy = "refuse", max_pixels: int = MAX_PIXELS, reduction: int = 1
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read a photograph with the height and width that it has, however small it was decoded; see `read_image`."""
+    data = read_bytes(path, most=most_bytes(max_pixels))
+    header = parse_header(data, path)
+    if header.several:
         raise DataError(
-            f"{path}: {height}x{width} pixels (HxW), expected at most {max_pixels}. Fix: make the picture smaller, or "
-            f"raise dataset.max_pixels"
+            f"cannot decode {shown(path)}: {header.kind} with several pictures ({header.several}), expected one. Fix: "
+            f"save the one that the labels belong to"
         )
-    if data.startswith(b"\xff\xd8"):
-        # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a cut
-        # picture with grey and says nothing.
-        if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-            raise DataError(_truncated(path, data, "JPEG"))
-    elif data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]:
-        raise DataError(_truncated(path, data, "PNG"))
-    flags = cv2.IMREAD_COLOR_RGB | (0 if exif == "apply" else cv2.IMREAD_IGNORE_ORIENTATION)
-    if reduction > 1 and data.startswith(b"\xff\xd8"):
-        flags |= _REDUCED[reduction]
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataError(
-            f"cannot decode {path}: {len(data)} bytes beginning {data[:8]!r}, expected a JPEG, PNG, BMP, WebP or TIFF "
-            f"picture. Fix: replace or remove the file"
-        )
-    return image
-
-
-def read_labels(
-    path: Path,
-    *,
-    colors: Mapping[tuple[int, int, int], int] | None = None,
-    alpha: AlphaPolicy = "refuse",
-    max_pixels: int = MAX_PIXELS,
-) -> np.ndarray:
-    """Read class ids exactly as they are stored.
-
-    Palette files yield their indices, one-bit files 0 and 1, sixteen-bit files their values where all fit a byte.
-
-    Args:
-        path: A PNG, BMP or TIFF file.
-        colors: RGB colour to stored value, for files in colours; others are refused where None.
-        alpha: "refuse" files with transparency, or "drop" it.
-        max_pixels: Larger files are refused before anything is decoded.
-
-    Returns:
-        (H, W) uint8 stored values; `Dataset.read` turns them into class ids.
-
-    Raises:
-        DataError: The file is missing, cut short, lossy (JPEG), in colours, or holds values above 255.
-    """
-    data = _read_bytes(path)
-    if data.startswith(b"\xff\xd8"):
-        raise DataError(
-            f"labels in {path}: a JPEG file, expected PNG; JPEG blurs class ids into others. Fix: export the labels "
-            f"again from their source as PNG"
-        )
-    try:
-        with Image.open(path, formats=_LABEL_FORMATS) as picture:
-            mode = picture.mode
-            picture.load()
-            values = np.asarray(picture if colors is None else picture.convert("RGB"))
-            if alpha == "drop" and mode in ("LA", "RGBA"):
-                mode = mode[:-1]
-                values = values[..., 0]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if data.startswith(b"\x89PNG") and b"IEND" not in data[-4096:]:
-            raise DataError(_truncated(path, data, "PNG")) from error
-        raise DataError(
-            f"cannot decode labels in {path}: {len(data)} bytes beginning {data[:8]!r}, expected a PNG, BMP or TIFF of "
-            f"class ids. Fix: export the labels again from their source"
-        ) from error
-    if values.shape[0] * values.shape[1] > max_pixels:
-        raise DataError(f"{path}: {values.shape} pixels, expected at most {max_pixels}. Fix: raise dataset.max_pixels")
-    if colors is not None:
-        return _ids_of_colors(path, values, colors)
-    if mode not in ("P", "L", "1", "I", "I;16", "I;16B"):
-        raise DataError(
-            f"labels in {path}: mode {mode}, values (H, W, {values.shape[-1] if values.ndim == 3 else 1}), expected "
-            f"class ids (H, W) in a grey or palette PNG. Fix: convert the colours to ids first"
-        )
-    if values.dtype.itemsize > 1:
-        if values.min() < 0 or values.max() > 255:
-            raise DataError(
-                f"labels in {path}: values {values.min()}..{values.max()}, expected 0..255. Fix: map the ids to "
-                f"0..255 first"
-            )
-    elif mode == "L" and data.startswith(b"\x89PNG") and data[25] == 0 and data[24] in (2, 4):
-        # Pillow stretches 2- and 4-bit greys to 0..255; the ids are the unstretched values.
-        values = values // (85 if data[24] == 2 else 17)
-    return values.astype(np.uint8)
-
-
-def _ids_of_colors(path: Path, values: np.ndarray, colors: Mapping[tuple[int, int, int], int]) -> np.ndarray:
-    ids = np.zeros(values.shape[:2], np.uint8)
-    known = np.zeros(values.shape[:2], bool)
-    for color, value in colors.items():
-        same = (values == np.array(color, np.uint8)).all(axis=-1)
-        ids[same] = value
-        known |= same
-    if not known.all():
-        row, column = np.argwhere(~known)[0]
-        raise DataError(
-            f"labels in {path}: {np.count_nonzero(~known)} pixels of unknown colours, the first at ({row}, {column}) "
-            f"is {values[row, column].tolist()}, expected those of the table. Fix: add it to dataset.label_colors"
-        )
-    return ids
+    _require_upright(header, path, exif)
+    check_limits(header, path, max_pixels, len(data))
+    image = decode_rgb(data, header, path, reduction)
+    if exif == "apply":
+        return turn(image, header.orientation), header.upright_size
+    return image, header.size
 
 
 def read_size(path: Path, exif: ExifPolicy = "refuse") -> tuple[int, int]:
@@ -170,24 +97,11 @@ def read_size(path: Path, exif: ExifPolicy = "refuse") -> tuple[int, int]:
         Height and width, in pixels.
 
     Raises:
-        DataError: The file is missing or has no picture's header.
+        DataError: The file is missing, has no picture's header, or is turned.
     """
-    try:
-        with Image.open(path) as picture:
-            orientation = 1 if picture.format == "PNG" else picture.getexif().get(0x0112, 1)
-            if exif == "refuse" and orientation != 1:
-                raise DataError(
-                    f"{path}: EXIF orientation {orientation}, expected 1. Fix: dataset.exif=apply or ignore"
-                )
-            if exif == "apply" and orientation in (5, 6, 7, 8):
-                return picture.width, picture.height
-            return picture.height, picture.width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        data = _read_bytes(path)
-        raise DataError(
-            f"cannot read the header of {path}: {len(data)} bytes beginning {data[:8]!r}, expected a picture. Fix: "
-            f"replace or remove the file"
-        ) from error
+    header = read_header(path)
+    _require_upright(header, path, exif)
+    return header.upright_size if exif == "apply" else header.size
 
 
 def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = False) -> dict[str, Path]:
@@ -259,19 +173,10 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def _read_bytes(path: Path) -> bytes:
-    """Read a whole file, or say which one could not be read."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}. Fix: restore the file or remove its name") from error
-    if not data:
-        raise DataError(f"cannot decode {path}: the file is empty. Fix: replace or remove it")
-    return data
-
-
-def _truncated(path: Path, data: bytes, kind: str) -> str:
-    return (
-        f"cannot decode {path}: a truncated {kind} file, {len(data)} bytes without an end marker. Fix: copy the file "
-        f"again or remove it"
-    )
+def _require_upright(header: Header, path: Path, exif: ExifPolicy) -> None:
+    if exif == "refuse" and header.orientation != 1:
+        raise DataError(
+            f"EXIF orientation {header.orientation} ({TURNS[header.orientation]}) in {shown(path)}: expected 1, "
+            f"upright. Fix: dataset.exif=apply where labels were drawn on the upright photograph, dataset.exif=ignore "
+            f"where on its stored pixels"
+        )

@@ -76,12 +76,13 @@ class Header(NamedTuple):
         return self.size if self.orientation < 5 else (self.width, self.height)
 
 
-def parse_header(data: bytes, path: Path) -> Header:
+def parse_header(data: bytes, path: Path, expected: str = "a JPEG, PNG, BMP, WebP or TIFF picture") -> Header:
     """Read the header of a picture.
 
     Args:
         data: The file, or its beginning.
         path: For messages.
+        expected: For messages.
 
     Raises:
         DataError: The file is another thing than a picture, or its header is damaged or cut short.
@@ -97,8 +98,7 @@ def parse_header(data: bytes, path: Path) -> Header:
         ) from None
     if header is None:
         raise DataError(
-            f"cannot decode {shown(path)}: {what_it_is(data)}, expected a JPEG, PNG, BMP, WebP or TIFF picture. Fix: "
-            f"replace or remove the file"
+            f"cannot decode {shown(path)}: {what_it_is(data)}, expected {expected}. Fix: replace or remove the file"
         )
     if not header.height or not header.width:
         raise DataError(
@@ -123,6 +123,11 @@ def read_header(path: Path) -> Header:
             if len(beginning) < 65536:
                 raise
     return parse_header(read_bytes(path), path)
+
+
+def most_bytes(max_pixels: int) -> int:
+    """How large the file of a picture of `max_pixels` may be: 16-bit RGBA stored as it is, and a camera's extras."""
+    return 8 * max_pixels + 64 * 2**20
 
 
 def check_limits(header: Header, path: Path, max_pixels: int, num_bytes: int) -> None:
@@ -160,7 +165,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         place = start + length + 4
 
 
-def damage_of_png(data: bytes) -> str:
+def png_damage(data: bytes) -> str:
     """Tell what is wrong with a PNG's chunks, "" where nothing is: cut short, or other bytes than were written.
 
     libpng prints its own words on stderr; a file that is refused here never gets there.
@@ -168,7 +173,8 @@ def damage_of_png(data: bytes) -> str:
     name = b""
     for name, start, end in png_chunks(data):
         if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return f"a damaged PNG file, the checksum of {name!r} at byte {start - 8} is wrong"
+            called = name.decode() if name.isalpha() else repr(name)
+            return f"a damaged PNG file, the checksum of {called} at byte {start - 8} is wrong"
     return "" if name == b"IEND" else f"a truncated PNG file, {len(data)} bytes without an end marker"
 
 

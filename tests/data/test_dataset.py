@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import toys
+from pictures import GREY, GREY_ALPHA, RGB, png, with_exif
 from segtrain.data import Cihp, Dataset, Folder, Sample, Voc
 from segtrain.data.dataset import one_sided_pairs
 from segtrain.errors import ConfigError, DataError
@@ -233,3 +234,113 @@ def test_class_names_must_differ():
 
     with pytest.raises(ConfigError, match="wall"):
         Twins()
+
+
+# Policies -----------------------------------------------------------------------------------------------------
+
+
+def turn_image(sample, orientation):
+    """Replace the photograph by one of 2 x 3 stored pixels whose EXIF asks for a turn."""
+    data = png(np.full((2, 3, 3), (200, 100, 0)), 8, RGB, chunks=[(b"eXIf", with_exif(orientation))])
+    sample.image.write_bytes(data)
+
+
+def refusal(call, *arguments):
+    with pytest.raises(DataError) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_turned_photograph_is_refused_with_the_policy_that_fits_its_labels(sample):
+    turn_image(sample, 6)
+    for check in (Listed().read, Listed().check_header):
+        said = refusal(check, sample)
+        assert f"EXIF orientation 6 (turned by 90 degrees) in {sample.image}" in said
+        assert "sizes match without rotation" in said and said.endswith("Fix: dataset.exif=ignore")
+    write_ids(sample.labels, np.array([[0, 1, 2], [0, 0, 0]]).T)
+    for check in (Listed().read, Listed().check_header):
+        said = refusal(check, sample)
+        assert "sizes match after rotation" in said and said.endswith("Fix: dataset.exif=apply")
+
+
+def test_a_photograph_upside_down_fits_both_ways(sample):
+    turn_image(sample, 3)
+    said = refusal(Listed().check_header, sample)
+    assert "sizes match both ways" in said and "Fix: dataset.exif=apply or ignore; look at" in said
+
+
+@pytest.mark.parametrize(("exif", "size"), [("ignore", (2, 3)), ("apply", (3, 2))])
+def test_a_turned_photograph_is_read_under_the_policy_that_fits(sample, exif, size):
+    turn_image(sample, 6)
+    write_ids(sample.labels, np.zeros(size))
+    dataset = Listed(exif=exif)
+    dataset.check_header(sample)
+    image, labels = dataset.read(sample)
+    assert image.shape[:2] == labels.shape == size
+
+
+@pytest.mark.parametrize(("exif", "size"), [("ignore", (3, 2)), ("apply", (2, 3))])
+def test_the_policy_that_does_not_fit_is_named(sample, exif, size):
+    turn_image(sample, 6)
+    write_ids(sample.labels, np.zeros(size))
+    for check in (Listed(exif=exif).read, Listed(exif=exif).check_header):
+        said = refusal(check, sample)
+        assert "sizes differ" in said and "EXIF orientation 6" in said and "sizes match after rotation" in said
+
+
+def test_labels_that_lie_turned_beside_their_photograph_are_told(sample):
+    write_ids(sample.labels, np.zeros((3, 2)))
+    said = refusal(Listed().check_header, sample)
+    assert "Fix: turn one of them by 90 degrees, the sizes match after rotation" in said
+
+
+def test_turned_labels_are_refused_by_their_header(sample):
+    data = png(np.zeros((2, 3), int), 8, GREY, chunks=[(b"eXIf", with_exif(6))])
+    sample.labels.write_bytes(data)
+    for check in (Listed(exif="apply").read, Listed(exif="apply").check_header):
+        assert f"EXIF orientation 6 (turned by 90 degrees) in {sample.labels}: a label file" in refusal(check, sample)
+
+
+def test_a_photograph_that_is_its_own_label_file_is_refused(sample, tmp_path):
+    (tmp_path / "link.png").symlink_to(sample.labels)
+    (tmp_path / "linked.png").hardlink_to(sample.labels)
+    for image in (sample.labels, tmp_path / "link.png", tmp_path / "linked.png"):
+        for check in (Listed().read, Listed().check_header):
+            said = refusal(check, sample._replace(image=image))
+            assert f"labels in {sample.labels}: the same file as the photograph {image}" in said
+
+
+def test_photographs_beyond_the_limit_are_refused(sample):
+    Listed(max_pixels=6).read(sample)
+    assert "2x3 pixels" in refusal(Listed(max_pixels=5).read, sample)
+
+
+def test_transparency_of_labels_is_dropped_where_the_dataset_says_so(sample):
+    sample.labels.write_bytes(png(np.array([[[0, 9], [1, 0], [2, 255]]] * 2), 8, GREY_ALPHA))
+    assert "dataset.alpha=drop" in refusal(Listed().read, sample)
+    assert Listed(alpha="drop").read(sample)[1].tolist() == [[0, 1, 2]] * 2
+
+
+def test_colours_become_stored_values_and_those_class_ids(sample):
+    Image.fromarray(np.array([[(255, 0, 0), (0, 0, 9), (255, 0, 0)]] * 2, np.uint8)).save(sample.labels)
+    dataset = Listed(label_colors={(255, 0, 0): 40, (0, 0, 9): 50}, label_values={40: 2, 50: 255})
+    assert dataset.read(sample)[1].tolist() == [[2, 255, 2]] * 2
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_a_photograph_may_come_smaller_than_its_labels(sample, reduction):
+    Image.fromarray(np.full((21, 13, 3), (200, 100, 0), np.uint8)).save(sample.image, "JPEG")
+    write_ids(sample.labels, np.ones((21, 13)))
+    image, labels = Listed().read(sample, reduction)
+    assert labels.shape == (21, 13)
+    assert image.shape == (-(-21 // reduction), -(-13 // reduction), 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size", [(11, 7), (22, 13), (21, 14)])
+def test_sizes_are_compared_as_stored_however_small_the_photograph_comes(sample, kind, size):
+    # Half of 21 x 13, rounded up, is 11 x 7, and so is half of 22 x 14.
+    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(sample.image, kind)
+    write_ids(sample.labels, np.ones((21, 13)))
+    assert "sizes differ" in refusal(Listed().read, sample, 2)

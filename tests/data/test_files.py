@@ -1,311 +1,317 @@
-"""Image and label files, good and bad. PNGs of odd bit depths are written here byte by byte, without Pillow."""
+"""Photographs by policy, headers, files that are no files, folders and lists."""
 
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from pictures import GREY, RGB, chunk, jpeg_with, png, saved, smooth, with_exif
 from segtrain.data import files
 from segtrain.errors import DataError
 
-GREY, RGB, PALETTE, GREY_ALPHA = 0, 2, 3, 4
-IDS = np.array([[0, 1, 1], [1, 0, 0]])
+READERS = [files.read_image, files.read_labels, files.read_size]
 
 
-def write_png(path: Path, values: np.ndarray, depth: int, kind: int, palette: bytes = b"") -> Path:
-    """Write a PNG of `depth` bits a value; `values` is (H, W) or (H, W, C)."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    height, width = values.shape[:2]
-    rows = b""
-    for row in values.reshape(height, -1):
-        bits = "".join(f"{value:0{depth}b}" for value in row)
-        bits += "0" * (-len(bits) % 8)
-        rows += b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
-    parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))]
-    if palette:
-        parts.append(chunk(b"PLTE", palette))
-    parts += [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    return path
+def write(tmp_path: Path, data: bytes, name: str = "image.png") -> Path:
+    (tmp_path / name).write_bytes(data)
+    return tmp_path / name
 
 
-def random_ids(limit: int, size: tuple[int, int] = (5, 7)) -> np.ndarray:
-    ids = np.random.default_rng(limit).integers(0, limit, size)
-    ids[0, 0] = limit - 1
-    return ids
-
-
-def refused(path: Path, *words: str) -> None:
-    """Assert that these labels are refused in a message with the file's name, `words` and a remedy."""
+def refused(read, path: Path, *words: str, **options: object) -> None:
+    """Assert that a file is refused in one line with `words` and a mend."""
     with pytest.raises(DataError) as caught:
-        files.read_labels(path)
-    for word in (str(path), "Fix: ", *words):
+        read(path, **options)
+    for word in ("Fix: ", *words):
         assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-# Labels -------------------------------------------------------------------------------------------------------
+# Orientation --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_palette_labels_are_their_indices(tmp_path, depth):
-    ids = random_ids(2**depth)
-    colors = np.random.default_rng(0).integers(0, 256, (2**depth, 3), np.uint8)
-    found = files.read_labels(write_png(tmp_path / "ids.png", ids, depth, PALETTE, colors.tobytes()))
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, ids)
+def turned(kind: str, orientation: int, order: str = "<") -> bytes:
+    """A picture, 6 x 10 pixels as stored, whose EXIF asks for a turn."""
+    image = smooth((6, 10))
+    exif = with_exif(orientation, order)
+    if kind == "PNG":
+        return png(image, 8, RGB, chunks=[(b"eXIf", exif)])
+    if kind == "JPEG":
+        return jpeg_with(saved(image, "JPEG", quality=95), 0xE1, b"Exif\0\0" + exif)
+    if kind == "WEBP":
+        return saved(image, "WEBP", lossless=True, exif=b"Exif\0\0" + exif)
+    return saved(image, "TIFF", tiffinfo={274: orientation})
 
 
-def test_palette_labels_of_one_colour_stay_apart(tmp_path):
-    # Ids 1 and 2 are both red: by colour or by luminance they would be one class.
-    path = write_png(tmp_path / "ids.png", np.array([[0, 1, 2]]), 8, PALETTE, bytes([0] * 3 + [255, 0, 0] * 2))
-    assert files.read_labels(path).tolist() == [[0, 1, 2]]
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turn_is_applied_as_pillow_does_or_ignored(tmp_path, kind, orientation):
+    path = write(tmp_path, turned(kind, orientation))
+    stored = files.read_image(path, exif="ignore")
+    assert stored.shape == (6, 10, 3)
+    if kind in ("PNG", "WEBP"):
+        np.testing.assert_array_equal(stored, smooth((6, 10)))
+    upright = files.read_image(path, exif="apply")
+    with Image.open(path) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    assert upright.shape == expected.shape and upright.flags.c_contiguous
+    assert np.abs(upright.astype(int) - expected).max() <= (2 if kind == "JPEG" else 0)
+    assert files.read_size(path, "ignore") == (6, 10)
+    assert files.read_size(path, "apply") == upright.shape[:2] == ((6, 10) if orientation < 5 else (10, 6))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_grey_labels_are_the_stored_numbers_at_every_bit_depth(tmp_path, depth):
-    # Readers stretch 2 bits by 85 and 4 bits by 17 to reach 255.
-    ids = random_ids(2**depth)
-    found = files.read_labels(write_png(tmp_path / "ids.png", ids, depth, GREY))
-    np.testing.assert_array_equal(found, ids)
-    assert found.dtype == np.uint8
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_turned_photograph_is_refused_by_default(tmp_path, orientation, order):
+    path = write(tmp_path, turned("JPEG", orientation, order))
+    for read in (files.read_image, files.read_size):
+        refused(read, path, f"EXIF orientation {orientation} (", str(path), "dataset.exif=apply", "dataset.exif=ignore")
 
 
-def test_sixteen_bit_labels_that_fit_a_byte_are_read(tmp_path):
-    ids = np.array([[0, 19, 255]])
-    found = files.read_labels(write_png(tmp_path / "ids.png", ids, 16, GREY))
-    assert found.dtype == np.uint8 and found.tolist() == ids.tolist()
+@pytest.mark.parametrize("orientation", [0, 1, 9, 65535])
+def test_orientations_that_ask_for_no_turn_are_upright(tmp_path, orientation):
+    path = write(tmp_path, turned("JPEG", orientation))
+    assert files.read_image(path).shape == files.read_image(path, exif="apply").shape == (6, 10, 3)
 
 
-def test_sixteen_bit_labels_beyond_a_byte_are_refused_not_wrapped(tmp_path):
-    # 256 would wrap to 0, background.
-    refused(write_png(tmp_path / "ids.png", np.array([[0, 256]]), 16, GREY), "0..256", "0..255")
+@pytest.mark.parametrize("length", [0, 3, 9, 20])
+def test_damaged_exif_asks_for_no_turn(tmp_path, length):
+    data = jpeg_with(saved(smooth((6, 10)), "JPEG"), 0xE1, b"Exif\0\0" + with_exif(6)[:length])
+    assert files.read_image(write(tmp_path, data)).shape == (6, 10, 3)
 
 
-@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff"])
-def test_bmp_and_tiff_labels_are_read(tmp_path, suffix):
-    Image.fromarray(IDS.astype(np.uint8)).save(tmp_path / f"ids{suffix}")
-    np.testing.assert_array_equal(files.read_labels(tmp_path / f"ids{suffix}"), IDS)
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_a_photograph_decoded_smaller_is_turned_too(tmp_path, orientation, reduction):
+    data = jpeg_with(saved(smooth((33, 70)), "JPEG"), 0xE1, b"Exif\0\0" + with_exif(orientation))
+    image, size = files.read_image_and_size(write(tmp_path, data), exif="apply", reduction=reduction)
+    assert size == ((33, 70) if orientation == 1 else (70, 33))
+    assert image.shape[:2] == tuple(-(-side // reduction) for side in size)
 
 
-def test_one_bit_tiff_labels_are_zero_and_one(tmp_path):
-    Image.fromarray(IDS.astype(bool)).save(tmp_path / "ids.tif")
-    np.testing.assert_array_equal(files.read_labels(tmp_path / "ids.tif"), IDS)
+# Headers ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_labels_in_colours_are_refused(tmp_path, mode):
-    Image.fromarray(IDS.astype(np.uint8)).convert(mode).save(tmp_path / "colours.png")
-    refused(tmp_path / "colours.png", f"mode {mode}", "convert the colours to ids")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP"])
+def test_size_is_height_then_width_whatever_the_name_says(tmp_path, kind):
+    assert files.read_size(write(tmp_path, saved(smooth((3, 7)), kind), "a.jpg")) == (3, 7)
 
 
-@pytest.mark.parametrize("name", ["mask.jpg", "mask.png"])
-def test_jpeg_labels_are_refused_whatever_their_name(tmp_path, name):
-    Image.fromarray(IDS.astype(np.uint8)).save(tmp_path / name, "JPEG")
-    refused(tmp_path / name, "JPEG", "PNG")
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 50}, {"exact": True, "lossless": True}])
+def test_every_kind_of_webp_tells_its_size(tmp_path, options):
+    rgba = np.dstack([smooth((3, 7)), np.full((3, 7), 9, np.uint8)])
+    assert files.read_size(write(tmp_path, saved(rgba, "WEBP", **options))) == (3, 7)
 
 
-def test_labels_that_are_no_picture_are_refused(tmp_path):
-    (tmp_path / "ids.png").write_text("not a picture at all")
-    refused(tmp_path / "ids.png", "not a pi", "20 bytes")
+def test_a_bmp_stored_from_the_top_has_a_positive_height(tmp_path):
+    data = bytearray(saved(smooth((3, 7)), "BMP"))
+    data[22:26] = struct.pack("<i", -3)
+    path = write(tmp_path, bytes(data))
+    assert files.read_size(path) == files.read_image(path).shape[:2] == (3, 7)
 
 
-def test_empty_label_file_is_refused(tmp_path):
-    (tmp_path / "ids.png").touch()
-    refused(tmp_path / "ids.png", "empty")
+def test_a_size_behind_a_long_thumbnail_is_found(tmp_path):
+    data = saved(smooth((3, 7)), "JPEG")
+    for _ in range(3):
+        data = jpeg_with(data, 0xE2, bytes(60_000))
+    assert files.read_size(write(tmp_path, data)) == (3, 7)
 
 
-def test_missing_label_file_is_refused(tmp_path):
-    refused(tmp_path / "ids.png", "No such file")
+def test_headers_are_read_without_the_pixels(tmp_path):
+    assert files.read_size(write(tmp_path, png(smooth((3, 7)), 8, RGB)[:41])) == (3, 7)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
-def test_truncated_labels_are_refused_wherever_they_end(tmp_path, share):
-    data = write_png(tmp_path / "whole.png", random_ids(256, (40, 50)), 8, GREY).read_bytes()
-    (tmp_path / "cut.png").write_bytes(data[: int(len(data) * share)])
-    refused(tmp_path / "cut.png", "cut.png")
+def forged(kind: str, height: int, width: int) -> bytes:
+    """A small picture whose header claims other sides."""
+    if kind == "PNG":
+        head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + png(np.zeros((2, 3), int), 8, GREY)[33:]
+    data = bytearray(saved(smooth((2, 3)), kind))
+    if kind == "JPEG":
+        place = data.index(b"\xff\xc0") + 5
+        data[place : place + 4] = struct.pack(">HH", height, width)
+    elif kind == "BMP":
+        data[18:26] = struct.pack("<ii", width, height)
+    else:
+        for tag, side in ((256, width), (257, height)):
+            place = data.index(
+                struct.pack("<HHI", tag, 4, 1)
+                if struct.pack("<HHI", tag, 4, 1) in data
+                else struct.pack("<HHI", tag, 3, 1)
+            )
+            data[place : place + 12] = struct.pack("<HHII", tag, 4, 1, side)
+    return bytes(data)
 
 
-def test_labels_cut_at_any_byte_are_refused_or_whole(tmp_path):
-    # Only the last bytes (checksums, end marker) may lack without a pixel being lost.
-    ids = random_ids(256, (6, 7))
-    data = write_png(tmp_path / "ids.png", ids, 8, GREY).read_bytes()
-    accepted = []
-    for length in range(len(data)):
-        (tmp_path / "ids.png").write_bytes(data[:length])
-        try:
-            np.testing.assert_array_equal(files.read_labels(tmp_path / "ids.png"), ids)
-            accepted.append(length)
-        except DataError as error:
-            assert str(tmp_path / "ids.png") in str(error)
-    assert all(length >= len(data) - 12 - 8 for length in accepted)  # IEND is 12 bytes, two checksums 8
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+@pytest.mark.parametrize("size", [(60_000, 60_000), (65_000, 1_100)])
+def test_a_header_that_claims_a_giant_picture_is_refused_by_its_size(tmp_path, kind, size):
+    path = write(tmp_path, forged(kind, *size))
+    refused(files.read_image, path, str(path), f"{size[0]}x{size[1]} pixels", "at most 67108864 pixels", "max_pixels")
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL.*", "ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
-def test_damaged_labels_never_raise_anything_but_a_data_error(tmp_path, suffix):
-    path = tmp_path / f"ids{suffix}"
-    Image.fromarray(random_ids(20, (9, 11)).astype(np.uint8)).save(path)
-    data, rng = path.read_bytes(), np.random.default_rng(0)
-    for _ in range(300):
-        damaged = bytearray(data[: rng.integers(1, len(data) + 1)])
-        for place in rng.integers(0, len(damaged), 3):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(damaged)
-        try:
-            assert files.read_labels(path).ndim == 2
-        except DataError as error:
-            assert str(path) in str(error)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_header_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path, kind):
+    path = write(tmp_path, forged(kind, 6_000, 8_000))
+    refused(files.read_image, path, "6000x8000 pixels", f"more than its {path.stat().st_size} bytes can hold")
 
 
-# Photographs --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF"])
+def test_a_header_of_no_pixels_is_refused(tmp_path, kind):
+    for read in (files.read_image, files.read_size):
+        refused(read, write(tmp_path, forged(kind, 0, 3)), "image.png")
 
 
-def test_images_are_rgb(tmp_path):
-    Image.new("RGB", (3, 2), (250, 100, 10)).save(tmp_path / "orange.png")
-    image = files.read_image(tmp_path / "orange.png")
-    assert image.shape == (2, 3, 3) and image.dtype == np.uint8
-    assert image[0, 0].tolist() == [250, 100, 10]
+def test_the_limit_is_the_callers(tmp_path):
+    path = write(tmp_path, png(np.zeros((5, 7), int), 8, GREY))
+    for read in (files.read_image, files.read_labels):
+        assert read(path, max_pixels=35).shape[:2] == (5, 7)
+        refused(read, path, "5x7 pixels", "at most 34 pixels", max_pixels=34)
 
 
-def test_jpeg_images_are_rgb_with_rows_first(tmp_path):
-    Image.new("RGB", (32, 16), (250, 100, 10)).save(tmp_path / "orange.jpg", quality=95)
-    image = files.read_image(tmp_path / "orange.jpg")
-    assert image.shape == (16, 32, 3)
-    np.testing.assert_allclose(image.mean((0, 1)), (250, 100, 10), atol=4)
+def test_a_side_beyond_every_camera_is_refused(tmp_path):
+    data = png(np.zeros((1, 70_000), int), 8, GREY)
+    refused(files.read_image, write(tmp_path, data), "1x70000 pixels", "65536 a side")
 
 
-def test_real_jpeg_equals_pillow(test_data):
-    path = next((test_data / "voc2012_subset/VOCdevkit/VOC2012/JPEGImages").glob("*.jpg"))
-    pillow = np.asarray(Image.open(path)).astype(int)
-    # Two builds of libjpeg may round apart by a step or two, never more.
-    assert np.abs(files.read_image(path) - pillow).max() <= 3
+def test_a_bomb_costs_neither_memory_nor_time(tmp_path):
+    # 20,000 x 20,000 grey pixels in 389 kB, well-formed: TensorFlow and OpenCV would take 1.2 GB for it.
+    packed = zlib.compressobj(9)
+    pixels = b"".join(packed.compress(bytes(20_001 * 100)) for _ in range(200)) + packed.flush()
+    head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    path = write(tmp_path, data)
+    assert 380_000 < len(data) < 400_000
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from segtrain.data import files\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "for read in (files.read_image, files.read_labels):\n"
+        "    try:\n"
+        "        read(Path(sys.argv[1]))\n"
+        "    except files.DataError as error:\n"
+        "        assert '20000x20000' in str(error)\n"
+        "        continue\n"
+        "    raise SystemExit('read')\n"
+        "after = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(after.ru_maxrss, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    kilobytes, seconds = map(float, done.stdout.split())
+    assert kilobytes < 300_000 and seconds < 1
 
 
-def test_grey_images_are_expanded(tmp_path):
-    write_png(tmp_path / "grey.png", np.array([[0, 7, 200]]), 8, GREY)
-    assert files.read_image(tmp_path / "grey.png").tolist() == [[[0] * 3, [7] * 3, [200] * 3]]
+# Files that are no pictures -----------------------------------------------------------------------------------
+
+OTHERS = {
+    "GIF": (saved(smooth(), "GIF"), "a GIF picture"),
+    "HTML": (b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>", "an HTML page"),
+    "HTML after a blank": (b"\n  <HTML><head></head></HTML>", "an HTML page"),
+    "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS"),
+    "AppleDouble": (b"\0\5\x16\7\0\2\0\0Mac OS X", "AppleDouble"),
+    ".DS_Store": (b"\0\0\0\1Bud1\0\0\x10\0", ".DS_Store"),
+    "Thumbs.db": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Thumbs.db"),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
+    "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF picture"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
+    "JPEG XL": (b"\xff\x0a\xfa\x1f", "a JPEG XL picture"),
+    "PDF": (b"%PDF-1.7", "a PDF"),
+    "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
+    "NumPy": (b"\x93NUMPY\1\0", "a NumPy array"),
+    "zip": (b"PK\3\4\x14\0", "a zip archive"),
+    "text mode": (b"\x89PNG\n\x1a\n\0\0\0\rIHDR\0\0", "a transfer in text mode"),
+    "zeros": (bytes(5000), "5000 zero bytes"),
+    "text": (b"not a picture at all", "20 bytes beginning b'not a pi'"),
+    "sound": (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0", "beginning b'RIFF"),
+    "empty": (b"", "the file is empty"),
+}
 
 
-def test_palette_images_become_their_colours(tmp_path):
-    write_png(tmp_path / "palette.png", np.array([[1, 0]]), 8, PALETTE, bytes([1, 2, 3, 200, 150, 100]))
-    assert files.read_image(tmp_path / "palette.png").tolist() == [[[200, 150, 100], [1, 2, 3]]]
+@pytest.mark.parametrize(("data", "name"), OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_picture_is_named(tmp_path, read, data, name):
+    path = write(tmp_path, data, "a.jpg")
+    refused(read, path, str(path), name)
 
 
-def test_alpha_is_dropped_not_blended(tmp_path):
-    Image.fromarray(np.array([[[200, 100, 50, 0]]], np.uint8)).save(tmp_path / "clear.png")
-    assert files.read_image(tmp_path / "clear.png").tolist() == [[[200, 100, 50]]]
-
-
-def test_grey_with_alpha_is_expanded(tmp_path):
-    write_png(tmp_path / "la.png", np.array([[[90, 0], [91, 255]]]), 8, GREY_ALPHA)
-    assert files.read_image(tmp_path / "la.png").tolist() == [[[90] * 3, [91] * 3]]
-
-
-def test_exif_orientation_is_not_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # "turn by a quarter"
-    Image.new("RGB", (32, 16)).save(tmp_path / "turned.jpg", exif=exif)
-    assert files.read_image(tmp_path / "turned.jpg", exif="ignore").shape == (16, 32, 3)
-    assert files.read_size(tmp_path / "turned.jpg", "ignore") == (16, 32)
-
-
-@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
-def test_jpeg_cut_at_any_byte_is_refused(tmp_path, options):
-    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "cut.jpg", quality=90, **options)
-    data = (tmp_path / "cut.jpg").read_bytes()
-    for length in (*range(0, len(data), 17), len(data) - 2, len(data) - 1):
-        (tmp_path / "cut.jpg").write_bytes(data[:length])
-        with pytest.raises(DataError, match=r"cut\.jpg"):
-            files.read_image(tmp_path / "cut.jpg")
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_truncated_image_is_called_truncated(tmp_path, kind):
-    Image.new("RGB", (64, 64), (9, 99, 199)).save(tmp_path / "cut.jpg", kind)
-    data = (tmp_path / "cut.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(data[:-30])
-    with pytest.raises(DataError, match=f"truncated {kind} file, {len(data) - 30} bytes.* Fix: "):
-        files.read_image(tmp_path / "cut.jpg")
-
-
-def test_jpeg_with_bytes_after_its_end_is_read(tmp_path):
-    Image.new("RGB", (8, 8), (9, 99, 199)).save(tmp_path / "tail.jpg")
-    with (tmp_path / "tail.jpg").open("ab") as file:
-        file.write(b"\0" * 100)
-    assert files.read_image(tmp_path / "tail.jpg").shape == (8, 8, 3)
-
-
-def test_png_image_cut_at_any_byte_is_refused(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
-    data = write_png(tmp_path / "cut.png", noise, 8, RGB).read_bytes()
-    for length in range(len(data) - 8):  # the end marker's name begins 8 bytes before the end
-        (tmp_path / "cut.png").write_bytes(data[:length])
-        with pytest.raises(DataError, match=r"cut\.png"):
-            files.read_image(tmp_path / "cut.png")
-
-
-def test_image_that_is_no_picture_is_refused(tmp_path):
-    (tmp_path / "a.jpg").write_text("<html>404</html>")
-    with pytest.raises(DataError, match=r"a\.jpg: 16 bytes beginning b'<html>40', expected a JPEG.* Fix: "):
-        files.read_image(tmp_path / "a.jpg")
-
-
-@pytest.mark.parametrize("read", [files.read_image, files.read_labels, files.read_size])
+@pytest.mark.parametrize("read", READERS)
 def test_missing_file_is_named(tmp_path, read):
     with pytest.raises(DataError, match=r"cannot read .*gone\.png: No such file.* Fix: "):
         read(tmp_path / "gone.png")
 
 
-@pytest.mark.parametrize("read", [files.read_image, files.read_labels, files.read_size])
-def test_empty_file_is_named(tmp_path, read):
-    (tmp_path / "empty.png").touch()
-    with pytest.raises(DataError, match=r"empty\.png: the file is empty"):
-        read(tmp_path / "empty.png")
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_file_is_refused_without_waiting_on_it(tmp_path, read):
+    path = tmp_path / "x.png"
+    os.mkfifo(path)  # opening a pipe nobody writes to waits for ever
+    refused(read, path, "a pipe, expected a file")
+    refused(read, Path("/dev/zero"), "a device, expected a file")
+    (tmp_path / "y.png").mkdir()
+    refused(read, tmp_path / "y.png", "a folder, expected a file")
 
 
-@pytest.mark.parametrize("read", [files.read_image, files.read_labels])
-def test_header_that_claims_a_giant_picture_is_refused(tmp_path, read):
-    # 40 000 x 40 000 pixels are 1.6 GB: more than Pillow's and OpenCV's limits, from a file of 70 bytes.
-    data = bytearray(write_png(tmp_path / "giant.png", IDS, 8, GREY).read_bytes())
-    data[16:24] = struct.pack(">II", 40_000, 40_000)
-    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
-    (tmp_path / "giant.png").write_bytes(data)
-    with pytest.raises(DataError, match=r"giant\.png"):
-        read(tmp_path / "giant.png")
+@pytest.mark.parametrize("read", READERS)
+def test_links_are_followed_and_those_that_lead_nowhere_named(tmp_path, read):
+    path = write(tmp_path, png(np.zeros((2, 3), int), 8, GREY))
+    (tmp_path / "link.png").symlink_to(path)
+    read(tmp_path / "link.png")
+    (tmp_path / "dangling.png").symlink_to("gone.png")
+    refused(read, tmp_path / "dangling.png", "dangling.png: No such file")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    refused(read, tmp_path / "loop.png", "loop.png: Too many levels of symbolic links")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg", ".webp"])
-def test_damaged_image_never_raises_anything_but_a_data_error(tmp_path, suffix):
-    path = tmp_path / f"image{suffix}"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)).save(path)
-    data, rng = path.read_bytes(), np.random.default_rng(0)
-    for _ in range(300):
-        damaged = bytearray(data[: rng.integers(1, len(data) + 1)])
-        for place in rng.integers(0, min(len(damaged), 60), 3):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(damaged)
-        try:
-            assert files.read_image(path).shape[2] == 3
-        except DataError as error:
-            assert str(path) in str(error)
+ODD_NAMES = [
+    "[v1]*?",
+    "two words",
+    "new\nline",
+    "\u732b\U0001f408",
+    "#hash",
+    "it's",
+    '"quoted"',
+    "-rf",
+    "~",
+    "%s{}",
+    "tab\t",
+    "$HOME",
+    "a;b&c|d",
+]
 
 
-def test_size_is_height_then_width(tmp_path):
-    Image.new("L", (7, 3)).save(tmp_path / "a.png")
-    assert files.read_size(tmp_path / "a.png") == (3, 7)
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_read_and_shown_in_one_line(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    path = write(folder, png(np.zeros((2, 3), int), 8, GREY), f"{name}.png")
+    assert files.files_by_stem(folder, files.LABEL_SUFFIXES) == {name: path}
+    for read in READERS:
+        read(path)
+    path.write_bytes(b"")
+    for read in READERS:
+        refused(read, path, "the file is empty")
 
 
-def test_size_of_no_picture_is_refused(tmp_path):
-    (tmp_path / "a.png").write_text("no header")
-    with pytest.raises(DataError, match=r"cannot read the header of .*a\.png"):
-        files.read_size(tmp_path / "a.png")
+def test_names_of_255_bytes_are_read(tmp_path):
+    path = write(tmp_path, png(np.zeros((2, 3), int), 8, GREY), "x" * 251 + ".png")
+    assert files.read_image(path).shape == (2, 3, 3)
+
+
+def test_names_that_are_no_utf8_are_read_and_escaped(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    path.write_bytes(png(np.zeros((2, 3), int), 8, GREY))
+    assert list(files.files_by_stem(tmp_path, files.LABEL_SUFFIXES).values()) == [path]
+    for read in READERS:
+        read(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        files.read_image(path)
+    assert r"caf\udce9.png" in str(caught.value).encode("utf-8").decode()  # encodes: no stray surrogate
 
 
 # Listings -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,204 @@
+"""Bytes to arrays: OpenCV decodes PNG and JPEG, where speed counts; Pillow the other kinds.
+
+H height, W width, C channels. tests/data/test_encodings.py compares each encoding with Pillow or with what was written:
+equal, but CMYK and YCCK, which are within one step of 256. Gamma and colour profiles are not applied.
+"""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from segtrain.data.contents import shown
+from segtrain.data.headers import Header, png_chunks, png_damage
+from segtrain.errors import DataError
+
+# tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
+cv2.setNumThreads(0)
+
+# Of IMREAD_REDUCED_* only the grey ones go with IMREAD_COLOR_RGB: their bits say the scale alone, the others BGR too.
+_SCALES = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+# A decoder must not turn the picture by itself: whether it is turned is the dataset's choice.
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_VALUES = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+# What Pillow's plugins raise on damaged files.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_MODES = {"L": "grey", "1": "grey", "P": "palette", "LA": "grey+alpha"}
+_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def decode_rgb(data: bytes, header: Header, path: Path, reduction: int = 1) -> np.ndarray:
+    """Decode a photograph as it is stored, whatever its orientation.
+
+    Bytes in the middle of a JPEG may be damaged and the file still be a JPEG: libjpeg goes on with other colours, says
+    "Corrupt JPEG data" on stderr at best, and nothing but a checksum of the file notices (`segtrain check`).
+
+    Args:
+        data: The file.
+        header: What `parse_header` tells of it.
+        path: For messages.
+        reduction: 1, 2, 4 or 8; see `files.read_image`.
+
+    Returns:
+        (H, W, 3) uint8 RGB. Alpha is dropped, not blended; of 16 bits the upper eight are kept.
+
+    Raises:
+        DataError: The file is cut short or damaged.
+    """
+    if header.kind == "JPEG":
+        _require_end_of_jpeg(data, path)
+        image = _opencv(data, _RGB | _SCALES[reduction])
+    elif header.kind == "PNG":
+        _require_whole_png(data, path)
+        image = _opencv(data, _RGB)
+    else:
+        image = _rgb_of(_pillow(data, header, path))
+    if image is None or (image.shape[:2] != header.size and reduction == 1):
+        raise DataError(_undecodable(data, header, path))
+    return image
+
+
+def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, str]:
+    """Decode the stored numbers of a PNG, BMP or TIFF: indices of palettes, greys as they are.
+
+    Returns:
+        (H, W) or (H, W, C) array of the stored type, and what it holds: "grey", "palette", "grey+alpha", "RGB", "RGBA",
+        or Pillow's name for anything else.
+
+    Raises:
+        DataError: The file is cut short or damaged.
+    """
+    if header.kind != "PNG":
+        picture = _pillow(data, header, path)
+        stored = np.array(picture)
+        if picture.mode == "L" and header.kind == "TIFF" and header.bits < 8:
+            stored //= 255 // (2**header.bits - 1)
+        return stored, _MODES.get(picture.mode, picture.mode)
+    _require_whole_png(data, path)
+    if header.mode not in ("grey", "palette"):
+        # OpenCV gives grey with alpha as four channels, the first three alike.
+        image = _opencv(data, _VALUES if header.mode == "grey+alpha" else _RGB)
+        if image is None:
+            raise DataError(_undecodable(data, header, path))
+        return image, header.mode
+    values = _opencv(_as_grey(data), _VALUES)
+    if values is None or values.shape != header.size:
+        raise DataError(_undecodable(data, header, path))
+    if header.bits < 8:
+        # Greys of few bits are stretched to 255.
+        values //= 255 // (2**header.bits - 1)
+    return values, header.mode
+
+
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Do what an orientation of EXIF asks for; the result is contiguous."""
+    if orientation == 1:
+        return image
+    if orientation >= 5:
+        image = np.swapaxes(image, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _opencv(data: bytes, flags: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _as_grey(data: bytes) -> bytes:
+    """Make the indices of a PNG its greys: the same pixels under a header that says so, without palette and profiles.
+
+    Readers hand out colours for a palette. Pillow alone hands out indices, and takes a third longer.
+    """
+    header = b"IHDR" + data[16:25] + b"\0" + data[26:29]
+    chunks = [data[start - 8 : end + 4] for name, start, end in png_chunks(data) if name in (b"IDAT", b"IEND")]
+    return b"".join([data[:12], header, zlib.crc32(header).to_bytes(4, "big"), *chunks])
+
+
+def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:
+    """Open and decode with Pillow."""
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=(header.kind,))
+        picture.load()
+    except _DAMAGE as error:
+        raise DataError(_undecodable(data, header, path)) from error
+    if header.kind == "TIFF" and header.orientation != 1:
+        # Pillow turns TIFFs, and TIFFs only, by itself: turn them back.
+        picture = picture.transpose(_BACK[header.orientation])
+    if header.kind == "BMP" and header.bits == 4 and picture.mode == "L":
+        # Pillow takes two pixels for one where the palette is the greys 0 to 15; OpenCV does not.
+        image = _opencv(data, _RGB)
+        picture = picture if image is None else Image.fromarray(image[..., 0])
+    if (picture.height, picture.width) != header.size:
+        raise DataError(_undecodable(data, header, path))
+    return picture
+
+
+def _rgb_of(picture: Image.Image) -> np.ndarray | None:
+    """Convert what Pillow decoded to RGB; None where its numbers are no colours."""
+    if picture.mode in ("I", "F"):
+        return None
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+    elif picture.mode == "LA":
+        grey = np.asarray(picture)[..., 0]
+    elif picture.mode in ("RGBA", "RGBX"):
+        return np.ascontiguousarray(np.asarray(picture)[..., :3])
+    else:
+        return np.array(picture.convert("RGB"))
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _require_end_of_jpeg(data: bytes, path: Path) -> None:
+    # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a cut picture
+    # with grey and says nothing.
+    if not data.endswith(b"\xff\xd9") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise DataError(
+            f"cannot decode {shown(path)}: a truncated JPEG file, {len(data)} bytes without an end marker. Fix: copy "
+            f"the file again or remove it"
+        )
+
+
+def _require_whole_png(data: bytes, path: Path) -> None:
+    if damage := png_damage(data):
+        raise DataError(f"cannot decode {shown(path)}: {damage}. Fix: copy the file again or remove it")
+
+
+def _undecodable(data: bytes, header: Header, path: Path) -> str:
+    return (
+        f"cannot decode {shown(path)}: damaged {header.kind} data of {len(data)} bytes, expected {header.height}x"
+        f"{header.width} pixels (HxW) as its header says. Fix: copy the file again or remove it"
+    )

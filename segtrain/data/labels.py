@@ -1,0 +1,175 @@
+"""Label files: the numbers that are stored, exactly, or a refusal that says how to mend the file.
+
+H height, W width.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from segtrain.data.contents import read_bytes, shown
+from segtrain.data.decoders import decode_rgb, decode_values
+from segtrain.data.headers import MAX_PIXELS, TURNS, Header, check_limits, most_bytes, parse_header, read_header
+from segtrain.errors import DataError
+
+AlphaPolicy = Literal["refuse", "drop"]
+
+
+def read_labels(
+    path: Path,
+    *,
+    colors: Mapping[tuple[int, int, int], int] | None = None,
+    alpha: AlphaPolicy = "refuse",
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Read class ids exactly as they are stored.
+
+    Palette files yield their indices, whatever their colours and transparency; greys of 1, 2 and 4 bits the numbers
+    0 and 1, 0 to 3 and 0 to 15; sixteen-bit files their values where all fit a byte.
+
+    Args:
+        path: A PNG, BMP or TIFF file.
+        colors: RGB colour to stored value, for files in colours; others are refused where None.
+        alpha: "refuse" files with a channel of transparency, or "drop" it.
+        max_pixels: Larger files are refused before anything is decoded.
+
+    Returns:
+        (H, W) uint8 stored values; `Dataset.read` turns them into class ids.
+
+    Raises:
+        DataError: The file is missing, cut short, too large, lossy (JPEG), turned, in colours that `colors` does not
+            have, or holds values above 255.
+    """
+    data = read_bytes(path, most=most_bytes(max_pixels))
+    if data.startswith(b"\xff\xd8"):
+        raise DataError(_lossy(path, "JPEG"))
+    header = parse_header(data, path, "a PNG, BMP or TIFF of class ids")
+    _require_exact(header, path)
+    check_limits(header, path, max_pixels, len(data))
+    if colors is not None:
+        return _values_of_colors(_colors(data, header, path, alpha), colors, path)
+    if header.mode in ("RGB", "RGBA"):
+        raise DataError(_in_colors(decode_rgb(data, header, path), header.mode, path))
+    values, mode = decode_values(data, header, path)
+    if mode == "grey+alpha":
+        _require_no_alpha(mode, alpha, path)
+        values = np.ascontiguousarray(values[..., 0])
+    elif mode in ("RGB", "RGBA"):
+        raise DataError(_in_colors(values, mode, path))
+    elif values.ndim != 2 or values.dtype.kind not in "bui":
+        raise DataError(
+            f"labels in {shown(path)}: mode {mode}, expected class ids (H, W) in a grey or palette PNG. Fix: export "
+            f"the labels again from their source"
+        )
+    if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() > 255):
+        row, column = np.argwhere((values < 0) | (values > 255))[0]
+        raise DataError(
+            f"labels in {shown(path)}: values {values.min()}..{values.max()}, {values[row, column]} first at row "
+            f"{row}, column {column}, expected 0..255. Fix: map the ids to 0..255 first"
+        )
+    return values.astype(np.uint8, copy=False)
+
+
+def read_labels_size(path: Path) -> tuple[int, int]:
+    """Read height and width from the header of a label file, in pixels.
+
+    Raises:
+        DataError: The file is missing, or its header alone tells that `read_labels` will refuse it.
+    """
+    header = read_header(path)
+    _require_exact(header, path)
+    return header.size
+
+
+def _require_exact(header: Header, path: Path) -> None:
+    """Refuse what does not keep ids as they were, or does not say which pixel is where."""
+    if header.kind == "WebP" or header.lossy:
+        raise DataError(_lossy(path, header.lossy or header.kind))
+    if header.orientation != 1:
+        raise DataError(
+            f"EXIF orientation {header.orientation} ({TURNS[header.orientation]}) in {shown(path)}: a label file, "
+            f"expected 1, upright. Fix: save it again as it should lie, without EXIF"
+        )
+    if header.several:
+        raise DataError(
+            f"labels in {shown(path)}: several pictures ({header.several}), expected one. Fix: save the one that holds "
+            f"the labels"
+        )
+    if header.inverted:
+        raise DataError(
+            f"labels in {shown(path)}: a TIFF in which 0 is white, so that readers turn ids round, expected 0 as "
+            f"black. Fix: export the labels again as PNG"
+        )
+
+
+def _require_no_alpha(mode: str, alpha: AlphaPolicy, path: Path) -> None:
+    if alpha == "refuse":
+        raise DataError(
+            f"labels in {shown(path)}: mode {mode}, expected class ids without transparency. Fix: dataset.alpha=drop "
+            f"where it means nothing, or save the file without it"
+        )
+
+
+def _colors(data: bytes, header: Header, path: Path, alpha: AlphaPolicy) -> np.ndarray:
+    """Decode a label file in colours, (H, W, 3) uint8 RGB; palettes and greys are colours too."""
+    mode = header.mode or decode_values(data, header, path)[1]
+    if mode in ("grey+alpha", "RGBA"):
+        _require_no_alpha(mode, alpha, path)
+    if header.bits == 16 or mode.startswith("I"):
+        raise DataError(
+            f"labels in {shown(path)}: 16 bits a channel, expected colours of 8. Fix: export the labels again from "
+            f"their source"
+        )
+    return decode_rgb(data, header, path)
+
+
+def _values_of_colors(image: np.ndarray, colors: Mapping[tuple[int, int, int], int], path: Path) -> np.ndarray:
+    """Look up each pixel's stored value, (H, W) uint8; no colour is near enough but its own."""
+    values = _table(tuple(colors.items()))[_codes(image)]
+    if values.min() < 0:
+        row, column = np.argwhere(values < 0)[0]
+        raise DataError(
+            f"labels in {shown(path)}: {np.count_nonzero(values < 0)} pixels of colours without a class, the first at "
+            f"row {row}, column {column} is {image[row, column].tolist()}, expected one of the {len(colors)} given. "
+            f"Fix: correct the file, give the colour to a class in dataset.classes, or add it to dataset.ignore_colors"
+        )
+    return values.astype(np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _table(colors: tuple[tuple[tuple[int, int, int], int], ...]) -> np.ndarray:
+    """Stored value by code of a colour, -1 for colours without; 32 MiB, ten times faster than comparing each colour."""
+    table = np.full(2**24, -1, np.int16)
+    for (red, green, blue), value in colors:
+        table[red | green << 8 | blue << 16] = value
+    return table
+
+
+def _codes(image: np.ndarray) -> np.ndarray:
+    """One number a colour, (H, W) uint32: red, green and blue from the lowest byte up."""
+    padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+    return padded.view("<u4")[..., 0] & 0xFFFFFF
+
+
+def _in_colors(image: np.ndarray, mode: str, path: Path) -> str:
+    codes, first = np.unique(_codes(np.ascontiguousarray(image[..., :3])), return_index=True)
+    seen = [[int(code) >> shift & 255 for shift in (0, 8, 16)] for code in codes[np.argsort(first)][:3]]
+    mend = "dataset.label_values=colors and a colour for each of dataset.classes, or convert the colours to ids first"
+    if (image[..., :1] == image[..., 1:3]).all():
+        mend = "save one of its three channels, which are alike, as a grey PNG"
+    listed = ", ".join(map(str, seen)) + (", ..." if len(codes) > 3 else "")
+    return (
+        f"labels in {shown(path)}: mode {mode}, colours {listed}, expected class ids (H, W) in a grey or palette PNG. "
+        f"Fix: {mend}"
+    )
+
+
+def _lossy(path: Path, kind: str) -> str:
+    return (
+        f"labels in {shown(path)}: a {kind} file, expected PNG; {kind} blurs class ids into others. Fix: export the "
+        f"labels again from their source as PNG"
+    )
