@@ -66,6 +66,24 @@ def a_header_of_a_billion_pixels(folder):
     return dataset
 
 
+@plants("image-unreadable", "train_2.png")
+def a_film_under_the_name_of_a_photograph(folder):
+    root, dataset = street(folder)
+    frames = [Image.new("P", (64, 48), level) for level in (0, 1)]
+    frames[0].save(root / "train/train_2.gif", save_all=True, append_images=frames[1:])
+    (root / "train/train_2.gif").rename(root / "train/train_2.png")
+    return dataset
+
+
+@plants("image-orientation", "train_1.jpg")
+def a_camera_that_was_turned(folder):
+    root, dataset = street(folder)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    as_jpeg(root / "train/train_1.png", exif=turned)
+    return dataset
+
+
 @plants("image-plain", "train_1.png")
 def a_black_frame(folder):
     root, dataset = street(folder)
@@ -135,6 +153,25 @@ def a_photograph_in_the_place_of_labels(folder):
     root, dataset = street(folder)
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     save(root / "trainannot/train_1.png", noise)
+    return dataset
+
+
+@plants("labels-unreadable", "train_1.png")
+def labels_of_several_pages(folder):
+    root, dataset = street(folder)
+    path = root / "trainannot/train_1.png"
+    pages = [Image.open(path).copy(), Image.new("L", (64, 48))]
+    pages[0].save(path, "TIFF", save_all=True, append_images=pages[1:])
+    return dataset
+
+
+@plants("labels-unreadable", "train_1.png")
+def labels_that_a_camera_turned(folder):
+    root, dataset = street(folder)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    path = root / "trainannot/train_1.png"
+    Image.open(path).save(path, exif=turned)
     return dataset
 
 
