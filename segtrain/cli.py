@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from segtrain import __version__
 from segtrain.arguments import config_dir_flag, rewrite, split_flags
-from segtrain.errors import ConfigError, ResourceError, SegtrainError
+from segtrain.errors import ConfigError, ResourceError, SegtrainError, Stopped
 from segtrain.quiet import quiet_tensorflow
 from segtrain.suggest import did_you_mean
 
@@ -212,5 +212,5 @@ def _report(error: Exception, trace: bool) -> int:
         traceback.print_exception(error)
     if not isinstance(error, SegtrainError):
         return BUG
-    print(f"error: {error}", file=sys.stderr)
+    print(f"{error}" if isinstance(error, Stopped) else f"error: {error}", file=sys.stderr)
     return error.exit_code

@@ -5,7 +5,8 @@ SegtrainError                  exit code
 ├── DataError                  3   an image, a label file, a split or a dataset's layout
 ├── CheckpointError            4   a run folder, a checkpoint or a file of weights
 ├── ResourceError              5   disk, memory, permission
-└── NumericError               7   NaN or infinity while training
+├── NumericError               7   NaN or infinity while training
+└── Stopped                128+n   signal n has ended a training, which can be resumed
 
 A message says what happened, where (file or key), what was seen, what was expected, and ends with the mend:
 `<what> in <file or key>: <seen>, expected <expected>. Fix: <one command or edit>`.
@@ -57,3 +58,16 @@ class NumericError(SegtrainError):
     """The loss or a weight became NaN or infinite."""
 
     exit_code = 7
+
+
+class Stopped(SegtrainError):
+    """A signal has asked a training to end, and it has saved itself.
+
+    Args:
+        message: How to go on.
+        exit_code: What a shell gives the signal: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,7 +1,10 @@
 """Run folders, `runs/<command>/<date>_<time>_<name>`: made when sure to be used, complete in themselves."""
 
+import fcntl
 import json
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -44,6 +47,35 @@ def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
             shutil.rmtree(folder)
             _remove_empty(made)
         raise
+
+
+@contextmanager
+def only_process(run: Path) -> Iterator[None]:
+    """Hold a run folder for this process alone, as long as it lives; its death releases the folder, however it comes.
+
+    Raises:
+        CheckpointError: Another process holds it.
+        ResourceError: The folder cannot be written.
+    """
+    path = run / "lock"
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror}. Fix: make the run folder writable") from error
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(file, 200).decode(errors="replace").strip() or "another process"
+            raise CheckpointError(
+                f"{run} is in use by {holder}, expected one process a run. Fix: wait for it, or stop it first"
+            ) from error
+        os.ftruncate(file, 0)
+        since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
+        yield
+    finally:
+        os.close(file)
 
 
 def _remove_empty(folders: list[Path]) -> None:

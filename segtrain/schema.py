@@ -91,7 +91,9 @@ class TrainConfig(CommandConfig):
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
     workers: int = key("threads that read and augment images", at_least=1)
     cache: str | None = key("keep decoded samples: memory, or a folder to pack them into; null decodes them each time")
-    resume: str | None = key("run folder to continue, in place")
+    save_minutes: float = key("from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0)
+    keep_last: int = key("checkpoints to keep beside the best", at_least=1)
+    resume: str | None = key("run folder to continue, in place; auto is the newest unfinished one of this config")
 
 
 @dataclass

@@ -70,7 +70,11 @@ def _stages(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> dict[st
     def another(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         return pairs[int(rng.integers(len(pairs)))]
 
-    crops = [augment(*pairs[number], generators[number], another) for number in range(min(8, len(pairs)))]
+    def crop(number: int) -> tuple[np.ndarray, np.ndarray]:
+        image, labels = pairs[number]
+        return augment(image, labels, generators[number], another)
+
+    crops = [crop(number) for number in range(min(8, len(pairs)))]
 
     def copy(number: int) -> None:
         batch[...] = crops[number % len(crops)][0]
@@ -78,7 +82,7 @@ def _stages(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> dict[st
     return {
         "read and decode the photograph": _time(samples, lambda sample: read_image(sample.image, exif=dataset.exif)),
         "read, decode and check the labels": _time(samples, dataset.read_labels),
-        "augment": _time(range(len(samples)), lambda number: augment(*pairs[number], generators[number], another)),
+        "augment": _time(range(len(samples)), crop),
         "copy into the batch": _time(range(len(samples)), copy),
     }
 

@@ -1,7 +1,7 @@
 """The scores of a split, counted the same way by train's validation and by eval."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from tqdm import tqdm
@@ -52,9 +52,16 @@ class Tally:
 
 
 def validate(
-    predictor: Predictor, dataset: Dataset, samples: list[Sample], workers: int, heads: Mapping[str, HeadLoss]
+    predictor: Predictor,
+    dataset: Dataset,
+    samples: list[Sample],
+    workers: int,
+    heads: Mapping[str, HeadLoss],
+    poll: Callable[[], None],
 ) -> dict[str, float]:
     """Score a split as `segtrain eval` does: whole photographs, every pixel at its own size.
+
+    `poll` is called after each photograph, and may end the validation with an error.
 
     Returns:
         By name as in a run's logs: `val_loss`, to be compared with a training's `loss` or, where further heads add to
@@ -64,6 +71,7 @@ def validate(
     predictions = predictor.predict(dataset, samples, workers)
     for prediction in tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty()):
         tally.add(prediction)
+        poll()
     found = scores(tally.matrix)
     return {
         "val_loss": tally.loss,

@@ -8,26 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_loader
-from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights, stored_config
+from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
+from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
 from segtrain.commands.scoring import validate
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset
 from segtrain.data.loading import num_steps
 from segtrain.data.pairing import refuse_shared
-from segtrain.errors import ConfigError
 from segtrain.inference import Predictor
-from segtrain.runs import new_run_folder, require_run, write_json
+from segtrain.runs import new_run_folder, only_process, require_run, write_json
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar, TensorBoardScalars
-from segtrain.training.checkpoint import pick_checkpoint
+from segtrain.training.fingerprint import fingerprint
 from segtrain.training.recompute import early_stages, recomputing
-from segtrain.training.state import restore
+from segtrain.training.signals import listening
 from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -35,15 +34,23 @@ logger = logging.getLogger(__name__)
 
 def train(cfg: DictConfig) -> float:
     """Train one network. Returns the best validation score (`monitor`), for sweeps to compare."""
-    if cfg.resume is not None:
+    if cfg.resume == "auto":
+        cfg.resume = None
+        check(cfg, facts(cfg))
+        if (run := run_to_resume(cfg)) is not None:
+            with only_process(run):
+                return _train_in(run, cfg, Resumed(run, cfg, []))
+    elif cfg.resume is not None:
         run = require_run(cfg.resume)
-        return _train_in(run, _resumed_config(run, cfg))
+        resumed = resumed_config(run, cfg)
+        with only_process(run):
+            return _train_in(run, resumed.cfg, resumed)
     check(cfg, facts(cfg))
-    with new_run_folder("train", cfg.name, keep_if="checkpoints") as run:
-        return _train_in(run, cfg)
+    with new_run_folder("train", cfg.name, keep_if="checkpoints") as run, only_process(run):
+        return _train_in(run, cfg, None)
 
 
-def _train_in(run: Path, cfg: DictConfig) -> float:
+def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
     dataset = build(cfg.dataset)
     samples, validation = dataset.samples("train"), dataset.samples("val")
     refuse_shared(samples, validation)
@@ -55,7 +62,7 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
     loss = build_loss(cfg, dataset)
     loader = build_loader(cfg, dataset, samples)
     model, backbone = build_network(cfg, dataset.num_classes)
-    if cfg.resume is None:
+    if resumed is None:
         load_weights(cfg, model, backbone)
     heads = build_heads(cfg, dataset, model)
     trainer = Trainer(
@@ -67,43 +74,44 @@ def _train_in(run: Path, cfg: DictConfig) -> float:
         heads=heads,
         forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
     )
-    if cfg.resume is not None:
-        checkpoint = pick_checkpoint(run / "checkpoints", "last")
-        restore(model, trainer.optimizer, checkpoint.arrays())
-        trainer.step = checkpoint.step
-        logger.info("%s goes on at step %d of %d", run, trainer.step, total_steps)
-    resize = None if cfg.resize is None else tuple(cfg.resize)
-    predictor = Predictor(model, loss=loss, resize=resize, heads=heads)
+    recorded: dict[str, Any] = {"fingerprint": fingerprint(samples), "exact_until": None}
+    if resumed is not None:
+        recorded = restore_run(resumed, trainer, recorded["fingerprint"])
     _warn_of_slow_statistics(model, total_steps)
     _write_facts(run, cfg, dataset)
-    checkpoints = Checkpoints(run / "checkpoints", trainer, cfg.monitor)
-    callbacks: list[Any] = [
-        ProgressBar(trainer, cfg.batch_size, total_steps),
-        MetricsLog(run / "metrics.jsonl", trainer),
-        TensorBoardScalars(run / "tensorboard"),
-        checkpoints,
-        Curves(run / "metrics.jsonl", run / "plots"),
-        *(build(cfg.callbacks) or {}).values(),
-    ]
-    logger.info(
-        "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
-        *(len(samples), len(validation), dataset.num_classes, cfg.epochs, steps_per_epoch, run),
-    )
-    with _log_file(run / "train.log"), logging_redirect_tqdm():
-        try:
-            trainer.run(
-                training_batches(loader, trainer.step, total_steps),
-                steps_per_epoch=steps_per_epoch,
-                epochs=cfg.epochs,
-                validate=lambda: validate(predictor, dataset, validation, cfg.workers, heads),
-                validate_every=cfg.validate_every,
-                callbacks=callbacks,
-            )
-        except KeyboardInterrupt:
-            if trainer.step:
-                checkpoints.save()
-                logger.warning("stopped at step %d; go on with: segtrain train resume=%s", trainer.step, run)
-            raise
+    resize = None if cfg.resize is None else tuple(cfg.resize)
+    predictor = Predictor(model, loss=loss, resize=resize, heads=heads)
+    with _log_file(run / "train.log"), logging_redirect_tqdm(), listening() as wishes:
+        checkpoints = Checkpoints(
+            run / "checkpoints",
+            trainer,
+            cfg.monitor,
+            wishes=wishes,
+            keep_last=cfg.keep_last,
+            minutes=cfg.save_minutes,
+            facts=recorded,
+        )
+        callbacks: list[Any] = [
+            ProgressBar(trainer, cfg.batch_size, total_steps),
+            MetricsLog(run / "metrics.jsonl", trainer),
+            TensorBoardScalars(run / "tensorboard", trainer),
+            checkpoints,
+            Curves(run / "metrics.jsonl", run / "plots"),
+            *(build(cfg.callbacks) or {}).values(),
+        ]
+        logger.info(
+            "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
+            *(len(samples), len(validation), dataset.num_classes, cfg.epochs, steps_per_epoch, run),
+        )
+        trainer.run(
+            training_batches(loader, trainer.step, total_steps),
+            steps_per_epoch=steps_per_epoch,
+            epochs=cfg.epochs,
+            validate=lambda: validate(predictor, dataset, validation, cfg.workers, heads, poll=checkpoints.poll),
+            validate_every=cfg.validate_every,
+            callbacks=callbacks,
+            name_samples=loader.names,
+        )
     best = math.nan if checkpoints.best is None else checkpoints.best
     print(f"best {cfg.monitor}: {best:.4f}")
     print(f"curves: {run / 'plots'}")
@@ -143,25 +151,6 @@ def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> None:
         "swap_pairs": dataset.swap_pairs,
     }
     write_json(run / "classes.json", classes)
-
-
-def _resumed_config(run: Path, cfg: DictConfig) -> DictConfig:
-    """Take the run's own config, changed only by the single values given on the command line."""
-    stored = stored_config(run)
-    for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
-        key = override.split("=", 1)[0].lstrip("+~")
-        value = OmegaConf.select(cfg, key)
-        if key not in ("experiment", "resume") and not isinstance(value, DictConfig):
-            OmegaConf.update(stored, key, value)
-        elif key != "resume":
-            raise ConfigError(
-                f"{override}: a resumed run keeps its own parts, only single values may change. Fix: leave it out, or "
-                f"start a new run without resume"
-            )
-    stored.resume = str(run)
-    stored.trusted_modules = cfg.trusted_modules
-    check(stored, facts(stored))
-    return stored
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,10 +15,12 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from segtrain.errors import ConfigError
-from segtrain.training.checkpoint import find_checkpoints, save_checkpoint
-from segtrain.training.curves import draw_curves, read_metrics
-from segtrain.training.state import snapshot
+from segtrain.data.record import write_whole
+from segtrain.errors import ConfigError, SegtrainError
+from segtrain.training.checkpoint import save_checkpoint
+from segtrain.training.curves import draw_curves
+from segtrain.training.signals import Wishes
+from segtrain.training.state import require_finite, snapshot
 from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -69,9 +72,11 @@ class ProgressBar(keras.callbacks.Callback):
 class MetricsLog(keras.callbacks.Callback):
     """One line of JSON an epoch in `metrics.jsonl`, one readable line in the log.
 
+    The file is the run's history, whatever was killed when: each epoch stands in it once.
+
     Args:
-        path: The file; lines are added, so that a resumed run goes on in it.
-        trainer: Tells the step.
+        path: The file.
+        trainer: Tells the history.
     """
 
     def __init__(self, path: Path, trainer: Trainer) -> None:
@@ -81,21 +86,18 @@ class MetricsLog(keras.callbacks.Callback):
         self._epoch_began = 0.0
 
     def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
-        # Lines of an epoch that is trained again after a resume would stand twice.
-        if self._path.exists():
-            kept = [record for record in read_metrics(self._path) if record["step"] <= self._trainer.step]
-            self._path.write_text("".join(f"{json.dumps(record)}\n" for record in kept))
+        # A resumed run begins anew what was logged after its checkpoint; a line that a kill has cut goes, too.
+        if self._trainer.progress.history or self._path.exists():
+            lines = "".join(f"{json.dumps(record)}\n" for record in self._trainer.progress.history)
+            write_whole(self._path, lines.encode())
 
     def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         self._epoch_began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        seconds = time.monotonic() - self._epoch_began
-        # JSON knows no NaN; a score without a pixel to tell from is null.
-        numbers = {name: value if math.isfinite(value) else None for name, value in logs.items()}
-        record = {"epoch": epoch + 1, "step": self._trainer.step, "seconds": round(seconds, 3), **numbers}
         with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(self._trainer.progress.history[-1]) + "\n")
+        seconds = time.monotonic() - self._epoch_began
         heads = [name for name in logs if name.startswith("loss_") or name.endswith("_f1")]
         shown = ("loss", "mean_iou", "val_loss", "val_pixel_accuracy", "val_mean_iou", *heads)
         listed = ", ".join(f"{name} {logs[name]:.4f}" for name in shown if name in logs)
@@ -107,14 +109,26 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     Args:
         folder: The run's `tensorboard` folder.
+        trainer: Tells the history, from which a resumed run begins its charts anew.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trainer: Trainer) -> None:
         super().__init__()
         self._folder = folder
+        self._trainer = trainer
         self._writers: dict[str, Any] = {}
 
+    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
+        for events in self._folder.glob("*/events.out.tfevents.*"):
+            events.unlink()
+        for epoch, record in enumerate(self._trainer.progress.history):
+            scalars = {name: value for name, value in record.items() if name not in ("epoch", "step")}
+            self._write(epoch, {name: math.nan if value is None else value for name, value in scalars.items()})
+
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
+        self._write(epoch, logs)
+
+    def _write(self, epoch: int, logs: Logs) -> None:
         for name, value in logs.items():
             split, score = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
             if split not in self._writers:
@@ -126,47 +140,128 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """A checkpoint after each epoch; the last is kept, and the one where `monitor` was highest.
+    """A checkpoint after each epoch and every so many minutes; the last few are kept, and that of the best epoch.
+
+    Variables are copied at once and written in the background; the next save waits for the one before.
 
     Args:
         folder: The run's `checkpoints` folder.
         trainer: Whose state to keep.
         monitor: Name of a validation score.
+        wishes: What signals have asked for.
+        keep_last: How many of the last to keep.
+        minutes: From one save within an epoch to the next.
+        facts: What else each manifest records; must fit JSON.
 
     Raises:
         ConfigError: No epoch's logs hold `monitor` although it was validated.
+        NumericError: A weight is NaN or infinite; such a state is never written.
+        ResourceError: The disk is full or not writable.
+        Stopped: A signal has asked for it, and the state is saved.
     """
 
-    def __init__(self, folder: Path, trainer: Trainer, monitor: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        trainer: Trainer,
+        monitor: str,
+        *,
+        wishes: Wishes | None = None,
+        keep_last: int = 1,
+        minutes: float = math.inf,
+        facts: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         self._folder = folder
         self._trainer = trainer
         self._monitor = monitor
-        self._saved_step: int | None = None
-        earlier = [checkpoint.facts["best"] for checkpoint in find_checkpoints(folder)]
-        known = [best for best in earlier if best is not None]
-        self.best: float | None = max(known) if known else None
+        self._wishes = wishes or Wishes()
+        self._keep_last = keep_last
+        self._seconds = minutes * 60
+        self._facts = facts
+        self._saved: tuple[int, int] | None = None
+        self._last_save = time.monotonic()
+        self._writer = ThreadPoolExecutor(1, "segtrain-checkpoint")
+        self._pending: Future[Any] | None = None
+
+    @property
+    def best(self) -> float | None:
+        """The highest score that was validated; None while there is none."""
+        return max(self._scores(), default=None)
+
+    def poll(self) -> None:
+        """Do what signals have asked for; called between steps and between validated photographs."""
+        if self._wishes.stop is not None:
+            self.save(wait=True)
+            raise self._wishes.stopped(
+                f"stopped by {self._wishes.stop.name} at step {self._trainer.step}, which is saved; go on with: "
+                f"segtrain train resume={self._folder.parent}"
+            )
+        if self._wishes.save:
+            self._wishes.save = False
+            self.save()
+
+    def on_train_batch_end(self, batch: int, logs: Logs = NO_LOGS) -> None:
+        if time.monotonic() - self._last_save > self._seconds:
+            self.save()
+        self.poll()
 
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         validated = any(name.startswith("val_") for name in logs)
         if validated and self._monitor not in logs:
             names = ", ".join(sorted(name for name in logs if name.startswith("val_")))
             raise ConfigError(f"monitor={self._monitor}: no such score, expected one of {names}")
-        value = logs.get(self._monitor, math.nan)
         # NaN is never the best; of two equal ones the earlier stays.
-        is_best = math.isfinite(value) and (self.best is None or value > self.best)
-        if is_best:
-            self.best = value
-        self.save(is_best=is_best)
+        value = logs.get(self._monitor, math.nan)
+        self.save(is_best=math.isfinite(value) and value > max(self._scores()[:-1], default=-math.inf))
 
-    def save(self, *, is_best: bool = False) -> None:
-        """Write a checkpoint of this very step, unless there is one."""
-        if self._saved_step == self._trainer.step:
+    def on_train_end(self, logs: Logs = NO_LOGS) -> None:
+        self.wait()
+
+    def save(self, *, is_best: bool = False, wait: bool = False) -> None:
+        """Write a checkpoint of this very state, unless there is one."""
+        self.wait()
+        progress, step = self._trainer.progress, self._trainer.step
+        place = (step, progress.epochs_done)
+        if self._saved == place:
             return
-        arrays = snapshot(self._trainer.model, self._trainer.optimizer)
-        facts = {"monitor": self._monitor, "best": self.best}
-        save_checkpoint(self._folder, self._trainer.step, arrays, is_best=is_best, facts=facts)
-        self._saved_step = self._trainer.step
+        arrays = {**snapshot(self._trainer.model, self._trainer.optimizer), **progress.arrays()}
+        facts = {**self._facts, "monitor": self._monitor, "best": self.best, "progress": progress.facts()}
+        # All steps of an epoch are done, and its validation is not: the state after that has the same step.
+        steps_per_epoch = self.params["steps"]
+        is_between = step > 0 and step == (progress.epochs_done + 1) * steps_per_epoch
+
+        def write() -> None:
+            require_finite(arrays)
+            save_checkpoint(
+                self._folder,
+                step,
+                arrays,
+                is_best=is_best,
+                facts=facts,
+                suffix="-unvalidated" if is_between else "",
+                keep_last=self._keep_last,
+            )
+
+        self._pending = self._writer.submit(write)
+        self._saved, self._last_save = place, time.monotonic()
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the save under way, and raise what it raised."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            try:
+                pending.result()
+            except SegtrainError:
+                self._saved = None
+                raise
+
+    def _scores(self) -> list[float]:
+        """Those of the epochs so far that were validated."""
+        found = [record.get(self._monitor) for record in self._trainer.progress.history]
+        return [score for score in found if score is not None]
 
 
 class Curves(keras.callbacks.Callback):

@@ -1,11 +1,12 @@
 """The state of a training as arrays by name, and back."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from segtrain.errors import CheckpointError
+from segtrain.errors import CheckpointError, NumericError
 
 
 def snapshot(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
@@ -15,16 +16,32 @@ def snapshot(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
 
-def restore(model: keras.Model, optimizer: keras.optimizers.Optimizer, arrays: dict[str, np.ndarray]) -> None:
-    """Set every variable of `snapshot`.
+def require_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse a state that no training can go on from.
+
+    Raises:
+        NumericError: A variable holds NaN or infinity.
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise NumericError(
+                f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} numbers are NaN or infinite, "
+                f"expected finite weights; no checkpoint was written of them. Fix: lower optimizer.learning_rate, or "
+                f"set optimizer.global_clipnorm=1"
+            )
+
+
+def restore(model: keras.Model, optimizer: keras.optimizers.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Set every variable of `snapshot`; what a checkpoint keeps beside them is left to others.
 
     Raises:
         CheckpointError: A name or shape differs. Nothing was changed then.
     """
-    _assign(_model_variables(model) | _optimizer_variables(optimizer), arrays)
+    kept = {name: array for name, array in arrays.items() if name.startswith(("model/", "optimizer/"))}
+    _assign(_model_variables(model) | _optimizer_variables(optimizer), kept)
 
 
-def restore_model(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
     """Set the variables of a model alone, from a `snapshot` of model and optimizer.
 
     Raises:

@@ -6,12 +6,12 @@ from types import MappingProxyType
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from segtrain.errors import NumericError
 from segtrain.losses import HeadLoss
 from segtrain.metrics import scores
+from segtrain.training.progress import Progress
 
 
 class Trainer:
@@ -45,7 +45,7 @@ class Trainer:
         self.model = model
         self._forward = forward or model
         self.optimizer = optimizer
-        self.step = 0
+        self.progress = Progress(num_classes)
         self._loss = loss
         self._num_classes = num_classes
         self._ignore_class = ignore_class
@@ -56,6 +56,11 @@ class Trainer:
         # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
         self._train_step = tf.function(self._one_step)
 
+    @property
+    def step(self) -> int:
+        """How many training steps are done."""
+        return self.progress.step
+
     def run(
         self,
         batches: Iterable[tuple[tf.Tensor, tf.Tensor]],
@@ -65,13 +70,23 @@ class Trainer:
         validate: Callable[[], dict[str, float]],
         validate_every: int,
         callbacks: list[keras.callbacks.Callback],
+        name_samples: Callable[[int], list[str]] | None = None,
     ) -> None:
-        """Train from `self.step` to the end of `epochs`.
+        """Train from where `self.progress` stands to the end of `epochs`.
 
         Each epoch's logs hold `loss`, `pixel_accuracy` and `mean_iou` of what was trained on, `learning_rate`, and,
         every `validate_every` epochs and after the last, what `validate` returns. With further heads `loss` is the
         weighted sum, `loss_logits` the network's own part of it and `loss_<head>` each head's, before its weight. A
         callback may end the run by setting `model.stop_training`.
+
+        Args:
+            batches: Those of the steps that are left.
+            steps_per_epoch: Steps of an epoch.
+            epochs: Epochs of the whole run.
+            validate: Scores the network; called between two epochs.
+            validate_every: Epochs from one validation to the next.
+            callbacks: Keras callbacks; `params["trainer"]` is this one.
+            name_samples: Names the samples of a step, for messages.
 
         Raises:
             NumericError: The loss became NaN or infinite.
@@ -82,38 +97,44 @@ class Trainer:
         self.model.stop_training = False
         hooks.on_train_begin()
         stream = iter(batches)
-        for epoch in range(self.step // steps_per_epoch, epochs):
+        for epoch in range(self.progress.epochs_done, epochs):
             hooks.on_epoch_begin(epoch)
-            logs = self._train_epoch(stream, epoch, steps_per_epoch, hooks)
+            logs = self._train_epoch(stream, epoch, steps_per_epoch, hooks, name_samples)
             if (epoch + 1) % validate_every == 0 or epoch + 1 == epochs:
                 logs |= validate()
+            self.progress.end_epoch(logs)
             hooks.on_epoch_end(epoch, logs)
             if self.model.stop_training:
                 break
         hooks.on_train_end()
 
-    def _train_epoch(self, stream: Any, epoch: int, steps_per_epoch: int, hooks: Any) -> dict[str, float]:
-        matrix = np.zeros((self._num_classes, self._num_classes), np.int64)
-        steps: list[dict[str, float]] = []
-        for place in range(self.step % steps_per_epoch, steps_per_epoch):
+    def _train_epoch(
+        self,
+        stream: Any,
+        epoch: int,
+        steps_per_epoch: int,
+        hooks: Any,
+        name_samples: Callable[[int], list[str]] | None,
+    ) -> dict[str, float]:
+        # A run that stopped before its epoch was validated has no step left here.
+        for place in range(self.step - epoch * steps_per_epoch, steps_per_epoch):
             hooks.on_train_batch_begin(place)
             tensors, counts = self._train_step(*next(stream))
             losses = {name: float(tensor) for name, tensor in tensors.items()}
             if not math.isfinite(losses["loss"]):
                 seen = ", ".join(f"{name}={loss}" for name, loss in losses.items())
+                samples = "" if name_samples is None else f" on {', '.join(name_samples(self.step))}"
                 raise NumericError(
-                    f"{seen} at step {self.step + 1} (epoch {epoch + 1}), expected a finite number. Fix: lower "
-                    f"optimizer.learning_rate, or set optimizer.global_clipnorm=1"
+                    f"{seen} at step {self.step + 1} (epoch {epoch + 1}){samples}, expected a finite number. Fix: "
+                    f"lower optimizer.learning_rate, or set optimizer.global_clipnorm=1"
                 )
-            self.step += 1
-            steps.append(losses)
-            matrix += counts.numpy()
-            hooks.on_train_batch_end(place, {**losses, "mean_iou": scores(matrix).mean_iou})
+            self.progress.add_step(losses, counts.numpy())
+            hooks.on_train_batch_end(place, {**losses, "mean_iou": scores(self.progress.matrix).mean_iou})
             if self.model.stop_training:
                 break
-        found = scores(matrix)
+        found = scores(self.progress.matrix)
         return {
-            **{name: float(np.mean([losses[name] for losses in steps])) for name in steps[0]},
+            **self.progress.mean_losses,
             "pixel_accuracy": found.pixel_accuracy,
             "mean_iou": found.mean_iou,
             "learning_rate": float(keras.ops.convert_to_numpy(self.optimizer.learning_rate)),

@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_number_names_its_step(value):
 
 def test_a_run_goes_on_in_the_middle_of_an_epoch():
     trainer = _trainer()
-    trainer.step = 5
+    trainer.progress.step, trainer.progress.epochs_done, trainer.progress.num_steps = 5, 1, 1
     recorder = _run(trainer, [_batch(0)] * 3, steps_per_epoch=4, epochs=2)
     assert recorder.calls[1:] == [
         "epoch_begin 1",
@@ -271,7 +271,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch():
 
 def test_a_finished_run_has_nothing_left_to_do():
     trainer = _trainer()
-    trainer.step = 4
+    trainer.progress.step, trainer.progress.epochs_done = 4, 2
     assert _run(trainer, [], steps_per_epoch=2, epochs=2).calls == ["train_begin", "train_end"]
 
 

@@ -1,0 +1,160 @@
+"""Going on with a run: which config it goes on with, from which checkpoint, and whether to the bit."""
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from segtrain.commands.parts import facts, stored_config
+from segtrain.config import check
+from segtrain.errors import CheckpointError, ConfigError
+from segtrain.runs import RUNS
+from segtrain.training.checkpoint import find_checkpoints, newest_whole, sweep
+from segtrain.training.fingerprint import differences
+from segtrain.training.state import restore
+from segtrain.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+# Keys that no number of a training depends on.
+HARMLESS = frozenset(
+    {"cache", "callbacks", "dataset.root", "keep_last", "name", "resume", "save_minutes", "trusted_modules", "workers"}
+)
+# Keys that a checkpoint's variables are made for.
+FIXED = frozenset({"backbone", "dataset", "head", "heads", "model", "norm", "weights"})
+
+
+class Resumed(NamedTuple):
+    """A run to go on with.
+
+    Attributes:
+        run: Its folder.
+        cfg: Its own config, with the values that the command line changes.
+        changes: Those of them that change the result, as "epochs 10 -> 20".
+    """
+
+    run: Path
+    cfg: DictConfig
+    changes: list[str]
+
+
+def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
+    """Take the run's own config, changed only by the single values given on the command line.
+
+    Raises:
+        ConfigError: A value cannot change in a resumed run.
+        CheckpointError: The run's config cannot be read.
+    """
+    stored = stored_config(run)
+    before = stored.copy()
+    for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
+        key = override.split("=", 1)[0].lstrip("+~")
+        value = OmegaConf.select(cfg, key)
+        if key not in ("experiment", "resume") and not isinstance(value, DictConfig):
+            OmegaConf.update(stored, key, value)
+        elif key != "resume":
+            raise ConfigError(
+                f"{override}: a resumed run keeps its own parts, only single values may change. Fix: leave it out, or "
+                f"start a new run without resume"
+            )
+    stored.resume = str(run)
+    stored.trusted_modules = cfg.trusted_modules
+    check(stored, facts(stored))
+    return Resumed(run, stored, _changes(before, stored))
+
+
+def run_to_resume(cfg: DictConfig) -> Path | None:
+    """Find what `resume=auto` goes on with: the newest run of the same name and config that is not finished.
+
+    Returns:
+        Its folder, or None where a new run is to begin.
+    """
+    runs = sorted((RUNS / "train").glob(f"*_{cfg.name}"), reverse=True)
+    for run in runs:
+        found = find_checkpoints(run / "checkpoints")
+        if not found or found[-1].facts["progress"]["epochs_done"] >= cfg.epochs:
+            continue
+        try:
+            changes = _changes(stored_config(run), cfg)
+        except (CheckpointError, ConfigError) as error:
+            logger.info("resume=auto passes over %s: %s", run, error)
+            continue
+        if not changes:
+            return run
+        logger.info("resume=auto passes over %s: %s", run, "; ".join(changes))
+    return None
+
+
+def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict[str, Any]:
+    """Set a trainer to where its run stopped, and say how exactly it goes on. Only for who holds the run's lock.
+
+    Args:
+        resumed: The run.
+        trainer: Of the same network and optimizer.
+        now: The fingerprint of this process.
+
+    Returns:
+        What further checkpoints record: `fingerprint` and `exact_until`, the step from which on the run is another
+        than an uninterrupted one would have been; None while it is the same.
+
+    Raises:
+        CheckpointError: There is no whole checkpoint, it is of another network, or the data are others.
+    """
+    sweep(resumed.run / "checkpoints")
+    checkpoint, arrays = newest_whole(resumed.run / "checkpoints")
+    then = checkpoint.facts["fingerprint"]
+    if then["data"] != now["data"]:
+        raise CheckpointError(
+            f"{resumed.run} cannot go on: it was trained on {then['data']}, dataset.root has {now['data']}, expected "
+            f"the same. Fix: restore the data, or start a new run with weights={resumed.run}"
+        )
+    restore(trainer.model, trainer.optimizer, arrays)
+    trainer.progress.restore(checkpoint.step, arrays, checkpoint.facts["progress"])
+    reasons = [*resumed.changes, *differences(then, now)]
+    exact_until = checkpoint.facts["exact_until"]
+    if reasons and exact_until is None:
+        exact_until = checkpoint.step
+    logger.info("%s goes on at step %d", resumed.run, checkpoint.step)
+    if reasons:
+        logger.warning("resume: compatible, not exact to the bit: %s", "; ".join(reasons))
+    else:
+        logger.info("resume: exact, as if it had never stopped%s", _since(exact_until))
+    return {"fingerprint": now, "exact_until": exact_until}
+
+
+def _since(exact_until: int | None) -> str:
+    return "" if exact_until is None else f" since step {exact_until}"
+
+
+def _changes(then: DictConfig, now: DictConfig) -> list[str]:
+    """List the values that change a run's result; refuse those that its variables are made for.
+
+    Raises:
+        ConfigError: Such a value differs; all of them are named.
+    """
+    values = {key: (_flat(then).get(key), _flat(now).get(key)) for key in {**_flat(then), **_flat(now)}}
+    changed = {key: pair for key, pair in values.items() if pair[0] != pair[1] and not _is_below(key, HARMLESS)}
+    if fixed := [f"{key} {one} -> {other}" for key, (one, other) in changed.items() if _is_below(key, FIXED)]:
+        raise ConfigError(
+            f"{'; '.join(fixed)}: a resumed run keeps its network and data, only other values may change. Fix: leave "
+            f"it out, or start a new run with weights=RUN"
+        )
+    return [f"{key} {one} -> {other}" for key, (one, other) in changed.items()]
+
+
+def _is_below(key: str, groups: Collection[str]) -> bool:
+    return any(f"{key}.".startswith(f"{group}.") for group in groups)
+
+
+def _flat(node: Any, where: str = "") -> dict[str, Any]:
+    """Leaves of a config by their whole key; lists are leaves."""
+    node = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+    if not isinstance(node, dict):
+        return {where: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= _flat(value, f"{where}.{key}" if where else str(key))
+    return found
