@@ -25,9 +25,10 @@ class SegtrainError(Exception):
         """The same error with the keys below `key` in its text below `now` instead.
 
         A part knows the key of its node only as where it mostly stands: a dataset within another says `dataset.root`
-        where its reader must look for `dataset.datasets.cihp.root`.
+        where its reader must look for `dataset.datasets.cihp.root`. What stands below `now` already stays.
         """
-        return type(self)(re.sub(rf"(?<![\w./-]){re.escape(key)}(?=[.:=])", now, str(self)))
+        old = rf"(?<![\w./-])(?!{re.escape(now)}\b){re.escape(key)}(?=[.:=])"
+        return type(self)(re.sub(old, now, str(self)))
 
 
 class ConfigError(SegtrainError):

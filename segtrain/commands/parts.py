@@ -8,6 +8,7 @@ import keras
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from segtrain.commands import losses
 from segtrain.commands.inputs import augment_facts
 from segtrain.config import build
 from segtrain.data.dataset import Dataset
@@ -15,7 +16,6 @@ from segtrain.errors import CheckpointError, ConfigError
 from segtrain.losses import HeadLoss
 from segtrain.models.backbones import Backbone
 from segtrain.models.weights import load_backbone_weights, load_network_weights, read_weights
-from segtrain.suggest import did_you_mean
 from segtrain.training.checkpoint import Checkpoint, pick_checkpoint
 from segtrain.training.state import restore_model
 
@@ -24,7 +24,6 @@ FACTS = {
     "backbone": (),
     "model": ("backbone", "num_classes"),
     "norm": ("model", "backbone"),
-    "loss": ("ignore_class", "num_classes"),
     "optimizer": (),
     "schedule": ("learning_rate", "total_steps"),
 }
@@ -35,12 +34,13 @@ def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
     """By key of each node of a config, the arguments that commands pass to it; no key may set them.
 
     Raises:
-        ConfigError: A head is not a head, a loss and a weight; a step of the augmentation is not a call.
+        ConfigError: A head is not a head, a loss and a weight; a step of the augmentation is not a call; a part of the
+            loss is not a loss and a weight.
     """
-    found = {**FACTS, **augment_facts(cfg)}
-    for name in _heads(cfg):
+    found = {**FACTS, **augment_facts(cfg), **losses.loss_facts(cfg.get("loss"), "loss")}
+    for name, node in _heads(cfg).items():
         found[f"heads.{name}.head"] = (*FACTS["model"], "name")
-        found[f"heads.{name}.loss"] = FACTS["loss"]
+        found |= losses.loss_facts(node.loss, f"heads.{name}.loss")
     return found
 
 
@@ -88,8 +88,18 @@ def load_weights(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Non
 
 
 def build_loss(cfg: DictConfig, dataset: Dataset) -> Any:
-    """Build the loss of a config for a dataset's classes."""
-    return build(cfg.loss, ignore_class=dataset.ignore_class, num_classes=dataset.num_classes)
+    """Build the loss of a config for a dataset's classes.
+
+    Raises:
+        ConfigError: An argument does not fit, or the loss takes more or fewer logits than there are classes.
+    """
+    loss = losses.build_loss(cfg.loss, "loss", dataset)
+    if getattr(loss, "num_logits", dataset.num_classes) != dataset.num_classes:
+        raise ConfigError(
+            f"loss: {cfg.loss._target_} takes {loss.num_logits} logits a pixel, the network gives "
+            f"{dataset.num_classes}. Fix: loss=cross_entropy, and heads=edges for edges"
+        )
+    return loss
 
 
 def build_heads(cfg: DictConfig, dataset: Dataset, model: keras.Model) -> dict[str, HeadLoss]:
@@ -105,12 +115,7 @@ def build_heads(cfg: DictConfig, dataset: Dataset, model: keras.Model) -> dict[s
     """
     found = {}
     for name, node in _heads(cfg).items():
-        try:
-            loss = build(node.loss, ignore_class=dataset.ignore_class, num_classes=dataset.num_classes)
-        except ConfigError as error:
-            # A loss knows its key as the one of the network's own.
-            said = str(error)
-            raise ConfigError(f"heads.{name}.{said}" if said.startswith("loss.") else said) from error
+        loss = losses.build_loss(node.loss, f"heads.{name}.loss", dataset)
         given = model.output[name].shape[-1]
         if getattr(loss, "num_logits", given) != given:
             raise ConfigError(
@@ -128,17 +133,7 @@ def _heads(cfg: DictConfig) -> dict[str, DictConfig]:
         where = f"heads.{name}"
         if name == "logits" or not str(name).isidentifier():
             raise ConfigError(f"{where}: no name for a head, expected letters other than logits. Fix: rename it")
-        if not isinstance(node, DictConfig):
-            raise ConfigError(
-                f"{where}={node}: expected head, loss and weight. Fix: write it like configs/heads/edges.yaml"
-            )
-        for key in node:
-            if key not in HEAD_KEYS:
-                near = did_you_mean(str(key), HEAD_KEYS) or f". Fix: remove it, {', '.join(HEAD_KEYS)} are all there is"
-                raise ConfigError(f"{where} has no key {str(key)!r}{near}")
-        for key in HEAD_KEYS:
-            if node.get(key) is None:
-                raise ConfigError(f"{where}.{key} is not given. Fix: ++{where}.{key}=...")
+        losses.check_entry(where, node, HEAD_KEYS, "configs/heads/edges.yaml")
         if isinstance(node.weight, bool) or not isinstance(node.weight, int | float) or not 0 <= node.weight < math.inf:
             raise ConfigError(f"{where}.weight={node.weight}: expected a number from 0 up. Fix: {where}.weight=1.0")
     return dict(heads.items())

@@ -106,7 +106,8 @@ class OhemCrossEntropy(PixelLoss):
         ranked = keras.ops.sort(keras.ops.reshape(costs, (-1,)))
         num_counted = keras.ops.sum(keras.ops.cast(ranked >= 0, "int32"))
         kept = keras.ops.cast(keras.ops.ceil(self._min_share * keras.ops.cast(num_counted, "float32")), "int32")
-        last = keras.ops.take(ranked, keras.ops.maximum(keras.ops.size(ranked) - kept, 0), mode="clip")
+        size = keras.ops.shape(ranked)[0]
+        last = keras.ops.take(ranked, keras.ops.clip(size - kept, 0, size - 1))
         return keras.ops.where(kept > 0, last, math.inf)
 
 
