@@ -43,6 +43,7 @@ _DAMAGE = (
     struct.error,
     Image.DecompressionBombError,
 )
+_TIFF_BITS = 258
 _MODES = {"L": "grey", "1": "grey", "P": "palette", "LA": "grey+alpha"}
 _BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -99,8 +100,8 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
     if header.kind != "PNG":
         picture = _pillow(data, header, path)
         stored = np.array(picture)
-        if picture.mode == "L" and header.kind == "TIFF" and header.bits < 8:
-            stored //= 255 // (2**header.bits - 1)
+        if picture.mode == "L" and (bits := getattr(picture, "tag_v2", {}).get(_TIFF_BITS, (8,))[0]) < 8:
+            stored //= 255 // (2**bits - 1)
         return stored, _MODES.get(picture.mode, picture.mode)
     _require_whole_png(data, path)
     if header.mode not in ("grey", "palette"):

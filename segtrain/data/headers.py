@@ -33,10 +33,11 @@ TURNS = {
 PNG_MODES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey+alpha", 6: "RGBA"}
 _PNG_CHANNELS = {"grey": 1, "RGB": 3, "palette": 1, "grey+alpha": 2, "RGBA": 4}
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 # TIFF's tags, which are EXIF's too.
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _ORIENTATION = 256, 257, 258, 259, 262, 274
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _ORIENTATION = 256, 257, 259, 262, 274
 _TIFF_LOSSY = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP"}
 
 
@@ -48,7 +49,7 @@ class Header(NamedTuple):
         height: In stored pixels, before any turn.
         width: See `height`.
         orientation: That of EXIF, 1 to 8; 1 is upright.
-        bits: Of a channel; 8 where the kind has no other.
+        bits: Of a channel, in PNG and JPEG; of a pixel in BMP.
         mode: For PNG one of `PNG_MODES`; "" for other kinds.
         lossy: The compression that would blur class ids; "" where there is none.
         several: "animation" or "pages" where the file holds more than one picture.
@@ -172,9 +173,11 @@ def png_damage(data: bytes) -> str:
     """
     name = b""
     for name, start, end in png_chunks(data):
+        # A capital first letter says that the picture cannot be understood without the chunk.
+        if not name.isalpha() or (name[:1].isupper() and name not in _PNG_CRITICAL):
+            return f"a damaged PNG file, a chunk {name!r} at byte {start - 8}"
         if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            called = name.decode() if name.isalpha() else repr(name)
-            return f"a damaged PNG file, the checksum of {called} at byte {start - 8} is wrong"
+            return f"a damaged PNG file, the checksum of {name.decode()} at byte {start - 8} is wrong"
     return "" if name == b"IEND" else f"a truncated PNG file, {len(data)} bytes without an end marker"
 
 
@@ -260,13 +263,11 @@ def _tiff(data: bytes) -> Header | None:
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     tags, next_page = _tiff_tags(data)
-    bits = tags.get(_TIFF_BITS, 1)
     return Header(
         "TIFF",
         tags.get(_TIFF_HEIGHT, 0),
         tags.get(_TIFF_WIDTH, 0),
         _known_turn(tags.get(_ORIENTATION, 1)),
-        bits,
         lossy=_TIFF_LOSSY.get(tags.get(_TIFF_COMPRESSION, 1), ""),
         several="pages" if next_page else "",
         inverted=tags.get(_TIFF_PHOTOMETRIC) == 0,

@@ -19,17 +19,21 @@ import numpy as np
 from scipy.io import loadmat
 
 REQUESTS, ANSWERS = 0, 3
-# Beyond what the imports took; a label file of 500x375 pixels needs a hundredth of it.
-MEMORY = 1 << 29
+# Beyond what the imports took. Deflate shrinks by 1032 at most, so that what a file can rightly claim follows from its
+# length; scipy may hold it four times over.
+MEMORY, MOST_MEMORY = 1 << 26, 1 << 29
+MEMORY_A_BYTE = 4 * 1032
 
 
 def serve(busy: mmap.mmap) -> None:
     """Answer requests until there are no more; `busy` tells whether one has been taken and not yet answered."""
-    limit_memory()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while line := read_line():
         request = json.loads(line)
         data = read_exactly(request["length"])
         busy[0] = 1
+        limit = memory() + min(MEMORY + MEMORY_A_BYTE * len(data), MOST_MEMORY)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
         spent = int(time.process_time())
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (spent + request["seconds"], hard))
@@ -57,12 +61,10 @@ def find(data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
     return {"dtype": value.dtype.str, "shape": list(value.shape)}, value.tobytes()
 
 
-def limit_memory() -> None:
-    """Let this process take `MEMORY` more than it has."""
+def memory() -> int:
+    """Tell the address space that this process has, in bytes."""
     with open("/proc/self/statm") as statm:
-        taken = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        return int(statm.read().split()[0]) * resource.getpagesize()
 
 
 def read_line() -> bytes:

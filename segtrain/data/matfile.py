@@ -28,7 +28,8 @@ _CHILD = Path(__file__).with_name("mat_child.py")
 class MatReader:
     """A child process that reads one file after the other; use it in a `with` statement.
 
-    The child gets the bytes and opens no file itself. It may take 512 MiB of memory and `SECONDS_A_FILE` of a core.
+    The child gets the bytes and opens no file itself. Its memory is bound by the size of the file, its time
+    by `SECONDS_A_FILE`.
     """
 
     def __init__(self) -> None:

@@ -36,6 +36,21 @@ def worker_of(reader):
     return int(Path(f"/proc/{child}/task/{child}/children").read_text())
 
 
+def still_run(*processes):
+    """Tell whether any of these that were killed lives on; they die at their next turn on a core."""
+    deadline = time.monotonic() + 5
+    while any(map(runs, processes)) and time.monotonic() < deadline:
+        os.sched_yield()
+    return any(map(runs, processes))
+
+
+def runs(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False  # what was left of it has been collected
+
+
 def refused(reader, path, name, *words):
     with pytest.raises(DataError) as caught:
         reader.read(path, name)
@@ -159,7 +174,9 @@ def test_a_worker_that_was_killed_between_files_is_replaced(tmp_path):
     with MatReader() as reader:
         reader.read(path, "GTcls.Segmentation")
         child = reader._child.pid
-        os.kill(worker_of(reader), signal.SIGSEGV)
+        worker = worker_of(reader)
+        os.kill(worker, signal.SIGSEGV)
+        assert not still_run(worker)
         np.testing.assert_array_equal(reader.read(path, "GTcls.Segmentation"), LABELS)
         assert reader._child.pid == child
 
@@ -178,15 +195,4 @@ def test_no_process_is_left_behind(tmp_path):
     with MatReader() as reader:
         reader.read(save_sbd(tmp_path / "a.mat"), "GTcls.Segmentation")
         processes = (reader._child.pid, worker_of(reader))
-    deadline = time.monotonic() + 5
-    # The worker dies at its next turn on a core; what is left of it is for init to collect.
-    while any(map(runs, processes)) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert not any(map(runs, processes))
-
-
-def runs(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
+    assert not still_run(*processes)
