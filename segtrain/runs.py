@@ -3,8 +3,8 @@
 import fcntl
 import json
 import os
+import platform
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -72,7 +72,7 @@ def only_process(run: Path) -> Iterator[None]:
             ) from error
         os.ftruncate(file, 0)
         since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-        os.write(file, f"process {os.getpid()} on {socket.gethostname()} since {since}\n".encode())
+        os.write(file, f"process {os.getpid()} on {platform.node()} since {since}\n".encode())
         yield
     finally:
         os.close(file)

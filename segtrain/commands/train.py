@@ -77,6 +77,8 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
     recorded: dict[str, Any] = {"fingerprint": fingerprint(samples), "exact_until": None}
     if resumed is not None:
         recorded = restore_run(resumed, trainer, recorded["fingerprint"])
+        if trainer.progress.epochs_done >= cfg.epochs:
+            print(f"{run} is finished: all of its {cfg.epochs} epochs are done; resume={run} epochs=N adds to them")
     _warn_of_slow_statistics(model, total_steps)
     _write_facts(run, cfg, dataset)
     resize = None if cfg.resize is None else tuple(cfg.resize)
