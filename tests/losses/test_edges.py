@@ -1,155 +1,17 @@
-"""Cross-entropy of classes and of edges against their formulas in float64.
+"""Losses that know where classes meet, against edges found pixel by pixel.
 
-B batch, H height, W width, K classes.
+B batch, H height, W width.
 """
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from losses.cases import VOID, loss_and_gradient
 from segtrain.errors import ConfigError
-from segtrain.losses import CrossEntropy, EdgeCrossEntropy, HeadLoss, scored
+from segtrain.losses import BoundaryCrossEntropy, CrossEntropy, EdgeCrossEntropy, HeadLoss, as_share, scored
 
 pytestmark = pytest.mark.tensorflow
-
-VOID, CLASSES = 255, 4
-WEIGHTS = [0.5, 1.0, 0.0, 3.0]
-
-
-@pytest.fixture
-def batch():
-    """(2, 5, 6) labels of 4 classes, a fifth of them void, and (2, 5, 6, 4) logits."""
-    rng = np.random.default_rng(0)
-    labels = rng.choice([0, 1, 2, 3, VOID], (2, 5, 6)).astype(np.uint8)
-    return labels, rng.normal(0, 3, (2, 5, 6, CLASSES)).astype(np.float32)
-
-
-def by_formula(labels, logits, weights=(1,) * CLASSES):
-    """-sum w[y] log softmax(logits)[y] / sum w[y], pixel by pixel."""
-    total = divisor = 0.0
-    for label, scores in zip(labels.ravel(), logits.reshape(-1, CLASSES).astype(np.float64), strict=True):
-        if label != VOID:
-            log_sum = np.log(np.exp(scores).sum())
-            total += weights[label] * (log_sum - scores[label])
-            divisor += weights[label]
-    return total / divisor
-
-
-def loss_and_gradient(loss, labels, logits):
-    logits = tf.Variable(logits)
-    with tf.GradientTape() as tape:
-        value = loss(labels, logits)
-    return float(value), tape.gradient(value, logits).numpy()
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
-def test_loss_is_its_formula(batch, weights):
-    found = CrossEntropy(VOID, CLASSES, weights)(*batch)
-    assert found.shape == () and found.dtype == "float32"
-    expected = by_formula(*batch, weights or (1,) * CLASSES)
-    assert float(found) == pytest.approx(expected, rel=1e-6, abs=1e-6)
-
-
-def test_equal_logits_cost_the_logarithm_of_the_classes():
-    labels = np.array([[[0, 1, 2, 3]]], np.uint8)
-    assert float(CrossEntropy(VOID, CLASSES)(labels, np.zeros((1, 1, 4, CLASSES), np.float32))) == pytest.approx(
-        np.log(4), abs=1e-6
-    )
-
-
-def test_logits_are_no_probabilities():
-    # softmax(2, 0) = 0.881; read as probabilities (2, 0) would cost 0.
-    loss = CrossEntropy(VOID, 2)(np.zeros((1, 1, 1), np.uint8), np.array([[[[2.0, 0.0]]]], np.float32))
-    assert float(loss) == pytest.approx(-np.log(np.exp(2) / (np.exp(2) + 1)), abs=1e-6)
-
-
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
-def test_void_pixels_cost_nothing(batch, weights):
-    labels, logits = batch
-    loss = CrossEntropy(VOID, CLASSES, weights)
-    more_labels = np.concatenate([labels, np.full_like(labels, VOID)], axis=2)
-    more_logits = np.concatenate([logits, np.full_like(logits, 1e4)], axis=2)
-    more_logits[..., 6:, 0] = -1e4
-    assert float(loss(more_labels, more_logits)) == pytest.approx(float(loss(labels, logits)), rel=1e-6)
-
-
-def test_void_pixels_pull_nothing_and_others_do(batch):
-    labels, logits = batch
-    _, gradient = loss_and_gradient(CrossEntropy(VOID, CLASSES), labels, logits)
-    assert (gradient[labels == VOID] == 0).all()
-    assert (np.abs(gradient[labels != VOID]).max(-1) > 0).all()
-
-
-@pytest.mark.parametrize("ignore_class", [4, 11, 255])
-def test_any_id_may_be_void(batch, ignore_class):
-    labels, logits = batch
-    renamed = np.where(labels == VOID, ignore_class, labels).astype(np.uint8)
-    assert float(CrossEntropy(ignore_class, CLASSES)(renamed, logits)) == pytest.approx(by_formula(*batch), rel=1e-6)
-
-
-def test_void_alone_costs_zero_and_pulls_nowhere(batch):
-    _, logits = batch
-    labels = np.full(logits.shape[:3], VOID, np.uint8)
-    value, gradient = loss_and_gradient(CrossEntropy(VOID, CLASSES, WEIGHTS), labels, logits)
-    assert value == 0 and (gradient == 0).all()
-
-
-def test_class_of_weight_zero_is_like_void(batch):
-    labels, logits = batch
-    without = np.where(labels == 2, VOID, labels).astype(np.uint8)
-    loss = CrossEntropy(VOID, CLASSES, WEIGHTS)
-    assert float(loss(labels, logits)) == pytest.approx(float(loss(without, logits)), rel=1e-6)
-
-
-def test_class_of_weight_zero_alone_costs_zero(batch):
-    _, logits = batch
-    labels = np.full(logits.shape[:3], 2, np.uint8)
-    value, gradient = loss_and_gradient(CrossEntropy(VOID, CLASSES, WEIGHTS), labels, logits)
-    assert value == 0 and (gradient == 0).all()
-
-
-def test_all_weights_times_ten_change_nothing(batch):
-    one, ten = CrossEntropy(VOID, CLASSES, WEIGHTS), CrossEntropy(VOID, CLASSES, [10 * w for w in WEIGHTS])
-    assert float(one(*batch)) == pytest.approx(float(ten(*batch)), rel=1e-6)
-
-
-def test_whole_number_weights_are_numbers(batch):
-    assert float(CrossEntropy(VOID, CLASSES, [1, 2, 3, 4])(*batch)) == pytest.approx(
-        by_formula(*batch, (1, 2, 3, 4)), rel=1e-6
-    )
-
-
-def test_huge_logits_stay_finite():
-    labels = np.array([[[0, 1]]], np.uint8)
-    logits = np.array([[[[1e4, -1e4], [1e4, -1e4]]]], np.float32)
-    value, gradient = loss_and_gradient(CrossEntropy(VOID, 2), labels, logits)
-    assert value == pytest.approx((0 + 2e4) / 2) and np.isfinite(gradient).all()
-
-
-def test_loss_in_a_compiled_graph_is_the_eager_one(batch):
-    loss = CrossEntropy(VOID, CLASSES, WEIGHTS)
-    compiled = tf.function(loss)
-    assert float(compiled(*map(tf.constant, batch))) == pytest.approx(float(loss(*batch)), rel=1e-6)
-
-
-def test_plain_loss_is_keras_own(batch):
-    labels, logits = batch
-    oracle = keras.losses.SparseCategoricalCrossentropy(True, ignore_class=VOID, reduction="mean_with_sample_weight")
-    assert float(CrossEntropy(VOID, CLASSES)(labels, logits)) == pytest.approx(
-        float(oracle(labels.astype(np.int32), logits)), rel=1e-5
-    )
-
-
-@pytest.mark.parametrize(
-    "weights",
-    [[1, 1, 1], [1] * 5, [], [1, 1, -1, 1], [1, float("nan"), 1, 1], [1, float("inf"), 1, 1], [0, 0, 0, 0]],
-    ids=["too few", "too many", "none", "negative", "NaN", "infinite", "all zero"],
-)
-def test_bad_weights_are_refused(weights):
-    with pytest.raises(ConfigError, match=rf"loss\.class_weights=.*{len(weights)} numbers, expected 4 \(one a class\)"):
-        CrossEntropy(VOID, CLASSES, weights)
-
 
 V = VOID
 MAP = [
@@ -285,6 +147,58 @@ def test_edge_scores_without_a_pixel_to_tell_from_are_nan():
 def test_an_edge_of_no_width_is_refused():
     with pytest.raises(ConfigError, match=r"loss\.width=0: expected at least 1, in pixels"):
         EdgeCrossEntropy(VOID, 2, width=0)
+
+
+def test_pixels_near_a_border_weigh_more_by_hand():
+    # Logits 0 cost ln 2; the last pixel costs 0. A border between columns 3 and 4, two pixels to either side weigh 3:
+    # (2 + 2 x 3 + 1 x 3 + 0) ln 2 / (2 + 4 x 3), the void one without a weight.
+    labels = np.array([[[0, 0, 0, 0, 1, 1, VOID]]], np.uint8)
+    logits = np.zeros((1, 1, 7, 2), np.float32)
+    logits[0, 0, 5] = [-1e3, 1e3]
+    found = BoundaryCrossEntropy(VOID, 2, width=2, factor=3.0)(labels, logits)
+    assert float(found) == pytest.approx(11 * np.log(2) / 14, rel=1e-6)
+
+
+def test_a_border_to_void_is_none_and_factor_1_is_cross_entropy():
+    labels = np.array([[[0, 0, VOID, 1, 1, 1]]], np.uint8)
+    logits = np.random.default_rng(0).normal(size=(1, 1, 6, 2)).astype(np.float32)
+    plain = float(CrossEntropy(VOID, 2)(labels, logits))
+    assert float(BoundaryCrossEntropy(VOID, 2, width=1, factor=9.0)(labels, logits)) == pytest.approx(plain)
+    assert float(BoundaryCrossEntropy(VOID, 2, width=3, factor=1.0)(labels, logits)) == pytest.approx(plain)
+
+
+def test_edge_shares_of_a_batch_add_up_to_it():
+    loss = EdgeCrossEntropy(VOID, 20)
+    labels, logits = edge_batch(0)
+    total = loss.sums(labels[:1], logits[:1]) + loss.sums(labels[1:], logits[1:])
+    whole, gradient = loss_and_gradient(loss, labels, logits)
+    for place in (0, 1):
+        share = labels[place : place + 1], logits[place : place + 1]
+        value, part = loss_and_gradient(lambda *each: loss.value(as_share(loss.sums(*each), total)), *share)
+        assert value == pytest.approx(whole, rel=1e-6)
+        np.testing.assert_allclose(part[0], gradient[place], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_edge_logits_of_few_bits_are_computed_with_in_float32(kind):
+    labels, logits = edge_batch(1)
+    small = tf.cast(logits, kind)
+    found = EdgeCrossEntropy(VOID, 20)(labels, small)
+    assert found.dtype == "float32"
+    assert float(found) == float(EdgeCrossEntropy(VOID, 20)(labels, tf.cast(small, tf.float32)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": 0}, r"loss\.width=0: expected at least 1, in pixels"),
+        ({"factor": -1.0}, r"loss\.factor=-1\.0: expected at least 0"),
+        ({"class_weights": [1, 2, 3]}, r"loss\.class_weights=\[1, 2, 3\]: 3 numbers, expected 2"),
+    ],
+)
+def test_bad_arguments_of_the_boundary_loss_are_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        BoundaryCrossEntropy(VOID, 2, **arguments)
 
 
 def test_heads_with_scores_are_picked():
