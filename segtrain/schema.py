@@ -86,6 +86,7 @@ class TrainConfig(CommandConfig):
         "height and width that an image is resized to before the network", at_least=1, length=2
     )
     recompute: bool = key("compute the backbone's early features twice: less memory, a slower step")
+    ema: float = key("decay of averaged weights, which are then scored; 0 for none", at_least=0, at_most=0.999999)
     shuffle: bool = key("draw the training images in a new order each epoch")
     validate_every: int = key("epochs from one validation to the next", at_least=1)
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)

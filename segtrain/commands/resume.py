@@ -111,7 +111,7 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict
             f"{resumed.run} cannot go on: it was trained on {then['data']}, dataset.root has {now['data']}, expected "
             f"the same. Fix: restore the data, or start a new run with weights={resumed.run}"
         )
-    restore(trainer.model, trainer.optimizer, arrays)
+    restore(trainer.model, trainer.optimizer, arrays, trainer.averages)
     trainer.progress.restore(checkpoint.step, arrays, checkpoint.facts["progress"])
     reasons = [*resumed.changes, *differences(then, now)]
     exact_until = checkpoint.facts["exact_until"]

@@ -73,6 +73,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
         dataset.ignore_class,
         heads=heads,
         forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
+        ema=cfg.ema,
     )
     recorded: dict[str, Any] = {"fingerprint": fingerprint(samples), "exact_until": None}
     if resumed is not None:
@@ -82,7 +83,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
     _warn_of_slow_statistics(model, total_steps)
     _write_facts(run, cfg, dataset)
     resize = None if cfg.resize is None else tuple(cfg.resize)
-    predictor = Predictor(model, loss=loss, resize=resize, heads=heads)
+    predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
     with _log_file(run / "train.log"), logging_redirect_tqdm(), listening() as wishes:
         checkpoints = Checkpoints(
             run / "checkpoints",

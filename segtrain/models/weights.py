@@ -107,8 +107,9 @@ def read_weights(path: Path, model: keras.Model, key: str) -> dict[str, np.ndarr
         ) from error
     if arrays and not any("/" in name for name in arrays):  # torch puts dots where Keras has slashes
         return from_torch(arrays, model, key)
-    # segtrain's own checkpoints hold the optimizer too.
-    own = {name.removeprefix("model/"): array for name, array in arrays.items() if name.startswith("model/")}
+    # segtrain's own checkpoints hold the optimizer too; averaged weights are what their run was scored by.
+    prefix = "ema/" if any(name.startswith("ema/") for name in arrays) else "model/"
+    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     return {name: array for name, array in (own or arrays).items() if not name.startswith("counter/")}
 
 

@@ -225,7 +225,8 @@ class Checkpoints(keras.callbacks.Callback):
         place = (step, progress.epochs_done)
         if self._saved == place:
             return
-        arrays = {**snapshot(self._trainer.model, self._trainer.optimizer), **progress.arrays()}
+        trainer = self._trainer
+        arrays = {**snapshot(trainer.model, trainer.optimizer, trainer.averages), **progress.arrays()}
         facts = {**self._facts, "monitor": self._monitor, "best": self.best, "progress": progress.facts()}
         # All steps of an epoch are done, and its validation is not: the state after that has the same step.
         steps_per_epoch = self.params["steps"]

@@ -7,11 +7,20 @@ import keras
 import numpy as np
 
 from segtrain.errors import CheckpointError, NumericError
+from segtrain.training.averages import Averages
 
 
-def snapshot(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, np.ndarray]:
-    """Copy every variable that the next step depends on: weights, statistics, dropout counters, optimizer state."""
+def snapshot(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Averages | None = None
+) -> dict[str, np.ndarray]:
+    """Copy every variable that the next step depends on.
+
+    Returns:
+        As `model/...` weights, statistics and dropout counters, as `optimizer/...` its state, as `ema/...` averages.
+    """
     variables = _model_variables(model) | _optimizer_variables(optimizer)
+    if averages is not None:
+        variables |= _averaged_variables(averages.model)
     # Not np.ascontiguousarray: it turns the 0-d step counter into an array of shape (1,).
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
@@ -31,23 +40,40 @@ def require_finite(arrays: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def restore(model: keras.Model, optimizer: keras.optimizers.Optimizer, arrays: Mapping[str, np.ndarray]) -> None:
+def restore(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    arrays: Mapping[str, np.ndarray],
+    averages: Averages | None = None,
+) -> None:
     """Set every variable of `snapshot`; what a checkpoint keeps beside them is left to others.
+
+    Averages that the checkpoint does not hold begin with its weights; those that nobody wants are left out.
 
     Raises:
         CheckpointError: A name or shape differs. Nothing was changed then.
     """
-    kept = {name: array for name, array in arrays.items() if name.startswith(("model/", "optimizer/"))}
-    _assign(_model_variables(model) | _optimizer_variables(optimizer), kept)
+    variables = _model_variables(model) | _optimizer_variables(optimizer)
+    prefixes: tuple[str, ...] = ("model/", "optimizer/")
+    is_averaged = averages is not None and any(name.startswith("ema/") for name in arrays)
+    if averages is not None and is_averaged:
+        variables |= _averaged_variables(averages.model)
+        prefixes += ("ema/",)
+    _assign(variables, {name: array for name, array in arrays.items() if name.startswith(prefixes)})
+    if averages is not None and not is_averaged:
+        averages.start()
 
 
 def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Set the variables of a model alone, from a `snapshot` of model and optimizer.
+    """Set the variables of a model alone, from a `snapshot`: to the averaged weights, where it holds any.
 
     Raises:
         CheckpointError: A name or shape differs. Nothing was changed then.
     """
-    _assign(_model_variables(model), {name: array for name, array in arrays.items() if name.startswith("model/")})
+    # Averages have no dropout counters; the raw ones do as well for a network that is not trained any further.
+    averaged = {f"model/{name[4:]}": array for name, array in arrays.items() if name.startswith("ema/")}
+    own = {name: array for name, array in arrays.items() if name.startswith("model/")}
+    _assign(_model_variables(model), own | averaged)
 
 
 def _model_variables(model: keras.Model) -> dict[str, Any]:
@@ -56,6 +82,10 @@ def _model_variables(model: keras.Model) -> dict[str, Any]:
     # Keras numbers the counters of dropout layers through the whole process: their paths are no names to keep.
     counters = [variable for variable in model.variables if id(variable) not in known]
     return named | {f"model/counter/{index}": variable for index, variable in enumerate(counters)}
+
+
+def _averaged_variables(model: keras.Model) -> dict[str, Any]:
+    return {f"ema/{weight.path}": weight for weight in model.weights}
 
 
 def _optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:

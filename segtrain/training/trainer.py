@@ -11,6 +11,7 @@ import tensorflow as tf
 from segtrain.errors import NumericError
 from segtrain.losses import HeadLoss
 from segtrain.metrics import scores
+from segtrain.training.averages import Averages
 from segtrain.training.progress import Progress
 
 
@@ -29,6 +30,10 @@ class Trainer:
         ignore_class: The label that is not scored.
         heads: By name of each further head, what it adds to the loss.
         forward: Computes what the model does while training, as `recomputing` does; the model itself where None.
+        ema: Decay of averaged weights; there are none where 0.
+
+    Attributes:
+        averages: The averaged weights; None where there are none.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Trainer:
         *,
         heads: Mapping[str, HeadLoss] = MappingProxyType({}),
         forward: Callable[..., Any] | None = None,
+        ema: float = 0.0,
     ) -> None:
         self.model = model
         self._forward = forward or model
@@ -50,6 +56,7 @@ class Trainer:
         self._num_classes = num_classes
         self._ignore_class = ignore_class
         self._heads = heads
+        self.averages = Averages(model, ema) if ema else None
         optimizer.build(model.trainable_variables)
         # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
         model.optimizer = optimizer
@@ -60,6 +67,11 @@ class Trainer:
     def step(self) -> int:
         """How many training steps are done."""
         return self.progress.step
+
+    @property
+    def scored_model(self) -> keras.Model:
+        """The network to validate: of the averaged weights where there are any."""
+        return self.model if self.averages is None else self.averages.model
 
     def run(
         self,
@@ -147,6 +159,8 @@ class Trainer:
             losses = self._losses(labels, logits, outputs)
         variables = self.model.trainable_variables
         self.optimizer.apply(tape.gradient(losses["loss"], variables), variables)
+        if self.averages is not None:
+            self.averages.update(self.optimizer.iterations)
         return losses, self._count(labels, tf.argmax(logits, axis=-1, output_type=tf.int32))
 
     def _losses(self, labels: tf.Tensor, logits: tf.Tensor, outputs: Any) -> dict[str, tf.Tensor]:

@@ -23,7 +23,7 @@ CLASSES, STEPS_PER_EPOCH, EPOCHS = 3, 5, 4
 
 
 def make_trainer(seed):
-    """Batch norm, dropout, AdamW with a schedule: everything that a step can leave behind."""
+    """Batch norm, dropout, AdamW with a schedule, averaged weights: everything that a step can leave behind."""
     keras.utils.set_random_seed(seed)
     pixels = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(pixels)
@@ -32,7 +32,7 @@ def make_trainer(seed):
     model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(x))
     schedule = Poly(0.01, STEPS_PER_EPOCH * EPOCHS, warmup_steps=2)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.01, name="adamw")
-    return Trainer(model, optimizer, CrossEntropy(255, CLASSES), CLASSES, 255)
+    return Trainer(model, optimizer, CrossEntropy(255, CLASSES), CLASSES, 255, ema=0.9)
 
 
 def batches(first):
@@ -45,7 +45,7 @@ def run(trainer, callbacks, validate=None):
     images = next(batches(0))[0]
 
     def score():
-        logits = trainer.model(images, training=False)
+        logits = trainer.scored_model(images, training=False)
         return {"val_mean_iou": float(tf.reduce_mean(tf.sin(logits)))}
 
     trainer.run(
@@ -59,12 +59,12 @@ def run(trainer, callbacks, validate=None):
 
 
 def go_on(trainer, checkpoint):
-    restore(trainer.model, trainer.optimizer, checkpoint.arrays())
+    restore(trainer.model, trainer.optimizer, checkpoint.arrays(), trainer.averages)
     trainer.progress.restore(checkpoint.step, checkpoint.arrays(), checkpoint.facts["progress"])
 
 
 def state_of(trainer):
-    arrays = snapshot(trainer.model, trainer.optimizer)
+    arrays = snapshot(trainer.model, trainer.optimizer, trainer.averages)
     return {name: array.tobytes() for name, array in arrays.items()}, trainer.progress.history
 
 
