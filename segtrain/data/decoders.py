@@ -60,7 +60,8 @@ def decode_rgb(data: bytes, header: Header, path: Path, reduction: int = 1) -> n
     """Decode a photograph as it is stored, whatever its orientation.
 
     Bytes in the middle of a JPEG may be damaged and the file still be a JPEG: libjpeg goes on with other colours, says
-    "Corrupt JPEG data" on stderr at best, and nothing but a checksum of the file notices for sure; see `damage.jpeg_damage`.
+    "Corrupt JPEG data" on stderr at best, and nothing but a checksum of the file notices for sure; `jpeg_damage` tells
+    what libjpeg says.
 
     Args:
         data: The file.

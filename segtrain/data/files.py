@@ -113,7 +113,7 @@ def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = F
         DataError: The folder is missing, or two files differ only in their suffix.
     """
     if not folder.is_dir():
-        raise DataError(f"no folder {folder}: it was looked for to list files ({', '.join(sorted(suffixes))})")
+        raise DataError(f"no folder {shown(folder)}: it was looked for to list files ({', '.join(sorted(suffixes))})")
     if recursive:
         below = {
             f"{place}{stem}": path
@@ -125,15 +125,26 @@ def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = F
     # os.scandir, not glob: folders may be called "[v1]".
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path = Path(entry.path)
-        if path.suffix.lower() not in suffixes or entry.name.startswith(".") or not entry.is_file():
+        if path.suffix.lower() not in suffixes or entry.name.startswith(".") or not _is_file(entry):
             continue
         if path.stem in found:
             raise DataError(
-                f"two files for '{path.stem}' in {folder}: {found[path.stem].name} and {path.name}, expected one. "
-                f"Fix: remove one of them"
+                f"two files for '{shown(Path(path.stem))}' in {shown(folder)}: {shown(Path(found[path.stem].name))} "
+                f"and {shown(Path(path.name))}, expected one. Fix: remove one of them"
             )
         found[path.stem] = path
     return found
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a file or a link, even one that leads nowhere: reading it will say so.
+
+    Left out, it would be a sample lost in silence.
+    """
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:  # a link in a circle
+        return True
 
 
 def _folders_below(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -161,14 +172,16 @@ def read_names(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list {path}: {error}. Fix: give a text file with one name a line") from error
+        raise DataError(
+            f"cannot read the list {shown(path)}: {error}. Fix: give a text file with one name a line"
+        ) from error
     names = [line.strip() for line in lines if line.strip()]
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise DataError(f"list {path}: '{name}' stands twice, expected once. Fix: remove one of the lines")
+            raise DataError(f"list {shown(path)}: '{name}' stands twice, expected once. Fix: remove one of the lines")
         if name.startswith(("/", "~")) or ".." in Path(name).parts:
-            raise DataError(f"list {path}: '{name}' leaves the dataset, expected a name below its root")
+            raise DataError(f"list {shown(path)}: '{name}' leaves the dataset, expected a name below its root")
         seen.add(name)
     return names
 

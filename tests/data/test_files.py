@@ -341,6 +341,12 @@ def test_folders_named_like_pictures_are_not_listed(tmp_path):
     assert files.files_by_stem(tmp_path, files.LABEL_SUFFIXES) == {}
 
 
+@pytest.mark.parametrize("target", ["gone.png", "a.png"], ids=["nowhere", "itself"])
+def test_a_link_that_leads_nowhere_is_no_sample_lost_in_silence(tmp_path, target):
+    (tmp_path / "a.png").symlink_to(target)
+    assert files.files_by_stem(tmp_path, files.LABEL_SUFFIXES) == {"a": tmp_path / "a.png"}
+
+
 def test_two_files_of_one_stem_are_refused(tmp_path):
     touch(tmp_path, "a.jpg", "a.png")
     with pytest.raises(DataError, match=r"two files for 'a' in .*: a\.jpg and a\.png, expected one\. Fix: "):

@@ -226,7 +226,7 @@ def a_label_file_that_lost_its_photograph(folder):
     return dataset
 
 
-@plants("labels-without-image", "train_3.png")
+@plants("image-unreadable", "train_3.png")
 def a_photograph_that_is_a_link_to_nowhere(folder):
     root, dataset = street(folder)
     (root / "train/train_3.png").unlink()
