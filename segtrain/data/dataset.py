@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from segtrain.data.contents import shown
+from segtrain.data.exif import TURNS
 from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_size, read_size
-from segtrain.data.headers import TURNS, read_header
+from segtrain.data.headers import read_header
 from segtrain.data.labels import read_labels, read_labels_size
 from segtrain.errors import ConfigError, DataError
 

@@ -6,6 +6,7 @@ equal, but CMYK and YCCK, which are within one step of 256. Gamma and colour pro
 
 import io
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from segtrain.errors import DataError
 
 # tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
 cv2.setNumThreads(0)
+
+# Pillow warns of damaged TIFF tags; what matters of it is an error here.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 # Of IMREAD_REDUCED_* only the grey ones go with IMREAD_COLOR_RGB: their bits say the scale alone, the others BGR too.
 _SCALES = {

@@ -12,9 +12,9 @@ import numpy as np
 
 from segtrain.data.contents import read_bytes, shown
 from segtrain.data.decoders import decode_rgb, turn
+from segtrain.data.exif import TURNS
 from segtrain.data.headers import (
     MAX_PIXELS,
-    TURNS,
     ExifPolicy,
     Header,
     check_limits,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from segtrain.data.contents import read_bytes, shown, what_it_is
+from segtrain.data.exif import ORIENTATION, exif_orientation, known_turn, tiff_tags
 from segtrain.errors import DataError
 
 # 64 Mi pixels: above any camera's photograph, below what would fill a small machine's memory once decoded.
@@ -20,24 +21,13 @@ MAX_SIDE = 2**16
 
 ExifPolicy = Literal["refuse", "apply", "ignore"]
 
-# What the eight orientations of EXIF ask for.
-TURNS = {
-    2: "mirrored",
-    3: "turned by 180 degrees",
-    4: "upside down",
-    5: "mirrored and turned by 90 degrees",
-    6: "turned by 90 degrees",
-    7: "mirrored and turned by 270 degrees",
-    8: "turned by 270 degrees",
-}
 PNG_MODES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey+alpha", 6: "RGBA"}
 _PNG_CHANNELS = {"grey": 1, "RGB": 3, "palette": 1, "grey+alpha": 2, "RGBA": 4}
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
-# TIFF's tags, which are EXIF's too.
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC, _ORIENTATION = 256, 257, 259, 262, 274
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC = 256, 257, 259, 262
 _TIFF_LOSSY = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP"}
 
 
@@ -199,7 +189,7 @@ def _png(data: bytes) -> Header | None:
     orientation, several = 1, ""
     for name, start, end in png_chunks(data):
         if name == b"eXIf":
-            orientation = _orientation(data[start:end])
+            orientation = exif_orientation(data[start:end])
         elif name == b"acTL":
             several = "animation"
     return Header("PNG", height, width, orientation, bits, PNG_MODES[color], several=several)
@@ -224,7 +214,7 @@ def _jpeg(data: bytes) -> Header | None:
             bits, height, width, _ = struct.unpack_from(">BHHB", data, place + 4)
             size = Header("JPEG", height, width, bits=bits, lossy="JPEG")
         elif marker == 0xE1 and data[place + 4 : place + 10] == b"Exif\0\0":
-            orientation = _orientation(data[place + 10 : place + 2 + length])
+            orientation = exif_orientation(data[place + 10 : place + 2 + length])
         place += 2 + max(2, length)
 
 
@@ -254,7 +244,7 @@ def _webp(data: bytes) -> Header | None:
         length = int.from_bytes(data[place + 4 : place + 8], "little")
         if data[place : place + 4] == b"EXIF":
             body = data[place + 8 : place + 8 + length]
-            orientation = _orientation(body.removeprefix(b"Exif\0\0"))
+            orientation = exif_orientation(body.removeprefix(b"Exif\0\0"))
         place += 8 + length + length % 2
     return Header("WebP", height, width, orientation, several="animation" if flags & 2 else "")
 
@@ -262,43 +252,13 @@ def _webp(data: bytes) -> Header | None:
 def _tiff(data: bytes) -> Header | None:
     if data[:4] not in (b"II*\0", b"MM\0*"):
         return None
-    tags, next_page = _tiff_tags(data)
+    tags, next_page = tiff_tags(data)
     return Header(
         "TIFF",
         tags.get(_TIFF_HEIGHT, 0),
         tags.get(_TIFF_WIDTH, 0),
-        _known_turn(tags.get(_ORIENTATION, 1)),
+        known_turn(tags.get(ORIENTATION, 1)),
         lossy=_TIFF_LOSSY.get(tags.get(_TIFF_COMPRESSION, 1), ""),
         several="pages" if next_page else "",
         inverted=tags.get(_TIFF_PHOTOMETRIC) == 0,
     )
-
-
-def _tiff_tags(data: bytes) -> tuple[dict[int, int], int]:
-    """Read the first value of each integer tag of a TIFF's first directory, and where the next one lies (0: none)."""
-    order = "<" if data[:2] == b"II" else ">"
-    (place,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, place)
-    tags: dict[int, int] = {}
-    for entry in range(place + 2, place + 2 + 12 * count, 12):
-        tag, kind, length, value = struct.unpack_from(order + "HHII", data, entry)
-        if kind == 3:  # two bytes; up to two stand in the entry itself
-            (value,) = struct.unpack_from(order + "H", data, entry + 8 if length <= 2 else value)
-        if kind in (3, 4) and length:
-            tags.setdefault(tag, value)
-    following = data[place + 2 + 12 * count :][:4]
-    return tags, int.from_bytes(following, "little" if order == "<" else "big")
-
-
-def _orientation(exif: bytes) -> int:
-    """Find the orientation in a block of EXIF; damaged blocks tell none, as for every viewer."""
-    if exif[:4] not in (b"II*\0", b"MM\0*"):
-        return 1
-    try:
-        return _known_turn(_tiff_tags(exif)[0].get(_ORIENTATION, 1))
-    except struct.error:
-        return 1
-
-
-def _known_turn(orientation: int) -> int:
-    return orientation if orientation in TURNS else 1

@@ -13,7 +13,8 @@ import numpy as np
 
 from segtrain.data.contents import read_bytes, shown
 from segtrain.data.decoders import decode_rgb, decode_values
-from segtrain.data.headers import MAX_PIXELS, TURNS, Header, check_limits, most_bytes, parse_header, read_header
+from segtrain.data.exif import TURNS
+from segtrain.data.headers import MAX_PIXELS, Header, check_limits, most_bytes, parse_header, read_header
 from segtrain.errors import DataError
 
 AlphaPolicy = Literal["refuse", "drop"]

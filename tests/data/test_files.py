@@ -85,6 +85,14 @@ def test_damaged_exif_asks_for_no_turn(tmp_path, length):
     assert files.read_image(write(tmp_path, data)).shape == (6, 10, 3)
 
 
+def test_a_tag_that_points_beyond_the_end_hides_no_turn(tmp_path):
+    exif = with_exif(6)
+    beyond = struct.pack("<HHII", 0x111, 3, 900, 60_000)
+    exif = exif[:8] + struct.pack("<H", 9) + beyond + exif[10:22]  # nine tags are told, two are there
+    data = jpeg_with(saved(smooth((6, 10)), "JPEG"), 0xE1, b"Exif\0\0" + exif)
+    assert files.read_size(write(tmp_path, data), "apply") == (10, 6)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize("reduction", [2, 4, 8])
 def test_a_photograph_decoded_smaller_is_turned_too(tmp_path, orientation, reduction):

@@ -323,6 +323,7 @@ def test_labels_cut_at_any_byte_are_refused(tmp_path, options):
         refused(write(tmp_path, data[:length]))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
 @pytest.mark.parametrize("kind", ["BMP", "TIFF"])
 def test_bmp_and_tiff_labels_cut_at_any_byte_are_refused_or_whole(tmp_path, kind):
     ids = random_ids(256, (5, 6)).astype(np.uint8)
