@@ -28,6 +28,11 @@ class Averages:
         self._decay = decay
         self.start()
 
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The averages by the path of the weight that they are of; a clone's own paths may lack a part."""
+        return {weight.path: average for average, weight in self._pairs()}
+
     def start(self) -> None:
         """Begin with the weights as they are now."""
         for average, weight in self._pairs():

@@ -20,7 +20,7 @@ def snapshot(
     """
     variables = _model_variables(model) | _optimizer_variables(optimizer)
     if averages is not None:
-        variables |= _averaged_variables(averages.model)
+        variables |= _averaged_variables(averages)
     # Not np.ascontiguousarray: it turns the 0-d step counter into an array of shape (1,).
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
@@ -57,7 +57,7 @@ def restore(
     prefixes: tuple[str, ...] = ("model/", "optimizer/")
     is_averaged = averages is not None and any(name.startswith("ema/") for name in arrays)
     if averages is not None and is_averaged:
-        variables |= _averaged_variables(averages.model)
+        variables |= _averaged_variables(averages)
         prefixes += ("ema/",)
     _assign(variables, {name: array for name, array in arrays.items() if name.startswith(prefixes)})
     if averages is not None and not is_averaged:
@@ -84,8 +84,8 @@ def _model_variables(model: keras.Model) -> dict[str, Any]:
     return named | {f"model/counter/{index}": variable for index, variable in enumerate(counters)}
 
 
-def _averaged_variables(model: keras.Model) -> dict[str, Any]:
-    return {f"ema/{weight.path}": weight for weight in model.weights}
+def _averaged_variables(averages: Averages) -> dict[str, Any]:
+    return {f"ema/{path}": average for path, average in averages.variables.items()}
 
 
 def _optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:

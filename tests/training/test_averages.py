@@ -88,6 +88,15 @@ def test_a_snapshot_holds_raw_and_averaged_weights_by_the_same_names():
     assert (state["ema/bn/moving_mean"] != state["model/bn/moving_mean"]).all()
 
 
+def test_a_network_within_the_network_keeps_its_names():
+    # As ConvNeXt's stem: a Sequential, whose name a clone's variables lack.
+    pixels = keras.Input((None, None, 3))
+    stem = keras.Sequential([keras.layers.Conv2D(4, 3, name="conv")], name="stem")
+    model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(stem(pixels)))
+    assert list(Averages(model, 0.5).variables) == [weight.path for weight in model.weights]
+    assert "stem/conv/kernel" in Averages(model, 0.5).variables
+
+
 def test_a_restored_training_has_both_and_eval_takes_the_averages():
     trainer, other, model = _trainer(seed=0), _trainer(seed=1), _network()
     _run(trainer, 2)
