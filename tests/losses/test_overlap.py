@@ -104,7 +104,7 @@ def test_a_class_of_weight_zero_is_left_out(made):
 
 
 def test_a_million_pixels_are_summed_exactly():
-    # Added one by one in float32, 300,000 probabilities would be off by 1e-4.
+    # Added one by one in float32, a million probabilities would be off by 1e-5.
     batch = random_batch(11, size=(2, 512, 1024), scale=0.5)
     assert float(Dice(VOID, CLASSES)(*batch)) == pytest.approx(oracle.dice(*batch, VOID), rel=1e-6)
     tversky = oracle.tversky(*batch, VOID, alpha=0.3, beta=0.7)
