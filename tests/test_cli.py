@@ -359,7 +359,7 @@ def test_all_problems_are_told_at_once(jobs, capsys):
             "# @package _global_\nepochs: many\n",
             "in experiment/mine.yaml: epochs=many is of type str, expected int",
         ),
-        ("# @package _global_\ndefaults: [override /loss: dice]\n", "no loss 'dice'; options: "),
+        ("# @package _global_\ndefaults: [override /loss: hinge]\n", "no loss 'hinge'; options: "),
         (
             "# @package _global_\ndefaults: [override /los: dice]\n",
             "in experiment/mine.yaml: no group 'los' to override",
