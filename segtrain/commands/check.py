@@ -18,7 +18,7 @@ from segtrain.commands.check_report import print_check, write_check
 from segtrain.data.audit import store
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather, list_samples
-from segtrain.data.audit.record import Record, examine
+from segtrain.data.audit.record import Record, examine, listen
 from segtrain.data.audit.work import headers, in_threads, refuse_unfit
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import DataError
@@ -131,6 +131,7 @@ def _records(
                 for record in in_threads(partial(examine, dataset), each, workers):
                     records.append(record)
                     bar.update()
+                records = list(map(listen, records))
                 store.store_records(keys[split], records)
             found[split] = records
     return found, number

@@ -67,6 +67,17 @@ def test_an_error_is_shown_with_its_file_and_mend_and_ends_with_3(segtrain, work
     assert [each["file"] for each in error["files"]] == [str(path)]
 
 
+def test_damage_in_the_middle_of_a_photograph_is_told_as_libjpeg_tells_it(segtrain, cihp_root, capfd):
+    path = cihp_root / "Training" / "Images" / "0000002.jpg"
+    data = bytearray(path.read_bytes())
+    middle = len(data) * 3 // 4  # within the pixels, behind all tables
+    data[middle : middle + 40] = bytes(40)
+    path.write_bytes(data)
+    result = segtrain("check", "+experiment=cihp", f"dataset.root={cihp_root}", "batch_size=2", "crop_size=[32,32]")
+    assert "warning: image-damaged in train (1)" in result.out and "Corrupt JPEG data" in result.out
+    assert str(path) in result.out
+
+
 def test_the_report_names_every_file_and_the_screen_as_many_as_asked_for(segtrain, workplace, binary_root):
     for number in range(4):
         spoil(binary_root, f"cell_train_{number}")

@@ -95,6 +95,14 @@ def unused_photographs(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
+def damaged_photographs(evidence: Evidence) -> Iterator[Finding]:
+    """JPEGs with damaged bytes: behind them the colours are wrong to the end of the picture."""
+    for split, records in evidence.records.items():
+        if cases := tuple(Case(each.image, each.damage) for each in records if each.damage):
+            fix = "copy the files again; training takes them as they are"
+            yield Finding("image-damaged", "warning", "photographs with damaged bytes", fix, split, cases)
+
+
 def plain_photographs(evidence: Evidence) -> Iterator[Finding]:
     """Photographs of one grey all over: broken exports and black frames."""
     for split, records in evidence.records.items():

@@ -6,7 +6,7 @@ H height, W width.
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from segtrain.data.concat import Concat
+from segtrain.data.damage import jpeg_damage
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_image, read_labels
 from segtrain.errors import DataError
@@ -61,6 +62,7 @@ class Record:
         unknown: Those of the stored values that are no class.
         colors: Pixels by "#rrggbb", where the label file is a picture in a few colours that stand for no class.
         columns: Mean column, as a share of the width, by id of the classes that have a left and a right.
+        damage: What libjpeg says of damaged bytes in the photograph; see `listen`.
         interpolated: Share of the borders that show a class in between, 0 where there are too few borders to tell.
     """
 
@@ -79,7 +81,15 @@ class Record:
     unknown: tuple[int, ...] = ()
     colors: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[int, float] = field(default_factory=dict)
+    damage: str = ""
     interpolated: float = 0.0
+
+
+def listen(record: Record) -> Record:
+    """Add what libjpeg says of a photograph that could be read. Not for threads: stderr is caught meanwhile."""
+    if record.problems:
+        return record
+    return replace(record, damage=jpeg_damage(Path(record.image)))
 
 
 def examine(dataset: Dataset, sample: Sample) -> Record:

@@ -18,7 +18,7 @@ from segtrain.data.audit.record import Problem, Record
 from segtrain.data.dataset import Sample
 
 # Raise it with every change of what a record holds or how it is measured.
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 _KEPT = 40  # cache files, the newest; a record of a photograph takes about 700 bytes
 
 
