@@ -55,14 +55,15 @@ def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
 
 
 def tf_image(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """The loader of the keras.io program, with the augmentation spelled in tf.image, as its readers write it."""
+    """The keras.io program's loader, which normalises while it reads, with the augmentation spelled in tf.image."""
     import tensorflow as tf
 
     paths = [(str(sample.image), str(sample.labels)) for sample in samples(asked)]
     crop = asked.crop
 
     def load(image_path: tf.Tensor, labels_path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = tf.image.decode_jpeg(tf.io.read_file(image_path), channels=3)
+        image = tf.image.decode_png(tf.io.read_file(image_path), channels=3)  # which reads JPEG as well
+        image = tf.cast(image, tf.float32) / 127.5 - 1
         labels = tf.image.decode_png(tf.io.read_file(labels_path), channels=1)  # colours of the palette, as there
         size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float32) * tf.random.uniform((), *SCALE), tf.int32)
         image = tf.image.resize(image, size)
@@ -72,7 +73,7 @@ def tf_image(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
         labels = tf.image.pad_to_bounding_box(labels - IGNORE, 0, 0, height, width) + IGNORE
         both = tf.image.random_crop(tf.concat([image, tf.cast(labels, tf.float32)], axis=-1), (crop, crop, 4))
         both = tf.image.random_flip_left_right(both)
-        return both[..., :3] / 127.5 - 1, tf.cast(both[..., 3:], tf.uint8)
+        return both[..., :3], tf.cast(both[..., 3:], tf.uint8)
 
     pipeline = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*paths, strict=True)))).shuffle(len(paths))
     pipeline = pipeline.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(asked.batch, drop_remainder=True)
