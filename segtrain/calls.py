@@ -57,7 +57,8 @@ def resolve(target: str, trusted: Sequence[str], where: str) -> Callable[..., An
         if error.name is None or not f"{module_path}.".startswith(f"{error.name}."):
             raise
         raise ConfigError(f"{where}._target_={target}: there is no module {error.name}") from error
-    public = {each: value for each, value in vars(module).items() if is_trusted or _is_own(value, module_path)}
+    members = {each: getattr(module, each) for each in dir(module)}  # dir: some names are imported when asked for
+    public = {each: value for each, value in members.items() if is_trusted or _is_own(value, module_path)}
     if not callable(found := public.get(name)):
         near = did_you_mean(name, [each for each, value in public.items() if callable(value)])
         raise ConfigError(f"{where}._target_={target}: {module_path} has no part {name}{near}")

@@ -27,6 +27,7 @@ COMMANDS = {  # command: function of segtrain.commands.<command>, and what --hel
     "check": ("check", "read every file of a dataset; say what is wrong and how to mend it"),
     "browse": ("browse", "show photographs and labels, before and after augmentation"),
     "train": ("train", "train one network and leave a run folder under runs/train"),
+    "doctor": ("doctor", "examine a run's checkpoints; say what resume would do"),
     "eval": ("evaluate", "score a run on a split and draw overlays"),
     "summary": ("summary", "print the network of a config: taps, parameters, multiply-adds"),
     "prepare": ("prepare", "make SBD's labels ready for training on Pascal VOC, once"),

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -125,6 +126,26 @@ def build(node: Any, **facts: Any) -> Any:
         where = node._get_full_key(None) or where
         trusted = tuple(node._get_root().get("trusted_modules") or ())
     return _build(_plain(node), where, trusted, facts)
+
+
+def stored_config(run: Path) -> DictConfig:
+    """Read the config that a run was trained with. It may name segtrain's and Keras' parts only.
+
+    Raises:
+        CheckpointError: The file cannot be read.
+    """
+    path = run / "config.yaml"
+    try:
+        cfg = OmegaConf.load(path)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise CheckpointError(
+            f"cannot read {path}: {' '.join(str(error).split())[:200]}. Fix: name another run"
+        ) from error
+    if not isinstance(cfg, DictConfig):
+        raise CheckpointError(f"cannot read {path}: not a mapping of keys. Fix: name another run")
+    # A run folder may come from a stranger: only the reader's own command line may trust modules.
+    cfg.trusted_modules = []
+    return cfg
 
 
 def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, Any]) -> Any:

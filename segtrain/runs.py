@@ -66,9 +66,9 @@ def only_process(run: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.read(file, 200).decode(errors="replace").strip() or "another process"
+            process = _named(os.read(file, 200))
             raise CheckpointError(
-                f"{run} is in use by {holder}, expected one process a run. Fix: wait for it, or stop it first"
+                f"{run} is in use by {process}, expected one process a run. Fix: wait for it, or stop it first"
             ) from error
         os.ftruncate(file, 0)
         since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
@@ -76,6 +76,23 @@ def only_process(run: Path) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def holder(run: Path) -> str | None:
+    """Say which process holds a run folder, without holding it itself; None where none does."""
+    try:
+        with open(run / "lock", "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once, as the file closes
+            except OSError:
+                return _named(file.read(200))
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _named(lock: bytes) -> str:
+    return lock.decode(errors="replace").strip() or "another process"
 
 
 def _remove_empty(folders: list[Path]) -> None:

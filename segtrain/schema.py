@@ -112,6 +112,13 @@ class EvalConfig(CommandConfig):
 
 
 @dataclass
+class DoctorConfig(CommandConfig):
+    """Root keys of doctor.yaml."""
+
+    run: str | None = key("run folder to examine; null is the newest under runs/")
+
+
+@dataclass
 class SummaryConfig(TrainConfig):
     """Root keys of summary.yaml: those of train.yaml, so that every experiment composes."""
 
@@ -182,6 +189,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "browse": BrowseConfig,
     "train": TrainConfig,
     "check": CheckConfig,
+    "doctor": DoctorConfig,
     "download": DownloadConfig,
     "eval": EvalConfig,
     "summary": SummaryConfig,

@@ -9,9 +9,9 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint, stored_config
+from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
 from segtrain.commands.scoring import Tally
-from segtrain.config import build, check
+from segtrain.config import build, check, stored_config
 from segtrain.data.dataset import Dataset
 from segtrain.errors import DataError
 from segtrain.inference import Predictor

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from segtrain.commands import losses
 from segtrain.commands.inputs import augment_facts
 from segtrain.config import build
 from segtrain.data.dataset import Dataset
-from segtrain.errors import CheckpointError, ConfigError
+from segtrain.errors import ConfigError
 from segtrain.losses import HeadLoss
 from segtrain.models.backbones import Backbone
 from segtrain.models.weights import load_backbone_weights, load_network_weights, read_weights
@@ -137,26 +136,6 @@ def _heads(cfg: DictConfig) -> dict[str, DictConfig]:
         if isinstance(node.weight, bool) or not isinstance(node.weight, int | float) or not 0 <= node.weight < math.inf:
             raise ConfigError(f"{where}.weight={node.weight}: expected a number from 0 up. Fix: {where}.weight=1.0")
     return dict(heads.items())
-
-
-def stored_config(run: Path) -> DictConfig:
-    """Read the config that a run was trained with. It may name segtrain's and Keras' parts only.
-
-    Raises:
-        CheckpointError: The file cannot be read.
-    """
-    path = run / "config.yaml"
-    try:
-        cfg = OmegaConf.load(path)
-    except (OSError, ValueError, OmegaConfBaseException) as error:
-        raise CheckpointError(
-            f"cannot read {path}: {' '.join(str(error).split())[:200]}. Fix: name another run"
-        ) from error
-    if not isinstance(cfg, DictConfig):
-        raise CheckpointError(f"cannot read {path}: not a mapping of keys. Fix: name another run")
-    # A run folder may come from a stranger: only the reader's own command line may trust modules.
-    cfg.trusted_modules = []
-    return cfg
 
 
 def restore_checkpoint(model: keras.Model, checkpoint: Checkpoint) -> None:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.commands.parts import facts, stored_config
-from segtrain.config import check
+from segtrain.commands.parts import facts
+from segtrain.config import check, stored_config
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.runs import RUNS
 from segtrain.training.checkpoint import find_checkpoints, newest_whole, sweep
-from segtrain.training.fingerprint import differences
+from segtrain.training.installed import differences
 from segtrain.training.state import restore
 from segtrain.training.trainer import Trainer
 

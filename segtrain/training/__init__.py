@@ -1,5 +1,24 @@
-"""The training engine. Names here are what a YAML's `_target_` may use."""
+"""The training engine. Names here are what a YAML's `_target_` may use.
 
-from segtrain.training.schedules import Cosine, Poly, constant
+They are imported when first asked for, so that what reads checkpoints starts without TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrain.training.schedules import Cosine, Poly, constant
 
 __all__ = ["Cosine", "Poly", "constant"]
+
+_HOMES = dict.fromkeys(("Cosine", "Poly", "constant"), "schedules")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

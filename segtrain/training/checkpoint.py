@@ -32,7 +32,7 @@ _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 # What a save or a removal that was cut short leaves behind.
 _UNFINISHED, _TRASH = ".tmp-", ".trash-"
 _SEAL = re.compile(rb'"sha256_of_manifest": "([0-9a-f]{64})"')
-_RESERVE_BYTES = 16 << 20  # left free for logs
+RESERVE_BYTES = 16 << 20  # left free for logs
 
 
 @dataclass(frozen=True)
@@ -174,18 +174,22 @@ def damages(folder: Path) -> dict[Path, str]:
     return found
 
 
+def leftovers(folder: Path) -> list[Path]:
+    """List what a killed process has left half written or half removed."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.name.startswith((f"{_UNFINISHED}step-", f"{_TRASH}step-")))
+
+
 def sweep(folder: Path, disk: Disk | None = None) -> None:
     """Remove what a killed process has left half written or half removed. Only for who holds the run's lock.
 
     Raises:
         ResourceError: The folder may not be written.
     """
-    if not folder.is_dir():
-        return
     try:
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            if entry.name.startswith((f"{_UNFINISHED}step-", f"{_TRASH}step-")):
-                _remove(disk or Disk(), Path(entry.path))
+        for path in leftovers(folder):
+            _remove(disk or Disk(), path)
     except OSError as error:
         raise ResourceError(
             f"cannot clear {folder} of what a killed run has left: {error.strerror}. Fix: make the folder writable"
@@ -224,7 +228,7 @@ def _write_file(disk: Disk, path: Path, data: bytes) -> None:
 
 
 def _require_room(free: int, size: int, folder: Path) -> None:
-    if free < size + _RESERVE_BYTES:
+    if free < size + RESERVE_BYTES:
         raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free on the disk of {folder}")
 
 

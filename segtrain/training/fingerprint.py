@@ -1,64 +1,29 @@
 """What the numbers of a training rest on beside its config: where it differs, a resumed run is not exact to the bit."""
 
-import hashlib
 import os
-import platform
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-import cv2
 import keras
-import numpy as np
 import tensorflow as tf
 
-import segtrain
 from segtrain.data.dataset import Sample
+from segtrain.training.installed import installed
 
 
 def fingerprint(samples: Iterable[Sample]) -> dict[str, str]:
     """Describe this process and the training data.
 
     Args:
-        samples: To train on; told from others by their names and the sizes of their files, not by their contents.
+        samples: To train on, see `installed`.
 
     Returns:
         By name, such as `tensorflow` and `threads`. `data` is that of the samples.
     """
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
     return {
-        "segtrain": segtrain.__version__,
-        "python": platform.python_version(),
+        **installed(samples),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-        "processor": platform.machine() + " " + _processor(),
         "threads": str(threads),
         "devices": ", ".join(sorted(device.device_type for device in tf.config.list_logical_devices())),
-        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
-        "data": _data(samples),
     }
-
-
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in what two fingerprints differ, beside their data: "threads 2 -> 4"."""
-    names = [name for name in {**then, **now} if name != "data" and then.get(name) != now.get(name)]
-    return [f"{name} {then.get(name)} -> {now.get(name)}" for name in names]
-
-
-def _data(samples: Iterable[Sample]) -> str:
-    digest, number = hashlib.sha256(), 0
-    for sample in samples:
-        sizes = (os.stat(path).st_size for path in (sample.image, sample.labels))
-        digest.update("{} {} {}\n".format(sample.name, *sizes).encode(errors="surrogateescape"))
-        number += 1
-    return f"{number} samples, {digest.hexdigest()[:16]}"
-
-
-def _processor() -> str:
-    """Name the kind of processor: other ones have other instructions, which round differently."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
-    except OSError:
-        return ""

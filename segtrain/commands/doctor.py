@@ -1,0 +1,202 @@
+"""`segtrain doctor`: whether a run can go on, and from where. Changes nothing, and starts no TensorFlow."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from segtrain.commands.check_report import printable
+from segtrain.config import build, stored_config
+from segtrain.errors import CheckpointError, SegtrainError
+from segtrain.runs import holder, newest_run, read_json, require_run
+from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
+from segtrain.training.installed import differences, installed
+
+_STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
+
+
+class Row(NamedTuple):
+    """One thing looked at.
+
+    Attributes:
+        verdict: "ok"; "note" where a resumed training copes with it; "bad" where it cannot go on.
+        name: What it is.
+        found: What was seen.
+        fix: How to mend what is bad.
+    """
+
+    verdict: str
+    name: str
+    found: str
+    fix: str = ""
+
+
+def doctor(cfg: DictConfig) -> None:
+    """Examine a run; print what was found and what `resume=` would do.
+
+    Raises:
+        CheckpointError: It can neither go on nor is it finished.
+    """
+    run = newest_run() if cfg.run is None else Path(cfg.run).expanduser()
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        require_run(run)
+    checkpoints, newest = _checkpoint_rows(folder)
+    stored, read = _read_config(run, cfg.trusted_modules)
+    is_finished = newest is not None and stored is not None and newest.facts["progress"]["epochs_done"] >= stored.epochs
+    around = [*read, *_surroundings(run, newest)]
+    if newest is not None and stored is not None and not is_finished:
+        around.append(_likeness(stored, newest))
+    _print(run, checkpoints, around)
+    # A finished run needs neither room nor its data.
+    bad = [] if is_finished else [row for row in around if row.verdict == "bad"]
+    if newest is None:
+        bad.insert(0, Row("bad", "checkpoints", "none is whole", "start a new run"))
+    if bad:
+        found = "; ".join(f"{row.name}: {row.found}" for row in bad)
+        raise CheckpointError(f"{run} cannot go on: {printable(found)}. Fix: {bad[0].fix}")
+    if newest is not None and stored is not None:
+        print(_outlook(run, newest, stored.epochs, is_finished))
+
+
+def _checkpoint_rows(folder: Path) -> tuple[list[Row], Checkpoint | None]:
+    """Read every byte of every checkpoint; also return the newest that is whole."""
+    rows, newest = [], None
+    found = find_checkpoints(folder)
+    best = [checkpoint for checkpoint in found if checkpoint.is_best][-1:]
+    for checkpoint in found:
+        about = _about(checkpoint, is_best=checkpoint in best)
+        try:
+            checkpoint.arrays()
+        except CheckpointError as error:
+            rows.append(Row("note", checkpoint.path.name, f"{about}; {_first(error)}"))
+        else:
+            newest = checkpoint
+            rows.append(Row("ok", checkpoint.path.name, f"{about}; every byte as written"))
+    rows += [Row("note", path.name, damage.partition(". Fix: ")[0]) for path, damage in damages(folder).items()]
+    rows += [Row("note", path.name, "left by a killed process, removed at resume") for path in leftovers(folder)]
+    return sorted(rows, key=lambda row: row.name.rpartition("step-")[2]), newest
+
+
+def _about(checkpoint: Checkpoint, *, is_best: bool) -> str:
+    progress = checkpoint.facts["progress"]
+    size = sum(path.stat().st_size for path in checkpoint.path.iterdir())
+    found = [f"step {checkpoint.step}", f"{_epochs(progress['epochs_done'])} done", f"{size / 1e6:.1f} MB"]
+    if is_best and checkpoint.facts["best"] is not None:
+        found.append(f"the best: {checkpoint.facts['monitor']} {checkpoint.facts['best']:.4f}")
+    return ", ".join(found)
+
+
+def _read_config(run: Path, trusted_modules: Sequence[str]) -> tuple[DictConfig | None, list[Row]]:
+    """Read what a training reads of its run beside the checkpoints."""
+    stored, rows = None, []
+    try:
+        stored = stored_config(run)
+        stored.trusted_modules = trusted_modules
+        if not isinstance(stored.get("epochs"), int) or "dataset" not in stored:
+            stored = None
+            raise CheckpointError("no epochs or no dataset in it. Fix: start a new run")
+        rows.append(Row("ok", "config.yaml", f"can be read, {_epochs(stored.epochs)}"))
+    except CheckpointError as error:
+        rows.append(Row("bad", "config.yaml", _first(error), f"restore {run / 'config.yaml'}, or start a new run"))
+    try:
+        rows.append(
+            Row("ok", "classes.json", f"can be read, {len(read_json(run / 'classes.json')['class_names'])} classes")
+        )
+    except (CheckpointError, KeyError, TypeError) as error:
+        rows.append(Row("note", "classes.json", f"{_first(error)}; written anew at resume"))
+    return stored, rows
+
+
+def _surroundings(run: Path, newest: Checkpoint | None) -> Iterator[Row]:
+    """Look at the lock, the log and the disk."""
+    if (process := holder(run)) is not None:
+        yield Row("bad", "lock", f"in use by {process}", "wait for it, or stop it first")
+    elif not os.access(run, os.W_OK):
+        yield Row("bad", "lock", "the folder may not be written", f"make {run} writable")
+    else:
+        yield Row("ok", "lock", "no process holds the run")
+    if newest is None:
+        return
+    yield _log_row(run / "metrics.jsonl", newest.facts["progress"]["history"])
+    size = sum(path.stat().st_size for path in newest.path.iterdir())
+    free = shutil.disk_usage(run).free
+    found = f"{free / 1e6:.0f} MB free, a checkpoint takes {size / 1e6:.1f} MB"
+    if free < size + RESERVE_BYTES:
+        yield Row("bad", "disk", found, f"free {(size + RESERVE_BYTES - free) / 1e6:.0f} MB on the disk of {run}")
+    else:
+        yield Row("ok", "disk", found)
+
+
+def _log_row(path: Path, history: Sequence[dict[str, Any]]) -> Row:
+    """Compare metrics.jsonl with a checkpoint's history, from which a resumed training writes it anew."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    kept = [json.dumps(record) for record in history]
+    if lines == kept:
+        return Row("ok", path.name, f"{_epochs(len(kept))}, as in the newest whole checkpoint")
+    if lines[: len(kept)] == kept:
+        extra = len(lines) - len(kept)
+        return Row("note", path.name, f"{_lines(extra)} past the newest whole checkpoint, cut off at resume")
+    return Row("note", path.name, f"not the history of the newest whole checkpoint ({_lines(len(kept))}), written anew")
+
+
+def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
+    """Say whether the data are those of the run, and what tells that it goes on to the bit."""
+    then = newest.facts["fingerprint"]
+    try:
+        now = installed(build(stored.dataset).samples("train"))
+    except SegtrainError as error:
+        return Row("bad", "data", _first(error), "restore the data, or give resume with dataset.root=DIR")
+    if then["data"] != now["data"]:
+        fix = f"restore the data, or start a new run with weights={newest.path.parent.parent}"
+        return Row("bad", "data", f"trained on {then['data']}, now {now['data']}", fix)
+    if reasons := differences({name: then.get(name) for name in now}, now):
+        return Row("note", "exactness", f"compatible, not exact to the bit: {'; '.join(reasons)}")
+    since = newest.facts["exact_until"]
+    known = "" if since is None else f" since step {since}, where something changed"
+    return Row("ok", "exactness", f"exact to the bit{known}, unless threads or devices differ; same data and versions")
+
+
+def _print(run: Path, checkpoints: Sequence[Row], around: Sequence[Row]) -> None:
+    table = Table(title=printable(str(run)), show_header=False, title_justify="left")
+    for rows in (checkpoints or [Row("bad", "checkpoints", "there is none")], around):
+        for row in rows:
+            table.add_row(f"[{_STYLES[row.verdict]}]{row.verdict}[/]", _plain(row.name), _plain(row.found))
+        table.add_section()
+    Console(highlight=False).print(table)
+
+
+def _outlook(run: Path, newest: Checkpoint, epochs: int, is_finished: bool) -> str:
+    done = newest.facts["progress"]["epochs_done"]
+    if is_finished:
+        return f"finished: {done} of {_epochs(epochs)} done; score it with: segtrain eval run={run}"
+    return (
+        f"goes on after step {newest.step}, in epoch {done + 1} of {epochs}, from {newest.path.name}: "
+        f"segtrain train resume={run}"
+    )
+
+
+def _plain(text: str) -> str:
+    """Keep rich from reading brackets as its markup."""
+    return printable(text).replace("[", r"\[")
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition(". Fix: ")[0]
+
+
+def _epochs(number: int) -> str:
+    return f"{number} epoch{'' if number == 1 else 's'}"
+
+
+def _lines(number: int) -> str:
+    return f"{number} line{'' if number == 1 else 's'}"
