@@ -157,13 +157,17 @@ class Lovasz(Loss):
 
     def sums(self, labels: Any, logits: Any) -> Any:
         """Return (2,) float32: the batch's loss times its pixels that count, and these."""
-        is_class, errors = _errors(labels, logits, self._ignore_class, self.num_logits)
-        is_class = keras.ops.reshape(keras.ops.moveaxis(is_class, -1, 0), (self.num_logits, -1))  # (K, P)
-        errors = keras.ops.reshape(keras.ops.moveaxis(errors, -1, 0), (self.num_logits, -1))
+        _, errors = _errors(labels, logits, self._ignore_class, self.num_logits)
+        errors = keras.ops.reshape(keras.ops.moveaxis(errors, -1, 0), (self.num_logits, -1))  # (K, P)
+        # From the labels again: TensorFlow warns of each transposition of bool on most processors.
+        classes = keras.ops.arange(self.num_logits, dtype="int32")[:, None]
+        is_class = keras.ops.equal(keras.ops.reshape(keras.ops.cast(labels, "int32"), (1, -1)), classes)
+        is_class = keras.ops.logical_and(is_class, keras.ops.not_equal(classes, self._ignore_class))
         # Void has error 0: wherever it ranks, it costs nothing and what it shifts costs nothing either.
         order = keras.ops.argsort(-keras.ops.stop_gradient(errors), axis=-1)
-        steps = _jaccard_steps(keras.ops.take_along_axis(is_class, order, axis=-1))
-        losses = keras.ops.sum(keras.ops.take_along_axis(errors, order, axis=-1) * steps, axis=-1)
+        order = order + keras.ops.cast(classes, order.dtype) * keras.ops.cast(keras.ops.shape(errors)[1], order.dtype)
+        steps = _jaccard_steps(keras.ops.take(keras.ops.reshape(is_class, (-1,)), order))
+        losses = keras.ops.sum(keras.ops.take(keras.ops.reshape(errors, (-1,)), order) * steps, axis=-1)
         present = keras.ops.cast(keras.ops.any(is_class, axis=-1), "float32")
         counted = keras.ops.sum(keras.ops.cast(keras.ops.not_equal(labels, self._ignore_class), "float32"))
         return keras.ops.stack([_mean(losses, present, self._class_weights) * counted, counted])
@@ -187,7 +191,7 @@ def _over_pixels(each: Any) -> Any:
 
 
 def _jaccard_steps(is_class: Any) -> Any:
-    """Return (K, P) float32 J_i - J_{i-1} for pixels in their rank's order.
+    """Return (K, P) float32 J_i - J_{i-1} of pixels in their rank's order, from (K, P) bool: which are of the class.
 
     With n pixels of the class and, up to rank i, h_i of them and m_i others, J_i = 1 - (n - h_i) / (n + m_i). So the
     step is 1 / (n + m_i) at a pixel of the class, else (n - h_i) / ((n + m_i) (n + m_i - 1)): so nothing cancels.
