@@ -7,11 +7,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segtrain.training.schedules import Cosine, Poly, constant
+    from segtrain.training.schedules import Cosine, OneCycle, Poly, StepDecay, constant
 
-__all__ = ["Cosine", "Poly", "constant"]
+__all__ = ["Cosine", "OneCycle", "Poly", "StepDecay", "constant"]
 
-_HOMES = dict.fromkeys(("Cosine", "Poly", "constant"), "schedules")
+_HOMES = dict.fromkeys(("Cosine", "OneCycle", "Poly", "StepDecay", "constant"), "schedules")
 
 
 def __getattr__(name: str) -> Any:
