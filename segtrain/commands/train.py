@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
+from segtrain.commands.recipe import build_optimizer, build_recipe, check_recipe, warn_of_poor_statistics
 from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
 from segtrain.commands.scoring import validate
 from segtrain.config import build, check
@@ -51,6 +52,7 @@ def train(cfg: DictConfig) -> float:
 
 
 def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
+    check_recipe(cfg)
     dataset = build(cfg.dataset)
     samples, validation = dataset.samples("train"), dataset.samples("val")
     refuse_shared(samples, validation)
@@ -67,20 +69,20 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
     heads = build_heads(cfg, dataset, model)
     trainer = Trainer(
         model,
-        _build_optimizer(cfg, total_steps),
+        build_optimizer(cfg, total_steps, model),
         loss,
         dataset.num_classes,
         dataset.ignore_class,
         heads=heads,
         forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
-        ema=cfg.ema,
+        recipe=build_recipe(cfg, model, backbone),
     )
     recorded: dict[str, Any] = {"fingerprint": fingerprint(samples), "exact_until": None}
     if resumed is not None:
         recorded = restore_run(resumed, trainer, recorded["fingerprint"])
         if trainer.progress.epochs_done >= cfg.epochs:
             print(f"{run} is finished: all of its {cfg.epochs} epochs are done; resume={run} epochs=N adds to them")
-    _warn_of_slow_statistics(model, total_steps)
+    warn_of_poor_statistics(cfg, model, total_steps)
     _write_facts(run, cfg, dataset)
     resize = None if cfg.resize is None else tuple(cfg.resize)
     predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
@@ -120,26 +122,6 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
     print(f"curves: {run / 'plots'}")
     print(f"run folder: {run}")
     return best
-
-
-def _build_optimizer(cfg: DictConfig, total_steps: int) -> keras.optimizers.Optimizer:
-    """Build the optimizer with the schedule in the place of its learning rate."""
-    schedule = build(cfg.schedule, learning_rate=cfg.optimizer.learning_rate, total_steps=total_steps)
-    node = cfg.optimizer.copy()
-    with open_dict(node):
-        del node.learning_rate
-    return build(node, learning_rate=schedule)
-
-
-def _warn_of_slow_statistics(model: keras.Model, total_steps: int) -> None:
-    momenta = [layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    left = max(momenta, default=0.0) ** total_steps
-    if left > 0.01:
-        logger.warning(
-            "batch norm: after %d steps its statistics still hold %.0f %% of their first values (momentum %g). Fix: "
-            "a lower norm.momentum, or more epochs",
-            *(total_steps, 100 * left, max(momenta)),
-        )
 
 
 def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> None:

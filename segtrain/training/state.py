@@ -36,7 +36,7 @@ def require_finite(arrays: Mapping[str, np.ndarray]) -> None:
             raise NumericError(
                 f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} numbers are NaN or infinite, "
                 f"expected finite weights; no checkpoint was written of them. Fix: lower optimizer.learning_rate, or "
-                f"set optimizer.global_clipnorm=1"
+                f"set clip_norm=1"
             )
 
 

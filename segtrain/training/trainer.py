@@ -12,7 +12,12 @@ from segtrain.errors import NumericError
 from segtrain.losses import HeadLoss
 from segtrain.metrics import scores
 from segtrain.training.averages import Averages
+from segtrain.training.objective import Objective
 from segtrain.training.progress import Progress
+from segtrain.training.recipe import Recipe
+from segtrain.training.updates import Updates, norms_at_rest
+
+_PLAIN = Recipe()
 
 
 class Trainer:
@@ -30,7 +35,7 @@ class Trainer:
         ignore_class: The label that is not scored.
         heads: By name of each further head, what it adds to the loss.
         forward: Computes what the model does while training, as `recomputing` does; the model itself where None.
-        ema: Decay of averaged weights; there are none where 0.
+        recipe: What a step does beside that of the optimizer.
 
     Attributes:
         averages: The averaged weights; None where there are none.
@@ -46,17 +51,17 @@ class Trainer:
         *,
         heads: Mapping[str, HeadLoss] = MappingProxyType({}),
         forward: Callable[..., Any] | None = None,
-        ema: float = 0.0,
+        recipe: Recipe = _PLAIN,
     ) -> None:
         self.model = model
-        self._forward = forward or model
         self.optimizer = optimizer
         self.progress = Progress(num_classes)
-        self._loss = loss
-        self._num_classes = num_classes
-        self._ignore_class = ignore_class
-        self._heads = heads
-        self.averages = Averages(model, ema) if ema else None
+        self.averages = Averages(model, recipe.ema) if recipe.ema else None
+        self._recipe = recipe
+        self._objective = Objective(forward or model, loss, heads, num_classes, ignore_class)
+        self._updates = Updates(optimizer, model.trainable_variables, recipe.factors, recipe.clip_norm)
+        self._backbone = [layer for layer in model.layers if layer.name in recipe.backbone]
+        self._still = [layer for layer in model.layers if _is_still(layer, recipe)]
         optimizer.build(model.trainable_variables)
         # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
         model.optimizer = optimizer
@@ -88,8 +93,9 @@ class Trainer:
 
         Each epoch's logs hold `loss`, `pixel_accuracy` and `mean_iou` of what was trained on, `learning_rate`, and,
         every `validate_every` epochs and after the last, what `validate` returns. With further heads `loss` is the
-        weighted sum, `loss_logits` the network's own part of it and `loss_<head>` each head's, before its weight. A
-        callback may end the run by setting `model.stop_training`.
+        weighted sum, `loss_logits` the network's own part of it and `loss_<head>` each head's, before its weight. Where
+        gradients are clipped, `gradient_norm` is the mean of what they were before. A callback may end the run by
+        setting `model.stop_training`.
 
         Args:
             batches: Those of the steps that are left.
@@ -101,7 +107,7 @@ class Trainer:
             name_samples: Names the samples of a step, for messages.
 
         Raises:
-            NumericError: The loss became NaN or infinite.
+            NumericError: The loss, or the norm of gradients that are to be clipped, became NaN or infinite.
         """
         hooks = keras.callbacks.CallbackList(
             callbacks, model=self.model, epochs=epochs, steps=steps_per_epoch, trainer=self
@@ -110,14 +116,14 @@ class Trainer:
         hooks.on_train_begin()
         stream = iter(batches)
         for epoch in range(self.progress.epochs_done, epochs):
+            if self.model.stop_training:
+                break
             hooks.on_epoch_begin(epoch)
             logs = self._train_epoch(stream, epoch, steps_per_epoch, hooks, name_samples)
             if (epoch + 1) % validate_every == 0 or epoch + 1 == epochs:
                 logs |= validate()
             self.progress.end_epoch(logs)
             hooks.on_epoch_end(epoch, logs)
-            if self.model.stop_training:
-                break
         hooks.on_train_end()
 
     def _train_epoch(
@@ -131,14 +137,14 @@ class Trainer:
         # A run that stopped before its epoch was validated has no step left here.
         for place in range(self.step - epoch * steps_per_epoch, steps_per_epoch):
             hooks.on_train_batch_begin(place)
-            tensors, counts = self._train_step(*next(stream))
+            tensors, counts = self._train_step(*next(stream), epoch < self._recipe.freeze_backbone_epochs)
             losses = {name: float(tensor) for name, tensor in tensors.items()}
-            if not math.isfinite(losses["loss"]):
+            if not all(math.isfinite(losses[name]) for name in ("loss", "gradient_norm") if name in losses):
                 seen = ", ".join(f"{name}={loss}" for name, loss in losses.items())
                 samples = "" if name_samples is None else f" on {', '.join(name_samples(self.step))}"
                 raise NumericError(
                     f"{seen} at step {self.step + 1} (epoch {epoch + 1}){samples}, expected a finite number. Fix: "
-                    f"lower optimizer.learning_rate, or set optimizer.global_clipnorm=1"
+                    f"lower optimizer.learning_rate, or set clip_norm=1"
                 )
             self.progress.add_step(losses, counts.numpy())
             hooks.on_train_batch_end(place, {**losses, "mean_iou": scores(self.progress.matrix).mean_iou})
@@ -152,30 +158,24 @@ class Trainer:
             "learning_rate": float(keras.ops.convert_to_numpy(self.optimizer.learning_rate)),
         }
 
-    def _one_step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        with tf.GradientTape() as tape:
-            outputs = self._forward(images, training=True)
-            logits = outputs["logits"] if self._heads else outputs
-            losses = self._losses(labels, logits, outputs)
-        variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(losses["loss"], variables), variables)
+    def _one_step(
+        self, images: tf.Tensor, labels: tf.Tensor, backbone_is_frozen: bool
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        variables, parts = self._updates.variables, self._recipe.accumulate
+        resting = [*self._still, *(self._backbone if backbone_is_frozen else ())]
+        with norms_at_rest(resting):
+            if parts == 1:
+                found = self._objective.gradients(images, labels, variables)
+            else:
+                found = self._objective.gradients_in_parts(images, labels, variables, parts)
+        held = {weight.path for layer in self._backbone for weight in layer.weights} if backbone_is_frozen else ()
+        norm = self._updates.apply(found.gradients, held)
         if self.averages is not None:
             self.averages.update(self.optimizer.iterations)
-        return losses, self._count(labels, tf.argmax(logits, axis=-1, output_type=tf.int32))
+        return found.losses if norm is None else {**found.losses, "gradient_norm": norm}, found.counts
 
-    def _losses(self, labels: tf.Tensor, logits: tf.Tensor, outputs: Any) -> dict[str, tf.Tensor]:
-        total = own = self._loss(labels, logits)
-        if not self._heads:
-            return {"loss": total}
-        parts = {name: head.loss(labels, outputs[name]) for name, head in self._heads.items()}
-        for name, part in parts.items():
-            total += self._heads[name].weight * part
-        return {"loss": total, "loss_logits": own, **{f"loss_{name}": part for name, part in parts.items()}}
 
-    def _count(self, labels: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-        """Return the (K, K) confusion matrix of one batch."""
-        size = self._num_classes**2
-        labels = tf.cast(labels, tf.int32)
-        codes = tf.where(labels == self._ignore_class, size, labels * self._num_classes + predicted)
-        counts = tf.math.bincount(tf.reshape(codes, [-1]), minlength=size + 1, maxlength=size + 1)
-        return tf.cast(tf.reshape(counts[:size], (self._num_classes, self._num_classes)), tf.int64)
+def _is_still(layer: keras.layers.Layer, recipe: Recipe) -> bool:
+    """Whether a layer has weights to train and none of them ever moves."""
+    weights = layer.trainable_variables
+    return bool(weights) and all(recipe.factors.get(weight.path) == 0 for weight in weights)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from segtrain.losses import CrossEntropy
 from segtrain.training.averages import Averages
+from segtrain.training.recipe import Recipe
 from segtrain.training.state import restore, restore_model, snapshot
 from segtrain.training.trainer import Trainer
 
@@ -27,7 +28,7 @@ def _network():
 def _trainer(seed=0, ema=DECAY):
     keras.utils.set_random_seed(seed)
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, name="sgd")
-    return Trainer(_network(), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, ema=ema)
+    return Trainer(_network(), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, recipe=Recipe(ema=ema))
 
 
 def _run(trainer, steps, each_step=lambda batch, logs: None):

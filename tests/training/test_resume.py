@@ -13,6 +13,7 @@ from segtrain.losses import CrossEntropy
 from segtrain.training import Poly
 from segtrain.training.callbacks import Checkpoints, MetricsLog
 from segtrain.training.checkpoint import find_checkpoints, newest_whole
+from segtrain.training.recipe import Recipe
 from segtrain.training.signals import Wishes, listening
 from segtrain.training.state import restore, snapshot
 from segtrain.training.trainer import Trainer
@@ -23,7 +24,7 @@ CLASSES, STEPS_PER_EPOCH, EPOCHS = 3, 5, 4
 
 
 def make_trainer(seed):
-    """Batch norm, dropout, AdamW with a schedule, averaged weights: everything that a step can leave behind."""
+    """Everything that a step can leave behind, or that it may depend on."""
     keras.utils.set_random_seed(seed)
     pixels = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(pixels)
@@ -32,7 +33,15 @@ def make_trainer(seed):
     model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(x))
     schedule = Poly(0.01, STEPS_PER_EPOCH * EPOCHS, warmup_steps=2)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.01, name="adamw")
-    return Trainer(model, optimizer, CrossEntropy(255, CLASSES), CLASSES, 255, ema=0.9)
+    recipe = Recipe(
+        ema=0.9,
+        accumulate=2,
+        clip_norm=0.5,
+        factors={"conv/kernel": 0.1},
+        freeze_backbone_epochs=2,
+        backbone=["conv", "bn"],
+    )
+    return Trainer(model, optimizer, CrossEntropy(255, CLASSES), CLASSES, 255, recipe=recipe)
 
 
 def batches(first):

@@ -1,0 +1,112 @@
+"""The recipe of a training from its config: what a step does, and what makes no sense together."""
+
+import logging
+from collections.abc import Iterator
+
+import keras
+from omegaconf import DictConfig, open_dict
+
+from segtrain.config import build
+from segtrain.errors import ConfigError
+from segtrain.models.backbones import Backbone
+from segtrain.training.multipliers import BACKBONE, factors, spare_norm_and_bias
+from segtrain.training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+# Fewer photographs than this in a forward pass make poor statistics.
+_ENOUGH_FOR_NORM = 4
+
+
+def check_recipe(cfg: DictConfig) -> None:
+    """Refuse what makes no sense together.
+
+    Raises:
+        ConfigError: The first of it.
+    """
+    for problem in _problems(cfg):
+        raise ConfigError(problem)
+
+
+def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Recipe:
+    """Build the recipe of a config for its network.
+
+    Raises:
+        ConfigError: `multipliers` do not fit the network.
+    """
+    return Recipe(
+        ema=cfg.ema,
+        accumulate=cfg.accumulate,
+        clip_norm=cfg.clip_norm,
+        factors=factors(model, backbone.tensors, dict(cfg.multipliers)),
+        freeze_backbone_epochs=cfg.freeze_backbone_epochs,
+        backbone=tuple(backbone.tensors),
+    )
+
+
+def build_optimizer(cfg: DictConfig, total_steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
+    """Build the optimizer with the schedule in the place of its learning rate.
+
+    Raises:
+        ConfigError: An argument does not fit.
+    """
+    schedule = build(cfg.schedule, learning_rate=cfg.optimizer.learning_rate, total_steps=total_steps)
+    node = cfg.optimizer.copy()
+    with open_dict(node):
+        del node.learning_rate
+    optimizer = build(node, learning_rate=schedule)
+    if not cfg.decay_norm_and_bias:
+        spare_norm_and_bias(optimizer, model)
+    return optimizer
+
+
+def warn_of_poor_statistics(cfg: DictConfig, model: keras.Model, total_steps: int) -> None:
+    """Say where batch norm will not learn what the network is used with outside of training."""
+    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
+    if not norms:
+        return
+    momentum = max(layer.momentum for layer in norms)
+    if momentum**total_steps > 0.01:
+        logger.warning(
+            "batch norm: after %d steps its statistics still hold %.0f %% of their first values (momentum %g). Fix: "
+            "a lower norm.momentum, or more epochs",
+            *(total_steps, 100 * momentum**total_steps, momentum),
+        )
+    together = cfg.batch_size // cfg.accumulate
+    if together < _ENOUGH_FOR_NORM:
+        logger.warning(
+            "batch norm: its statistics come from %d photographs at a time (batch_size=%d, accumulate=%d), which is "
+            "few. Fix: %snorm=frozen with pretrained weights, or norm=group",
+            *(together, cfg.batch_size, cfg.accumulate, "a lower accumulate, " if cfg.accumulate > 1 else ""),
+        )
+
+
+def _problems(cfg: DictConfig) -> Iterator[str]:
+    if cfg.batch_size % cfg.accumulate:
+        divisors = [str(number) for number in range(2, cfg.batch_size + 1) if cfg.batch_size % number == 0]
+        yield (
+            f"accumulate={cfg.accumulate}: batch_size={cfg.batch_size} does not fall into as many equal parts, "
+            f"expected 1 or {' or '.join(divisors)}. Fix: accumulate={divisors[0] if divisors else 1}"
+        )
+    if cfg.freeze_backbone_epochs >= cfg.epochs:
+        yield (
+            f"freeze_backbone_epochs={cfg.freeze_backbone_epochs}: the backbone would never train in epochs="
+            f"{cfg.epochs}, expected fewer. Fix: multipliers.{BACKBONE}=0 to freeze it for good"
+        )
+    if cfg.freeze_backbone_epochs and cfg.multipliers.get(BACKBONE) == 0:
+        yield (
+            f"freeze_backbone_epochs={cfg.freeze_backbone_epochs} with multipliers.{BACKBONE}=0: the backbone never "
+            f"trains anyway. Fix: freeze_backbone_epochs=0"
+        )
+    for name, mend in (
+        ("use_ema", "ema=0.999, which keeps the raw weights and averages batch norm too"),
+        ("gradient_accumulation_steps", "accumulate=N, which splits batch_size"),
+    ):
+        if cfg.optimizer.get(name):
+            yield f"optimizer.{name}={cfg.optimizer[name]}: refused, segtrain has its own. Fix: {mend}"
+    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        if cfg.clip_norm is not None and cfg.optimizer.get(name) is not None:
+            yield (
+                f"clip_norm={cfg.clip_norm} with optimizer.{name}={cfg.optimizer[name]}: gradients would be clipped "
+                f"twice, expected one of them. Fix: leave out optimizer.{name}"
+            )

@@ -1,0 +1,62 @@
+"""Which weights a recipe treats in their own way: factors to updates by layer, and weight decay."""
+
+from collections.abc import Collection, Mapping
+
+import keras
+
+from segtrain.errors import ConfigError
+from segtrain.suggest import did_you_mean
+
+BACKBONE = "backbone"
+
+
+def factors(model: keras.Model, backbone: Collection[str], multipliers: Mapping[str, float]) -> dict[str, float]:
+    """Find the factor of each weight whose updates are not to be as large as the optimizer makes them.
+
+    Args:
+        model: The network.
+        backbone: Names of the backbone's layers.
+        multipliers: By the beginning of a layer's name, or `backbone` for all of that, a factor from 0 up. Of several
+            beginnings that fit the longest counts, and any of them before `backbone`.
+
+    Returns:
+        By path of a trainable weight, its factor where that is not 1.
+
+    Raises:
+        ConfigError: A factor is no number from 0 up, or belongs to no layer that is trained.
+    """
+    for name, factor in multipliers.items():
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
+            raise ConfigError(
+                f"multipliers.{name}={factor}: expected a number from 0 up. Fix: correct multipliers.{name}"
+            )
+    found: dict[str, float] = {}
+    used: set[str] = set()
+    for layer in model.layers:
+        fitting = [name for name in multipliers if name != BACKBONE and layer.name.startswith(name)]
+        name = max(fitting, key=len, default=BACKBONE if layer.name in backbone else "")
+        if layer.trainable_variables:
+            used |= {*fitting, name}
+            factor = float(multipliers.get(name, 1.0))
+            found |= {variable.path: factor for variable in layer.trainable_variables if factor != 1}
+    for name in multipliers:
+        if name not in used:
+            layers = [BACKBONE, *(layer.name for layer in model.layers if layer.trainable_variables)]
+            near = did_you_mean(name, layers) or f". Fix: take one of {', '.join(layers[-3:])} or {BACKBONE}"
+            raise ConfigError(f"multipliers.{name}: no layer that is trained begins so{near}")
+    if found and all(found.get(variable.path) == 0 for variable in model.trainable_variables):
+        raise ConfigError("multipliers: 0 for every layer, so nothing would be trained. Fix: leave one of them out")
+    return found
+
+
+def spare_norm_and_bias(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
+    """Let weight decay pull on kernels only, not on scales and offsets of normalisation, nor on biases.
+
+    Those have one axis at most, which no kernel has.
+
+    Args:
+        optimizer: Not built yet.
+        model: The network.
+    """
+    if optimizer.weight_decay:
+        optimizer.exclude_from_weight_decay([one for one in model.trainable_variables if len(one.shape) <= 1])

@@ -1,0 +1,115 @@
+"""What a training minimises, and its gradients, for a whole batch at once or part by part."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+import tensorflow as tf
+
+from segtrain.losses import HeadLoss
+
+
+class Gradients(NamedTuple):
+    """What one batch amounts to.
+
+    Attributes:
+        losses: By name as in the logs; `loss` is what is minimised.
+        counts: (K, K) int64 confusion matrix, rows the truth.
+        gradients: Of `loss`, one for each of the variables; None where it does not depend on one.
+    """
+
+    losses: dict[str, tf.Tensor]
+    counts: tf.Tensor
+    gradients: list[tf.Tensor | None]
+
+
+@final
+class Objective:
+    """The loss of a network and of its further heads as one number with gradients.
+
+    Args:
+        forward: Called with pixels (B, H, W, 3) and `training`; gives logits (B, H, W, K), with `heads` a dict.
+        loss: Called with labels (B, H, W) and logits (B, H, W, K).
+        heads: By name of each further head, what it adds to the loss.
+        num_classes: K.
+        ignore_class: The label that is not scored.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        loss: Callable[[Any, Any], Any],
+        heads: Mapping[str, HeadLoss],
+        num_classes: int,
+        ignore_class: int,
+    ) -> None:
+        self._forward = forward
+        self._loss = loss
+        self._heads = heads
+        self._num_classes = num_classes
+        self._ignore_class = ignore_class
+
+    def gradients(self, images: tf.Tensor, labels: tf.Tensor, variables: Sequence[Any]) -> Gradients:
+        """Compute a batch at once."""
+        with tf.GradientTape() as tape:
+            outputs = self._forward(images, training=True)
+            logits = outputs["logits"] if self._heads else outputs
+            losses = self._losses(labels, logits, outputs)
+        gradients = tape.gradient(losses["loss"], variables)
+        return Gradients(losses, self._count(labels, tf.argmax(logits, axis=-1, output_type=tf.int32)), gradients)
+
+    def gradients_in_parts(
+        self, images: tf.Tensor, labels: tf.Tensor, variables: Sequence[Any], parts: int
+    ) -> Gradients:
+        """Compute a batch in equal parts, one after another: the features of one part at a time are in memory.
+
+        Each part counts by its share of the batch's pixels that are not void, so a loss that is their mean is that of
+        the whole batch. Of other losses (class weights, OHEM, Dice) it is the mean of the parts' by these shares. Batch
+        norm sees each part by itself.
+
+        Raises:
+            tf.errors.InvalidArgumentError: The batch does not fall into equal parts.
+        """
+        images, labels = (
+            tf.reshape(each, tf.concat([[parts, -1], tf.shape(each)[1:]], axis=0)) for each in (images, labels)
+        )
+        valid = tf.reduce_sum(tf.cast(labels != self._ignore_class, tf.float32), axis=[1, 2, 3])
+        shares = tf.math.divide_no_nan(valid, tf.reduce_sum(valid))
+        names = ["loss", *(["loss_logits", *(f"loss_{name}" for name in self._heads)] if self._heads else [])]
+
+        def add(part: Any, losses: Any, counts: Any, sums: Any) -> Any:
+            found = self.gradients(images[part], labels[part], variables)
+            share = shares[part]
+            return (
+                part + 1,
+                {name: losses[name] + share * found.losses[name] for name in names},
+                counts + found.counts,
+                [
+                    total if gradient is None else total + share * tf.convert_to_tensor(gradient)
+                    for total, gradient in zip(sums, found.gradients, strict=True)
+                ],
+            )
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+        counts = tf.zeros((self._num_classes, self._num_classes), tf.int64)
+        first = (tf.constant(0), dict.fromkeys(names, tf.constant(0.0)), counts, zeros)
+        _, losses, counts, sums = tf.while_loop(
+            lambda part, *_: part < parts, add, first, parallel_iterations=1, maximum_iterations=parts
+        )
+        return Gradients(losses, counts, sums)
+
+    def _losses(self, labels: tf.Tensor, logits: tf.Tensor, outputs: Any) -> dict[str, tf.Tensor]:
+        total = own = self._loss(labels, logits)
+        if not self._heads:
+            return {"loss": total}
+        parts = {name: head.loss(labels, outputs[name]) for name, head in self._heads.items()}
+        for name, part in parts.items():
+            total += self._heads[name].weight * part
+        return {"loss": total, "loss_logits": own, **{f"loss_{name}": part for name, part in parts.items()}}
+
+    def _count(self, labels: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+        """Return the (K, K) confusion matrix of one batch."""
+        size = self._num_classes**2
+        labels = tf.cast(labels, tf.int32)
+        codes = tf.where(labels == self._ignore_class, size, labels * self._num_classes + predicted)
+        counts = tf.math.bincount(tf.reshape(codes, [-1]), minlength=size + 1, maxlength=size + 1)
+        return tf.cast(tf.reshape(counts[:size], (self._num_classes, self._num_classes)), tf.int64)

@@ -1,0 +1,25 @@
+"""What a training does beside a plain step of its optimizer. Everything is off unless asked for."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The root keys of the same names.
+
+    Attributes:
+        ema: Decay of averaged weights (`averages.Averages`); there are none where 0.
+        accumulate: Equal parts that a batch is computed in, one after another; a step is one update all the same.
+        clip_norm: The gradients of a step are scaled down to this global norm; never where None.
+        factors: By path of a weight, the factor of its updates where that is not 1; see `multipliers.factors`.
+        freeze_backbone_epochs: Epochs at first in which nothing of the backbone moves.
+        backbone: Names of the backbone's layers.
+    """
+
+    ema: float = 0.0
+    accumulate: int = 1
+    clip_norm: float | None = None
+    factors: Mapping[str, float] = field(default_factory=dict)
+    freeze_backbone_epochs: int = 0
+    backbone: Collection[str] = ()
