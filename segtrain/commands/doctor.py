@@ -81,7 +81,8 @@ def _checkpoint_rows(folder: Path) -> tuple[list[Row], Checkpoint | None]:
             rows.append(Row("ok", checkpoint.path.name, f"{about}; every byte as written"))
     rows += [Row("note", path.name, damage.partition(". Fix: ")[0]) for path, damage in damages(folder).items()]
     rows += [Row("note", path.name, "left by a killed process, removed at resume") for path in leftovers(folder)]
-    return sorted(rows, key=lambda row: row.name.rpartition("step-")[2]), newest
+    # "~" sorts after "-": of one step, what is not validated yet comes first.
+    return sorted(rows, key=lambda row: row.name.rpartition("step-")[2] + "~"), newest
 
 
 def _about(checkpoint: Checkpoint, *, is_best: bool) -> str:
@@ -110,7 +111,10 @@ def _read_config(run: Path, trusted_modules: Sequence[str]) -> tuple[DictConfig 
             Row("ok", "classes.json", f"can be read, {len(read_json(run / 'classes.json')['class_names'])} classes")
         )
     except (CheckpointError, KeyError, TypeError) as error:
-        rows.append(Row("note", "classes.json", f"{_first(error)}; written anew at resume"))
+        if (run / "classes.json").exists():
+            rows.append(Row("note", "classes.json", f"{_first(error)}; written anew at resume"))
+        else:
+            rows.append(Row("bad", "classes.json", "there is none", f"touch {run / 'classes.json'}: resume writes it"))
     return stored, rows
 
 

@@ -7,11 +7,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segtrain.training.early_stopping import EarlyStopping
     from segtrain.training.schedules import Cosine, OneCycle, Poly, StepDecay, constant
 
-__all__ = ["Cosine", "OneCycle", "Poly", "StepDecay", "constant"]
+__all__ = ["Cosine", "EarlyStopping", "OneCycle", "Poly", "StepDecay", "constant"]
 
-_HOMES = dict.fromkeys(("Cosine", "OneCycle", "Poly", "StepDecay", "constant"), "schedules")
+_HOMES = {
+    "EarlyStopping": "early_stopping",
+    **dict.fromkeys(("Cosine", "OneCycle", "Poly", "StepDecay", "constant"), "schedules"),
+}
 
 
 def __getattr__(name: str) -> Any:

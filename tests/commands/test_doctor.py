@@ -164,6 +164,13 @@ def test_a_lost_table_of_classes_is_no_obstacle(run, doctor):
     assert row(result, "classes.json")[0] == "note" and "written anew at resume" in row(result, "classes.json")[1]
 
 
+def test_a_missing_table_of_classes_is_one_as_for_resume(run, doctor):
+    (run / "classes.json").unlink()
+    result = doctor(f"run={run}")
+    assert result.code == 4
+    assert f"Fix: touch {run}/classes.json: resume writes it" in result.err
+
+
 def test_other_data_are_refused_as_resume_does(run, doctor, binary_root):
     (binary_root / "train.txt").write_text("".join((binary_root / "train.txt").read_text().splitlines(True)[1:]))
     result = doctor()

@@ -85,9 +85,8 @@ def test_a_resumed_run_keeps_its_parts(segtrain, workplace, cihp_root):
 def test_early_stopping_ends_a_run_that_no_longer_improves(segtrain, workplace, binary_root):
     words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=9", "validate_every=1")
     stopping = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1")
-    # At a rate of 0 only the batch-norm statistics move, and they settle at once.
-    still = ("optimizer.learning_rate=0", "optimizer.weight_decay=0", "callbacks.early_stopping.min_delta=1")
-    assert segtrain("train", *words, *stopping, "+" + still[2], *still[:2]).code == 0
+    # No score of 0 to 1 rises by more than 1.
+    assert segtrain("train", *words, *stopping, "callbacks.early_stopping.min_delta=1").code == 0
     # The first validation is the best by definition, the second is no better: 2 of 9 epochs.
     assert len(lines_of(only_run(workplace))) == 2
 

@@ -1,0 +1,76 @@
+"""End a training whose score no longer gets better."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal
+
+import keras
+
+from segtrain.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Stop when a score has not got better for so many of its validations.
+
+    All that it knows is the trainer's history, which a checkpoint keeps: a resumed training stops where one that was
+    never interrupted stops, and one that has stopped does not begin again.
+
+    Args:
+        monitor: Name of a score, such as `val_mean_iou`; of a training's own, such as `loss`, each epoch counts.
+        patience: Validations in a row without a better score, from 1 up. Validations, not epochs.
+        min_delta: A score counts as better only by more than this over the best, from 0 up.
+        mode: Whether better is higher or lower.
+
+    Raises:
+        ConfigError: An argument is out of its range, or an epoch was validated and has no score `monitor`.
+    """
+
+    def __init__(
+        self, monitor: str, patience: int, min_delta: float = 0.0, mode: Literal["max", "min"] = "max"
+    ) -> None:
+        super().__init__()
+        if patience < 1:
+            raise ConfigError(f"callbacks.patience={patience}: expected at least 1")
+        if min_delta < 0:
+            raise ConfigError(f"callbacks.min_delta={min_delta}: expected at least 0")
+        self._monitor = monitor
+        self._patience = patience
+        self._min_delta = min_delta
+        self._sign = 1 if mode == "max" else -1
+
+    def on_train_begin(self, logs: Mapping[str, float] = MappingProxyType({})) -> None:
+        self._judge()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] = MappingProxyType({})) -> None:
+        if self._monitor not in logs and (
+            not self._monitor.startswith("val_") or any(name.startswith("val_") for name in logs)
+        ):
+            raise ConfigError(
+                f"callbacks: EarlyStopping has monitor={self._monitor}, no such score, expected one of "
+                f"{', '.join(sorted(logs))}"
+            )
+        self._judge()
+
+    def _judge(self) -> None:
+        history: Sequence[Mapping[str, Any]] = self.params["trainer"].progress.history
+        scores = [record[self._monitor] for record in history if self._monitor in record]
+        best, since = self._best(scores)
+        if since >= self._patience:
+            self.model.stop_training = True
+            logger.info(
+                "early stopping after epoch %d: %s has not got better than %s for %d validations",
+                *(history[-1]["epoch"], self._monitor, "none" if best is None else f"{best:.4f}", since),
+            )
+
+    def _best(self, scores: Sequence[float | None]) -> tuple[float | None, int]:
+        """Return the best score, and how many came after it; one that is no number is never better."""
+        best, since = None, 0
+        for score in scores:
+            if score is not None and (best is None or self._sign * (score - best) > self._min_delta):
+                best, since = score, 0
+            else:
+                since += 1
+        return best, since
