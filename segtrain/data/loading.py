@@ -6,6 +6,9 @@ the very batches that it would have seen. No TensorFlow here; `batches` puts thi
 B batch, H height, W width.
 """
 
+import math
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -23,6 +26,7 @@ Read = Callable[[Sample, int], tuple[np.ndarray, np.ndarray]]
 _ORDER, _AUGMENT = 1, 2
 # TensorFlow takes an array over as it is where it begins at a multiple of this many bytes, and copies it elsewhere.
 _TENSOR_ALIGNMENT = 64
+_UNUSED = 3  # references to a memory that only its list, a loop over that and `getrefcount` know
 
 
 class BatchLoader:
@@ -66,6 +70,7 @@ class BatchLoader:
         self._shuffle = shuffle
         self._samples_per_epoch = num_steps(samples, batch_size) * batch_size
         self._pool = ThreadPoolExecutor(workers, "segtrain-loader")
+        self._arrays = _Arrays()
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Load the batch of one step; may be called from several threads at once.
@@ -76,7 +81,8 @@ class BatchLoader:
         Raises:
             DataError: Whatever `read` raises.
         """
-        images, labels = (_aligned((self.batch_size, *self.crop_size, *channels)) for channels in ((3,), ()))
+        shape = (self.batch_size, *self.crop_size)
+        images, labels = self._arrays.take((*shape, 3)), self._arrays.take(shape)
         first = step * self.batch_size
 
         def fill(place: int) -> None:
@@ -129,9 +135,25 @@ def _order(num_samples: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([_ORDER, seed, epoch]).permutation(num_samples)
 
 
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Make an array of bytes that TensorFlow need not copy."""
-    size = int(np.prod(shape))
-    memory = np.empty(size + _TENSOR_ALIGNMENT, np.uint8)
-    first = -memory.ctypes.data % _TENSOR_ALIGNMENT
-    return memory[first : first + size].reshape(shape)
+class _Arrays:
+    """Arrays of bytes that TensorFlow need not copy, and that are used again once nobody holds them.
+
+    A fresh batch is a tenth of a loader's work: the system clears its memory first, page by page.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._memories: dict[int, list[np.ndarray]] = {}
+
+    def take(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array of any content that is no part of one in use, by the caller or in a tensor."""
+        size = math.prod(shape)
+        with self._lock:
+            known = self._memories.setdefault(size, [])
+            # An array in use refers to the memory that it is a part of; else the list, `each` and the call do.
+            memory = next((each for each in known if sys.getrefcount(each) == _UNUSED), None)
+            if memory is None:
+                memory = np.empty(size + _TENSOR_ALIGNMENT, np.uint8)
+                known.append(memory)
+            first = -memory.ctypes.data % _TENSOR_ALIGNMENT
+            return memory[first : first + size].reshape(shape)
