@@ -98,6 +98,7 @@ class TrainConfig(CommandConfig):
     workers: int = key("threads that read and augment images", at_least=1)
     cache: str | None = key("keep decoded samples: memory, or a folder to pack them into; null decodes them each time")
     save_minutes: float = key("from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0)
+    tensorboard_images: int = key("validation photographs whose overlays TensorBoard shows", at_least=0)
     keep_last: int = key("checkpoints to keep beside the best", at_least=1)
     resume: str | None = key("run folder to continue, in place; auto is the newest unfinished one of this config")
 

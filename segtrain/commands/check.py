@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
@@ -21,6 +20,7 @@ from segtrain.data.audit.gather import gather, list_samples
 from segtrain.data.audit.record import Record, examine, listen
 from segtrain.data.audit.work import headers, in_threads, refuse_unfit
 from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.loading import spread
 from segtrain.errors import DataError
 from segtrain.runs import new_run_folder
 
@@ -35,7 +35,7 @@ def check(cfg: DictConfig) -> None:
     dataset = config.build(cfg.dataset)
     started = time.monotonic()
     samples, unlisted = list_samples(dataset, cfg.splits or dataset.splits)
-    looked_at = {split: _spread(each, cfg.limit) for split, each in samples.items()}
+    looked_at = {split: spread(each, cfg.limit) for split, each in samples.items()}
     keys = {split: store.key(identity(cfg.dataset), each) for split, each in looked_at.items()}
     records, files_read = _records(dataset, looked_at, keys, cfg.workers, cfg.fresh)
     crop_size = tuple(cfg.crop_size) if _crops(cfg.augment) else None
@@ -107,13 +107,6 @@ def _verdict_key(keys: Mapping[str, str]) -> str:
     """What a training looks for: train and val, whatever else was checked with them."""
     trained = [keys[split] for split in ("train", "val") if split in keys]
     return store.verdict_key(trained)
-
-
-def _spread(samples: list[Sample], limit: int | None) -> list[Sample]:
-    """Take so many samples, spread over the split."""
-    if limit is None or limit >= len(samples):
-        return samples
-    return [samples[int(place)] for place in np.linspace(0, len(samples) - 1, limit)]
 
 
 def _records(

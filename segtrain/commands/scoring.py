@@ -58,10 +58,11 @@ def validate(
     workers: int,
     heads: Mapping[str, HeadLoss],
     poll: Callable[[], None],
+    look: Callable[[Prediction], None],
 ) -> dict[str, float]:
     """Score a split as `segtrain eval` does: whole photographs, every pixel at its own size.
 
-    `poll` is called after each photograph, and may end the validation with an error.
+    `look` is called with each photograph's prediction, then `poll`, which may end the validation with an error.
 
     Returns:
         By name as in a run's logs: `val_loss`, to be compared with a training's `loss` or, where further heads add to
@@ -71,6 +72,7 @@ def validate(
     predictions = predictor.predict(dataset, samples, workers)
     for prediction in tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty()):
         tally.add(prediction)
+        look(prediction)
         poll()
     found = scores(tally.matrix)
     return {

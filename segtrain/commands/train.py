@@ -20,14 +20,15 @@ from segtrain.commands.scoring import validate
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset
-from segtrain.data.loading import num_steps
+from segtrain.data.loading import num_steps, spread
 from segtrain.data.pairing import refuse_shared
 from segtrain.inference import Predictor
 from segtrain.runs import new_run_folder, only_process, require_run, write_json
-from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar, TensorBoardScalars
+from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.fingerprint import fingerprint
 from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.signals import listening
+from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars
 from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -96,10 +97,13 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             minutes=cfg.save_minutes,
             facts=recorded,
         )
+        shown = {sample.name for sample in spread(validation, cfg.tensorboard_images)}
+        images = TensorBoardImages(run / "tensorboard", trainer, dataset, shown)
         callbacks: list[Any] = [
             ProgressBar(trainer, cfg.batch_size, total_steps),
             MetricsLog(run / "metrics.jsonl", trainer),
             TensorBoardScalars(run / "tensorboard", trainer),
+            images,
             checkpoints,
             Curves(run / "metrics.jsonl", run / "plots"),
             *(build(cfg.callbacks) or {}).values(),
@@ -112,7 +116,9 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             training_batches(loader, trainer.step, total_steps),
             steps_per_epoch=steps_per_epoch,
             epochs=cfg.epochs,
-            validate=lambda: validate(predictor, dataset, validation, cfg.workers, heads, poll=checkpoints.poll),
+            validate=lambda: validate(
+                predictor, dataset, validation, cfg.workers, heads, poll=checkpoints.poll, look=images.look
+            ),
             validate_every=cfg.validate_every,
             callbacks=callbacks,
             name_samples=loader.names,

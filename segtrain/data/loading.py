@@ -130,6 +130,13 @@ def num_steps(samples: Sequence[Sample], batch_size: int) -> int:
     return len(samples) // batch_size
 
 
+def spread(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
+    """Take so many samples, spread over all of them; all where there are no more, or `limit` is None."""
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    return [samples[int(place)] for place in np.linspace(0, len(samples) - 1, limit)]
+
+
 @lru_cache(maxsize=4)
 def _order(num_samples: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([_ORDER, seed, epoch]).permutation(num_samples)

@@ -1,5 +1,7 @@
-"""What happens around the steps of a training: progress, logs, checkpoints, curves. Each is a Keras callback."""
+"""What happens around the steps of a training: the bar, logs, checkpoints, curves. Each is a Keras callback."""
 
+import csv
+import io
 import json
 import logging
 import math
@@ -12,7 +14,6 @@ from types import MappingProxyType
 from typing import Any
 
 import keras
-import tensorflow as tf
 from tqdm import tqdm
 
 from segtrain.data.record import write_whole
@@ -70,12 +71,12 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """One line of JSON an epoch in `metrics.jsonl`, one readable line in the log.
+    """One line of JSON an epoch in `metrics.jsonl`, the same as a table in `metrics.csv`, a readable line in the log.
 
-    The file is the run's history, whatever was killed when: each epoch stands in it once.
+    Both files are the run's history, whatever was killed when: each epoch stands in them once.
 
     Args:
-        path: The file.
+        path: Of metrics.jsonl; the table is written beside it.
         trainer: Tells the history.
     """
 
@@ -90,6 +91,7 @@ class MetricsLog(keras.callbacks.Callback):
         if self._trainer.progress.history or self._path.exists():
             lines = "".join(f"{json.dumps(record)}\n" for record in self._trainer.progress.history)
             write_whole(self._path, lines.encode())
+            self._write_table()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         self._epoch_began = time.monotonic()
@@ -97,46 +99,22 @@ class MetricsLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         with self._path.open("a") as file:
             file.write(json.dumps(self._trainer.progress.history[-1]) + "\n")
+        self._write_table()
         seconds = time.monotonic() - self._epoch_began
         heads = [name for name in logs if name.startswith("loss_") or name.endswith("_f1")]
         shown = ("loss", "mean_iou", "val_loss", "val_pixel_accuracy", "val_mean_iou", *heads)
         listed = ", ".join(f"{name} {logs[name]:.4f}" for name in shown if name in logs)
         logger.info("epoch %d/%d (%.0f s): %s", epoch + 1, self.params["epochs"], seconds, listed)
 
-
-class TensorBoardScalars(keras.callbacks.Callback):
-    """Scalars for TensorBoard, training and validation as two runs that share their charts.
-
-    Args:
-        folder: The run's `tensorboard` folder.
-        trainer: Tells the history, from which a resumed run begins its charts anew.
-    """
-
-    def __init__(self, folder: Path, trainer: Trainer) -> None:
-        super().__init__()
-        self._folder = folder
-        self._trainer = trainer
-        self._writers: dict[str, Any] = {}
-
-    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
-        for events in self._folder.glob("*/events.out.tfevents.*"):
-            events.unlink()
-        for epoch, record in enumerate(self._trainer.progress.history):
-            scalars = {name: value for name, value in record.items() if name not in ("epoch", "step")}
-            self._write(epoch, {name: math.nan if value is None else value for name, value in scalars.items()})
-
-    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        self._write(epoch, logs)
-
-    def _write(self, epoch: int, logs: Logs) -> None:
-        for name, value in logs.items():
-            split, score = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
-            if split not in self._writers:
-                self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
-            with self._writers[split].as_default():
-                tf.summary.scalar(score, value, step=epoch + 1)
-        for writer in self._writers.values():
-            writer.flush()
+    def _write_table(self) -> None:
+        """Write it whole: an epoch that is validated after others that were not brings columns of its own."""
+        history = self._trainer.progress.history
+        columns = dict.fromkeys(name for record in history for name in record)
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
+        write_whole(self._path.with_suffix(".csv"), text.getvalue().encode())
 
 
 class Checkpoints(keras.callbacks.Callback):

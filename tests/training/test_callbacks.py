@@ -1,5 +1,6 @@
 """What surrounds the steps: logs, TensorBoard, checkpoints, curves, the bar."""
 
+import csv
 import io
 import json
 import math
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from segtrain.errors import ConfigError
 from segtrain.losses import CrossEntropy
-from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar, TensorBoardScalars
+from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import find_checkpoints, pick_checkpoint
 from segtrain.training.trainer import Trainer
 
@@ -68,6 +69,7 @@ def test_a_score_that_is_no_number_is_null(trainer, tmp_path):
 
 def test_a_resumed_run_has_the_lines_of_its_history_and_no_other(trainer, tmp_path):
     path = tmp_path / "metrics.jsonl"
+    path.with_suffix(".csv").write_text("epoch,loss\n1,98\n2,99\n")
     # Of epochs that come again, and one that a kill has cut.
     path.write_text('{"epoch": 1, "step": 3, "loss": 98}\n{"epoch": 2, "step": 6, "loss": 99}\n{"epoch": 3, "st')
     trainer.progress.history = [{"epoch": 1, "step": 3, "loss": 98}]
@@ -78,6 +80,7 @@ def test_a_resumed_run_has_the_lines_of_its_history_and_no_other(trainer, tmp_pa
         (2, 6, False),
         (3, 9, False),
     ]
+    assert [line.split(",")[0] for line in path.with_suffix(".csv").read_text().splitlines()] == ["epoch", *"123"]
 
 
 def test_the_log_says_each_epochs_scores(trainer, tmp_path, caplog):
@@ -88,28 +91,18 @@ def test_the_log_says_each_epochs_scores(trainer, tmp_path, caplog):
     assert "val_loss 0.2500, val_mean_iou 0.7500" in caplog.text
 
 
-def test_scalars_of_both_splits_can_be_read_by_epoch(trainer, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    losses = iter([0.5, 0.25])
-    logged = MetricsLog(tmp_path / "metrics.jsonl", trainer)
-    validate = lambda: {"val_loss": next(losses), "val_mean_iou": math.nan}  # noqa: E731
-    _run(trainer, [TensorBoardScalars(tmp_path / "tensorboard", trainer), logged], validate=validate)
-    read = {}
-    for split in ("train", "val"):
-        events = EventAccumulator(str(tmp_path / "tensorboard" / split))
-        events.Reload()
-        for tag in events.Tags()["tensors"]:
-            read[split, tag] = [
-                (event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)
-            ]
-    assert read["val", "loss"] == [(1, 0.5), (2, 0.25)]
-    assert [step for step, value in read["val", "mean_iou"] if math.isnan(value)] == [1, 2]
-    expected = [(line["epoch"], pytest.approx(line["loss"])) for line in _lines(tmp_path / "metrics.jsonl")]
-    assert read["train", "loss"] == expected
-    assert {tag for split, tag in read if split == "train"} == {
-        *("loss", "pixel_accuracy", "mean_iou", "learning_rate")
-    }
+def test_the_table_holds_the_lines_with_a_column_for_every_score(trainer, tmp_path):
+    scores = iter([{"val_loss": 0.25}, {"val_loss": math.nan, "val_mean_iou": 0.5}])
+    _run(trainer, [MetricsLog(tmp_path / "metrics.jsonl", trainer)], epochs=2, validate=lambda: next(scores))
+    lines = _lines(tmp_path / "metrics.jsonl")
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        *("epoch", "step", "loss", "pixel_accuracy", "mean_iou", "learning_rate", "val_loss", "val_mean_iou")
+    ]
+    assert [row["val_loss"] for row in rows] == ["0.25", ""]
+    assert [row["val_mean_iou"] for row in rows] == ["", "0.5"]
+    assert [(int(row["step"]), float(row["loss"])) for row in rows] == [(line["step"], line["loss"]) for line in lines]
 
 
 def _end_epochs(callback, trainer, values):

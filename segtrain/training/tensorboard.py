@@ -1,0 +1,114 @@
+"""What a run shows in TensorBoard: scalars of both splits, and photographs with what the network sees in them."""
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+
+from segtrain.data.dataset import Dataset
+from segtrain.inference import Prediction
+from segtrain.overlay import draw_panels
+from segtrain.training.trainer import Trainer
+
+Logs = Mapping[str, float]
+NO_LOGS: Logs = MappingProxyType({})
+_SPLITS = ("train", "val")
+_LONGEST_SIDE = 320  # of a photograph as it is shown, in pixels
+
+
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Scalars for TensorBoard, training and validation as two runs that share their charts.
+
+    Args:
+        folder: The run's `tensorboard` folder.
+        trainer: Tells the history, from which a resumed run begins its charts anew.
+    """
+
+    def __init__(self, folder: Path, trainer: Trainer) -> None:
+        super().__init__()
+        self._folder = folder
+        self._trainer = trainer
+        self._writers: dict[str, Any] = {}
+
+    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
+        for split in _SPLITS:
+            for events in self._folder.glob(f"{split}/events.out.tfevents.*"):
+                events.unlink()
+        for epoch, record in enumerate(self._trainer.progress.history):
+            scalars = {name: value for name, value in record.items() if name not in ("epoch", "step")}
+            self._write(epoch, {name: math.nan if value is None else value for name, value in scalars.items()})
+
+    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
+        self._write(epoch, logs)
+
+    def _write(self, epoch: int, logs: Logs) -> None:
+        for name, value in logs.items():
+            split, score = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
+            if split not in self._writers:
+                self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
+            with self._writers[split].as_default():
+                tf.summary.scalar(score, value, step=epoch + 1)
+        for writer in self._writers.values():
+            writer.flush()
+
+
+class TensorBoardImages(keras.callbacks.Callback):
+    """Photographs of the validation with ground truth and prediction, one step each time they are validated.
+
+    Args:
+        folder: The run's `tensorboard` folder.
+        trainer: Tells the epoch from which a resumed run goes on; pictures of later ones come again.
+        dataset: Tells the classes and their colours.
+        names: Of the samples to show.
+    """
+
+    def __init__(self, folder: Path, trainer: Trainer, dataset: Dataset, names: Collection[str]) -> None:
+        super().__init__()
+        self._folder = folder / "images"
+        self._trainer = trainer
+        self._dataset = dataset
+        self._names = names
+        self._seen: dict[str, np.ndarray] = {}
+
+    def look(self, prediction: Prediction) -> None:
+        """Draw a photograph that has just been validated, if it is among those to show."""
+        name = prediction.sample.name
+        if name in self._names:
+            image, labels, predicted = (
+                _shrunk(array) for array in (prediction.image, prediction.labels, prediction.predicted)
+            )
+            drawn = draw_panels(
+                image, labels, predicted, self._dataset.class_names, self._dataset.colors, alpha=0.65, caption=name
+            )
+            self._seen[name] = np.asarray(drawn)
+
+    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
+        for events in self._folder.glob("events.out.tfevents.*.epoch-*"):
+            if int(events.name.rpartition("-")[2]) > self._trainer.progress.epochs_done:
+                events.unlink()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
+        if self._seen:
+            # A file for each epoch: a resumed run removes those that its checkpoint does not know of.
+            writer = tf.summary.create_file_writer(str(self._folder), filename_suffix=f".epoch-{epoch + 1:06d}")
+            with writer.as_default():
+                for name, picture in self._seen.items():
+                    tf.summary.image(name, picture[None], step=epoch + 1)
+            writer.close()
+            self._seen = {}
+
+
+def _shrunk(array: np.ndarray) -> np.ndarray:
+    """Bring a photograph or its labels to the size that they are shown in; labels are never mixed."""
+    height, width = array.shape[:2]
+    scale = _LONGEST_SIDE / max(height, width)
+    if scale >= 1:
+        return array
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(array, size, interpolation=cv2.INTER_AREA if array.ndim == 3 else cv2.INTER_NEAREST)
