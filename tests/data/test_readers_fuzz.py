@@ -52,6 +52,12 @@ def test_no_damaged_file_crashes_hangs_or_lies(tmp_path):
     assert found["kilobytes"] < 400_000
 
 
+def peak_kilobytes() -> int:
+    """The most memory of this process. Not ru_maxrss: a process inherits that of whoever started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
 def images() -> list[bytes]:
     """Photographs, one of each encoding."""
     image, small = smooth((30, 41)), smooth((7, 9))
@@ -211,7 +217,7 @@ def main(count: int, seed: int) -> None:
                 "errors": errors,
                 "lies": lies,
                 "slowest": slowest,
-                "kilobytes": usage.ru_maxrss,
+                "kilobytes": peak_kilobytes(),
                 "seconds": usage.ru_utime + usage.ru_stime,
             }
         )
