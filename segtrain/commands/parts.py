@@ -37,6 +37,7 @@ def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
             loss is not a loss and a weight.
     """
     found = {**FACTS, **augment_facts(cfg), **losses.loss_facts(cfg.get("loss"), "loss")}
+    found |= {f"callbacks.{name}": ("run_folder",) for name in cfg.get("callbacks") or {}}
     for name, node in _heads(cfg).items():
         found[f"heads.{name}.head"] = (*FACTS["model"], "name")
         found |= losses.loss_facts(node.loss, f"heads.{name}.loss")

@@ -106,7 +106,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             images,
             checkpoints,
             Curves(run / "metrics.jsonl", run / "plots"),
-            *(build(cfg.callbacks) or {}).values(),
+            *(build(node, run_folder=run) for node in (cfg.callbacks or {}).values()),
         ]
         logger.info(
             "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segtrain.training.early_stopping import EarlyStopping
     from segtrain.training.schedules import Cosine, OneCycle, Poly, StepDecay, constant
+    from segtrain.training.trackers import MlflowLogger, WandbLogger
 
-__all__ = ["Cosine", "EarlyStopping", "OneCycle", "Poly", "StepDecay", "constant"]
+__all__ = ["Cosine", "EarlyStopping", "MlflowLogger", "OneCycle", "Poly", "StepDecay", "WandbLogger", "constant"]
 
 _HOMES = {
     "EarlyStopping": "early_stopping",
+    **dict.fromkeys(("MlflowLogger", "WandbLogger"), "trackers"),
     **dict.fromkeys(("Cosine", "OneCycle", "Poly", "StepDecay", "constant"), "schedules"),
 }
 

@@ -192,3 +192,11 @@ def test_ctrl_c_leaves_a_run_that_goes_on(workplace, cihp_root):
     assert again.returncode == 0, again.stderr
     assert f"goes on at step {stopped_at}" in again.stderr
     assert [record["epoch"] for record in lines_of(run)] == list(range(1, done + 2))
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_a_run_is_begun(segtrain, workplace, binary_root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    result = segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY, "callbacks=wandb")
+    assert result.code == 2
+    assert "WandbLogger needs the package wandb, which is not installed. Fix: pip install" in result.err
+    assert not (workplace / "runs").exists()
