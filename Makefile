@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help install demo test test-fast smoke lint format wheel lock clean
+.PHONY: help install demo test test-fast soak smoke lint format wheel lock clean
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: install  ## Run every test, and require that they reach 90 % of the lines 
 
 test-fast: install  ## Run the tests that need no TensorFlow (under a minute)
 	@$(BIN)/python -m pytest -m "not tensorflow"
+
+soak: install  ## Kill a real training a hundred times at random moments and compare it to the bit (20 minutes)
+	@SEGTRAIN_SOAK_KILLS=100 $(BIN)/python -m pytest tests/commands/test_kills.py
 
 smoke: install  ## Draw a few samples, train two steps, evaluate, look for an overlay (half a minute)
 	@rm -rf build/smoke && mkdir -p build/smoke && cd build/smoke && segtrain=$(CURDIR)/$(BIN)/segtrain && \
