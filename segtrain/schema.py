@@ -85,6 +85,10 @@ class TrainConfig(CommandConfig):
     resize: list[int] | None = key(
         "height and width that an image is resized to before the network", at_least=1, length=2
     )
+    precision: str = key(
+        "of features; weights, logits and losses are float32", choices=("float32", "mixed_bfloat16", "mixed_float16")
+    )
+    jit: str = key("whether XLA compiles a step; auto: on one GPU", choices=("auto", "on", "off"))
     recompute: bool = key("compute the backbone's early features twice: less memory, a slower step")
     ema: float = key("decay of averaged weights, which are then scored; 0 for none", at_least=0, at_most=0.999999)
     accumulate: int = key("equal parts that a batch is computed in one after another: less memory", at_least=1)
@@ -93,6 +97,8 @@ class TrainConfig(CommandConfig):
     freeze_backbone_epochs: int = key("epochs at first in which the backbone does not move", at_least=0)
     decay_norm_and_bias: bool = key("let weight decay pull on normalisation and biases, too")
     shuffle: bool = key("draw the training images in a new order each epoch")
+    limit_samples: int | None = key("train and validate on only so many images, spread over each split", at_least=1)
+    validation_split: str = key("the split to validate on; train tells whether a network learns what it is shown")
     validate_every: int = key("epochs from one validation to the next", at_least=1)
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
     workers: int = key("threads that read and augment images", at_least=1)

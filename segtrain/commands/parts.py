@@ -16,6 +16,7 @@ from segtrain.losses import HeadLoss
 from segtrain.models.backbones import Backbone
 from segtrain.models.weights import load_backbone_weights, load_network_weights, read_weights
 from segtrain.training.checkpoint import Checkpoint, pick_checkpoint
+from segtrain.training.precision import keep_logits_in_float32, layers_in
 from segtrain.training.state import restore_model
 
 # The arguments that commands pass to a node of each group; no key may set them.
@@ -54,15 +55,20 @@ def build_network(cfg: DictConfig, num_classes: int) -> tuple[keras.Model, Backb
     Raises:
         ConfigError: An argument does not fit.
     """
-    backbone = build(cfg.backbone)
-    model = build(cfg.model, backbone=backbone, num_classes=num_classes)
-    heads = {
-        name: build(node.head, backbone=backbone, num_classes=num_classes, name=name)
-        for name, node in _heads(cfg).items()
-    }
-    if heads:
-        model = keras.Model(backbone.pixels, {"logits": model.output, **heads}, name=model.name)
-    return build(cfg.norm, model=model, backbone=backbone), backbone
+    precision = cfg.get("precision") or "float32"
+    with layers_in(precision):
+        backbone = build(cfg.backbone)
+        model = build(cfg.model, backbone=backbone, num_classes=num_classes)
+        heads = {
+            name: build(node.head, backbone=backbone, num_classes=num_classes, name=name)
+            for name, node in _heads(cfg).items()
+        }
+        if heads:
+            model = keras.Model(backbone.pixels, {"logits": model.output, **heads}, name=model.name)
+        model = build(cfg.norm, model=model, backbone=backbone)
+    if precision != "float32":
+        keep_logits_in_float32(model)
+    return model, backbone
 
 
 def load_weights(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> None:

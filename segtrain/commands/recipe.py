@@ -10,6 +10,7 @@ from segtrain.config import build
 from segtrain.errors import ConfigError
 from segtrain.models.backbones import Backbone
 from segtrain.training.multipliers import BACKBONE, factors, spare_norm_and_bias
+from segtrain.training.precision import compiles_by_xla, slow_here
 from segtrain.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Rec
         factors=factors(model, backbone.tensors, dict(cfg.multipliers)),
         freeze_backbone_epochs=cfg.freeze_backbone_epochs,
         backbone=tuple(backbone.tensors),
+        jit=compiles_by_xla(cfg.jit),
     )
 
 
@@ -57,7 +59,9 @@ def build_optimizer(cfg: DictConfig, total_steps: int, model: keras.Model) -> ke
     optimizer = build(node, learning_rate=schedule)
     if not cfg.decay_norm_and_bias:
         spare_norm_and_bias(optimizer, model)
-    return optimizer
+    if slow_here(cfg.precision):
+        logger.warning("precision=%s is slower than float32 on this processor. Fix: precision=float32", cfg.precision)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if cfg.precision == "mixed_float16" else optimizer
 
 
 def warn_of_poor_statistics(cfg: DictConfig, model: keras.Model, total_steps: int) -> None:
@@ -97,6 +101,11 @@ def _problems(cfg: DictConfig) -> Iterator[str]:
         yield (
             f"freeze_backbone_epochs={cfg.freeze_backbone_epochs} with multipliers.{BACKBONE}=0: the backbone never "
             f"trains anyway. Fix: freeze_backbone_epochs=0"
+        )
+    if cfg.recompute and cfg.precision != "float32":
+        yield (
+            f"recompute=true with precision={cfg.precision}: batch norm of 16 bits cannot be computed twice alike, "
+            f"expected one of them. Fix: recompute=false"
         )
     for name, mend in (
         ("use_ema", "ema=0.999, which keeps the raw weights and averages batch norm too"),

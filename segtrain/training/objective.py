@@ -14,7 +14,8 @@ class Gradients(NamedTuple):
     Attributes:
         losses: By name as in the logs; `loss` is what is minimised.
         counts: (K, K) int64 confusion matrix, rows the truth.
-        gradients: Of `loss`, one for each of the variables; None where it does not depend on one.
+        gradients: Of `loss`, or of that times its scale, one for each of the variables; None where it does not depend
+            on one.
     """
 
     losses: dict[str, tf.Tensor]
@@ -32,6 +33,7 @@ class Objective:
         heads: By name of each further head, what it adds to the loss.
         num_classes: K.
         ignore_class: The label that is not scored.
+        scale: Makes of the loss what the gradients are of, as float16 needs; they are those of the loss where None.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class Objective:
         heads: Mapping[str, HeadLoss],
         num_classes: int,
         ignore_class: int,
+        scale: Callable[[Any], Any] | None = None,
     ) -> None:
+        self._scale = scale
         self._forward = forward
         self._loss = loss
         self._heads = heads
@@ -54,7 +58,8 @@ class Objective:
             outputs = self._forward(images, training=True)
             logits = outputs["logits"] if self._heads else outputs
             losses = self._losses(labels, logits, outputs)
-        gradients = tape.gradient(losses["loss"], variables)
+            cost = losses["loss"] if self._scale is None else self._scale(losses["loss"])
+        gradients = tape.gradient(cost, variables)
         return Gradients(losses, self._count(labels, tf.argmax(logits, axis=-1, output_type=tf.int32)), gradients)
 
     def gradients_in_parts(
@@ -111,5 +116,6 @@ class Objective:
         size = self._num_classes**2
         labels = tf.cast(labels, tf.int32)
         codes = tf.where(labels == self._ignore_class, size, labels * self._num_classes + predicted)
-        counts = tf.math.bincount(tf.reshape(codes, [-1]), minlength=size + 1, maxlength=size + 1)
+        # tf.math.bincount asks the data for its size, which XLA cannot.
+        counts = tf.raw_ops.DenseBincount(input=tf.reshape(codes, [-1]), size=size + 1, weights=tf.zeros([0], tf.int32))
         return tf.cast(tf.reshape(counts[:size], (self._num_classes, self._num_classes)), tf.int64)

@@ -15,6 +15,7 @@ class Recipe:
         factors: By path of a weight, the factor of its updates where that is not 1; see `multipliers.factors`.
         freeze_backbone_epochs: Epochs at first in which nothing of the backbone moves.
         backbone: Names of the backbone's layers.
+        jit: Whether XLA compiles a step.
     """
 
     ema: float = 0.0
@@ -23,3 +24,4 @@ class Recipe:
     factors: Mapping[str, float] = field(default_factory=dict)
     freeze_backbone_epochs: int = 0
     backbone: Collection[str] = ()
+    jit: bool = False

@@ -8,6 +8,7 @@ import numpy as np
 
 from segtrain.errors import CheckpointError, NumericError
 from segtrain.training.averages import Averages
+from segtrain.training.precision import variables_of_scale
 
 
 def snapshot(
@@ -89,6 +90,9 @@ def _averaged_variables(averages: Averages) -> dict[str, Any]:
 
 
 def _optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        scale = {f"optimizer/loss_scale/{name}": variable for name, variable in variables_of_scale(optimizer).items()}
+        return scale | _optimizer_variables(optimizer.inner_optimizer)
     # The first part of the path is the optimizer's own name, which Keras numbers through the process too.
     return {f"optimizer/{variable.path.split('/', 1)[-1]}": variable for variable in optimizer.variables}
 

@@ -58,7 +58,9 @@ class Trainer:
         self.progress = Progress(num_classes)
         self.averages = Averages(model, recipe.ema) if recipe.ema else None
         self._recipe = recipe
-        self._objective = Objective(forward or model, loss, heads, num_classes, ignore_class)
+        self._is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        scale = optimizer.scale_loss if self._is_scaled else None
+        self._objective = Objective(forward or model, loss, heads, num_classes, ignore_class, scale)
         self._updates = Updates(optimizer, model.trainable_variables, recipe.factors, recipe.clip_norm)
         self._backbone = [layer for layer in model.layers if layer.name in recipe.backbone]
         self._still = [layer for layer in model.layers if _is_still(layer, recipe)]
@@ -66,7 +68,7 @@ class Trainer:
         # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
         model.optimizer = optimizer
         # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
-        self._train_step = tf.function(self._one_step)
+        self._train_step = tf.function(self._one_step, jit_compile=recipe.jit or None)
 
     @property
     def step(self) -> int:
@@ -94,8 +96,8 @@ class Trainer:
         Each epoch's logs hold `loss`, `pixel_accuracy` and `mean_iou` of what was trained on, `learning_rate`, and,
         every `validate_every` epochs and after the last, what `validate` returns. With further heads `loss` is the
         weighted sum, `loss_logits` the network's own part of it and `loss_<head>` each head's, before its weight. Where
-        gradients are clipped, `gradient_norm` is the mean of what they were before. A callback may end the run by
-        setting `model.stop_training`.
+        gradients are clipped, `gradient_norm` is the mean of what they were before; under a loss scale `skipped_steps`
+        is the share of steps that overflowed. A callback may end the run by setting `model.stop_training`.
 
         Args:
             batches: Those of the steps that are left.
@@ -146,6 +148,11 @@ class Trainer:
                     f"{seen} at step {self.step + 1} (epoch {epoch + 1}){samples}, expected a finite number. Fix: "
                     f"lower optimizer.learning_rate, or set clip_norm=1"
                 )
+            if losses.get("skipped_steps") and float(self.optimizer.dynamic_scale) < 1:
+                raise NumericError(
+                    f"gradients overflow float16 at step {self.step + 1} whatever the loss scale, expected finite "
+                    f"ones. Fix: precision=mixed_bfloat16"
+                )
             self.progress.add_step(losses, counts.numpy())
             hooks.on_train_batch_end(place, {**losses, "mean_iou": scores(self.progress.matrix).mean_iou})
             if self.model.stop_training:
@@ -169,10 +176,16 @@ class Trainer:
             else:
                 found = self._objective.gradients_in_parts(images, labels, variables, parts)
         held = {weight.path for layer in self._backbone for weight in layer.weights} if backbone_is_frozen else ()
+        before = tf.convert_to_tensor(self.optimizer.iterations) if self._is_scaled else None
         norm = self._updates.apply(found.gradients, held)
         if self.averages is not None:
             self.averages.update(self.optimizer.iterations)
-        return found.losses if norm is None else {**found.losses, "gradient_norm": norm}, found.counts
+        logs = dict(found.losses)
+        if self._is_scaled:
+            logs["skipped_steps"] = tf.cast(tf.equal(before, self.optimizer.iterations), tf.float32)
+        elif norm is not None:
+            logs["gradient_norm"] = norm
+        return logs, found.counts
 
 
 def _is_still(layer: keras.layers.Layer, recipe: Recipe) -> bool:

@@ -7,6 +7,8 @@ from typing import Any, final
 import keras
 import tensorflow as tf
 
+from segtrain.training.precision import variables_of_scale
+
 
 @final
 class Updates:
@@ -50,8 +52,11 @@ class Updates:
         """
         norm = None
         if self._clip_norm is not None:
-            norm = tf.linalg.global_norm(gradients)
-            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, use_norm=norm)
+            # A float16 training's gradients are scaled; where they overflow, the optimizer passes over the step.
+            scale = variables_of_scale(self._optimizer).get("dynamic_scale", 1.0)
+            scaled_norm = tf.linalg.global_norm(gradients)
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm * scale, use_norm=scaled_norm)
+            norm = scaled_norm / scale
         weighted = [each for each in self.variables if each.path in held or each.path in self._factors]
         before = [tf.identity(tf.convert_to_tensor(variable)) for variable in weighted]
         self._optimizer.apply(gradients, self.variables)
