@@ -90,7 +90,7 @@ def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
         overrides = _named_experiments(overrides)
     if command in BARE_WORD:
         overrides = _with_bare_word(command, overrides)
-    prefixes = {"experiment=": "+"}
+    prefixes = {"experiment=": "+", "debug=": "+"}
     if command == "eval":
         # The run's dataset node is merged with these keys later, so none of them is there yet.
         prefixes["dataset."] = "++"
@@ -99,7 +99,8 @@ def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
         bare = word.lstrip("+")
         prefix = next((prefix for start, prefix in prefixes.items() if bare.startswith(start)), None)
         rewritten.append(word if prefix is None else prefix + bare)
-    return rewritten
+    # Of two that change the same key Hydra takes the later: a debugging mode changes experiments, too.
+    return sorted(rewritten, key=lambda word: word.startswith("+debug="))
 
 
 def _bare_words(words: Sequence[str]) -> list[str]:

@@ -17,7 +17,9 @@ def groups(_root_: DictConfig) -> str:
     """Each group of the command with the option chosen now, what it is for, and the options there are."""
     folders = [Path(source.path) for source in _root_.hydra.runtime.config_sources if source.schema == "file"]
     choices = _root_.hydra.runtime.choices
-    meanings = {"experiment": "changes to all of this, by one name"} if "model" in choices else {}
+    meanings = {}
+    if "model" in choices:
+        meanings = {"experiment": "changes to all of this, by one name", "debug": "changes for a look at what is wrong"}
     meanings |= {each.name: each.metadata["meaning"] for each in _declared(_root_) if each.name in GROUPS}
     lines = []
     for name, meaning in meanings.items():

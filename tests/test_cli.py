@@ -204,6 +204,7 @@ def test_rewrite_adds_only_the_prefixes_that_hydra_lacks():
         "dataset.root=x",
         "seed=1",
     ]
+    assert rewrite("train", ["debug=d", "experiment=e", "seed=1"]) == ["+experiment=e", "seed=1", "+debug=d"]
     assert rewrite("eval", words[2:4]) == ["dataset=voc", "++dataset.root=x"]
 
 

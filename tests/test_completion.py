@@ -33,6 +33,7 @@ def empty_folder(monkeypatch, tmp_path):
         ("segtrain train model.aspp_dil", ["model.aspp_dilations="]),
         ("segtrain train +experiment=peo", ["+experiment=people"]),
         ("segtrain train experiment=peo", ["experiment=people"]),
+        ("segtrain train debug=sm", ["debug=smoke"]),
         ("segtrain train experiment=people -m batch", ["batch_size="]),
         ("segtrain train --mul", ["--multirun"]),
         ("segtrain eval overl", ["overlays="]),

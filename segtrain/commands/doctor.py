@@ -13,6 +13,7 @@ from rich.table import Table
 
 from segtrain.commands.check_report import printable
 from segtrain.config import build, stored_config
+from segtrain.data.loading import spread
 from segtrain.errors import CheckpointError, SegtrainError
 from segtrain.runs import holder, newest_run, read_json, require_run
 from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
@@ -157,7 +158,7 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
     """Say whether the data are those of the run, and what tells that it goes on to the bit."""
     then = newest.facts["fingerprint"]
     try:
-        now = installed(build(stored.dataset).samples("train"))
+        now = installed(spread(build(stored.dataset).samples("train"), stored.get("limit_samples")))
     except SegtrainError as error:
         return Row("bad", "data", _first(error), "restore the data, or give resume with dataset.root=DIR")
     if then["data"] != now["data"]:

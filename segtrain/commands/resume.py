@@ -27,7 +27,7 @@ HARMLESS = frozenset(
     }
 )
 # Keys that a checkpoint's variables are made for.
-FIXED = frozenset({"backbone", "dataset", "head", "heads", "model", "norm", "weights"})
+FIXED = frozenset({"backbone", "dataset", "head", "heads", "limit_samples", "model", "norm", "weights"})
 
 
 class Resumed(NamedTuple):
@@ -56,7 +56,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
     for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
         key = override.split("=", 1)[0].lstrip("+~")
         value = OmegaConf.select(cfg, key)
-        if key not in ("experiment", "resume") and not isinstance(value, DictConfig):
+        if key not in ("debug", "experiment", "resume") and not isinstance(value, DictConfig):
             OmegaConf.update(stored, key, value)
         elif key != "resume":
             raise ConfigError(

@@ -26,6 +26,7 @@ from segtrain.inference import Predictor
 from segtrain.runs import new_run_folder, only_process, require_run, write_json
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.fingerprint import fingerprint
+from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.signals import listening
 from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars
@@ -55,8 +56,11 @@ def train(cfg: DictConfig) -> float:
 def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
     check_recipe(cfg)
     dataset = build(cfg.dataset)
-    samples, validation = dataset.samples("train"), dataset.samples("val")
-    refuse_shared(samples, validation)
+    samples, validation = (
+        spread(dataset.samples(split), cfg.limit_samples) for split in ("train", cfg.validation_split)
+    )
+    if cfg.validation_split != "train":
+        refuse_shared(samples, validation)
     steps_per_epoch = num_steps(samples, cfg.batch_size)
     total_steps = steps_per_epoch * cfg.epochs
     require_fitting_headers(dataset, [*samples, *validation], cfg.workers)
@@ -85,6 +89,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             print(f"{run} is finished: all of its {cfg.epochs} epochs are done; resume={run} epochs=N adds to them")
     warn_of_poor_statistics(cfg, model, total_steps)
     _write_facts(run, cfg, dataset)
+    precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
     resize = None if cfg.resize is None else tuple(cfg.resize)
     predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
     with _log_file(run / "train.log"), logging_redirect_tqdm(), listening() as wishes:
@@ -108,6 +113,12 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             Curves(run / "metrics.jsonl", run / "plots"),
             *(build(node, run_folder=run) for node in (cfg.callbacks or {}).values()),
         ]
+
+        def validated() -> dict[str, float]:
+            if precise_norm is not None:
+                precise_norm.measure(training_batches(loader, max(0, trainer.step - cfg.precise_norm), trainer.step))
+            return validate(predictor, dataset, validation, cfg.workers, heads, poll=checkpoints.poll, look=images.look)
+
         logger.info(
             "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
             *(len(samples), len(validation), dataset.num_classes, cfg.epochs, steps_per_epoch, run),
@@ -116,9 +127,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             training_batches(loader, trainer.step, total_steps),
             steps_per_epoch=steps_per_epoch,
             epochs=cfg.epochs,
-            validate=lambda: validate(
-                predictor, dataset, validation, cfg.workers, heads, poll=checkpoints.poll, look=images.look
-            ),
+            validate=validated,
             validate_every=cfg.validate_every,
             callbacks=callbacks,
             name_samples=loader.names,

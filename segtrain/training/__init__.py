@@ -7,14 +7,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segtrain.training.early_stopping import EarlyStopping
+    from segtrain.training.early_stopping import EarlyStopping, ReachScore
+    from segtrain.training.profile import Profile
     from segtrain.training.schedules import Cosine, OneCycle, Poly, StepDecay, constant
     from segtrain.training.trackers import MlflowLogger, WandbLogger
 
-__all__ = ["Cosine", "EarlyStopping", "MlflowLogger", "OneCycle", "Poly", "StepDecay", "WandbLogger", "constant"]
+__all__ = [
+    "Cosine",
+    "EarlyStopping",
+    "MlflowLogger",
+    "OneCycle",
+    "Poly",
+    "Profile",
+    "ReachScore",
+    "StepDecay",
+    "WandbLogger",
+    "constant",
+]
 
 _HOMES = {
-    "EarlyStopping": "early_stopping",
+    **dict.fromkeys(("EarlyStopping", "ReachScore"), "early_stopping"),
+    "Profile": "profile",
     **dict.fromkeys(("MlflowLogger", "WandbLogger"), "trackers"),
     **dict.fromkeys(("Cosine", "OneCycle", "Poly", "StepDecay", "constant"), "schedules"),
 }

@@ -1,4 +1,4 @@
-"""End a training whose score no longer gets better."""
+"""End a training by its scores: none gets better any more, or one is high enough."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -74,3 +74,44 @@ class EarlyStopping(keras.callbacks.Callback):
             else:
                 since += 1
         return best, since
+
+
+class ReachScore(keras.callbacks.Callback):
+    """Stop as soon as a score is high enough, and say at the end whether it ever was.
+
+    Args:
+        monitor: Name of a score, such as `val_mean_iou`.
+        threshold: What it has to be above.
+    """
+
+    def __init__(self, monitor: str, threshold: float) -> None:
+        super().__init__()
+        self._monitor = monitor
+        self._threshold = threshold
+
+    def on_train_begin(self, logs: Mapping[str, float] = MappingProxyType({})) -> None:
+        self._judge()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] = MappingProxyType({})) -> None:
+        self._judge()
+
+    def on_train_end(self, logs: Mapping[str, float] = MappingProxyType({})) -> None:
+        best, epoch = max(self._scores(), default=(float("nan"), 0))
+        if best > self._threshold:
+            logger.info("%s is %.4f after epoch %d: above %g", self._monitor, best, epoch, self._threshold)
+        else:
+            logger.warning(
+                "%s is %.4f at best, after epoch %d, and was to be above %g. Fix: look at the data with segtrain "
+                "browse, then try another optimizer.learning_rate or a larger network",
+                *(self._monitor, best, epoch, self._threshold),
+            )
+
+    def _judge(self) -> None:
+        if any(score > self._threshold for score, _ in self._scores()):
+            self.model.stop_training = True
+
+    def _scores(self) -> list[tuple[float, int]]:
+        """Scores with their epochs."""
+        history = self.params["trainer"].progress.history
+        scores = [(record.get(self._monitor), record["epoch"]) for record in history]
+        return [(score, epoch) for score, epoch in scores if score is not None]

@@ -176,6 +176,8 @@ def test_other_data_are_refused_as_resume_does(run, doctor, binary_root):
     result = doctor()
     assert result.code == 4
     assert "trained on 4 samples, " in result.err and ", now 3 samples, " in result.err
+    change_config(run, limit_samples=2)
+    assert ", now 2 samples, " in doctor().err
     (binary_root / "train.txt").unlink()
     result = doctor()
     assert result.code == 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segtrain.data import Sample
-from segtrain.data.loading import BatchLoader
+from segtrain.data.loading import BatchLoader, spread
 
 SIZE = (4, 6)
 SAMPLES = [Sample(f"{number:02d}", None, None) for number in range(10)]
@@ -87,3 +87,11 @@ def test_a_photograph_may_be_read_as_small_as_its_augmentation_allows():
     for step in range(20):
         loads.batch(step)
     assert set(asked) == {1, 2}
+
+
+def test_some_samples_are_spread_over_all_of_them():
+    everything = list("abcdefg")
+    assert spread(everything, 3) == ["a", "d", "g"]
+    assert spread(everything, 1) == ["a"]
+    assert spread(everything, 0) == []
+    assert spread(everything, 7) == spread(everything, 99) == spread(everything, None) == everything

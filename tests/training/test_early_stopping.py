@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from segtrain.errors import ConfigError
 from segtrain.losses import CrossEntropy
-from segtrain.training import EarlyStopping
+from segtrain.training import EarlyStopping, ReachScore
 from segtrain.training.trainer import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -88,3 +88,13 @@ def test_a_training_resumed_after_any_epoch_stops_at_the_same_one_and_not_again(
         train(trainer, SCORES[trainer.step :], len(SCORES))
         # The best is the 4th of these; the 5th and the 6th are not better.
         assert (trainer.progress.epochs_done, trainer.step) == (6, 6)
+
+
+def test_a_score_that_is_reached_ends_the_training_and_one_that_is_not_is_told(caplog):
+    caplog.set_level("INFO", "segtrain")
+    assert stops_after(callback := ReachScore("val_mean_iou", 0.3), [0.2, "none", math.nan, 0.3, 0.31, 0.9]) == 5
+    callback.on_train_end()
+    assert "val_mean_iou is 0.3100 after epoch 5: above 0.3" in caplog.text
+    assert stops_after(callback := ReachScore("val_mean_iou", 0.95), [0.2, 0.5, 0.4]) is None
+    callback.on_train_end()
+    assert "val_mean_iou is 0.5000 at best, after epoch 2, and was to be above 0.95. Fix: look at" in caplog.text
