@@ -99,6 +99,7 @@ class TrainConfig(CommandConfig):
     shuffle: bool = key("draw the training images in a new order each epoch")
     limit_samples: int | None = key("train and validate on only so many images, spread over each split", at_least=1)
     validation_split: str = key("the split to validate on; train tells whether a network learns what it is shown")
+    precise_norm: int = key("training batches to count batch norm's statistics from before each validation", at_least=0)
     validate_every: int = key("epochs from one validation to the next", at_least=1)
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
     workers: int = key("threads that read and augment images", at_least=1)

@@ -102,6 +102,14 @@ def _problems(cfg: DictConfig) -> Iterator[str]:
             f"freeze_backbone_epochs={cfg.freeze_backbone_epochs} with multipliers.{BACKBONE}=0: the backbone never "
             f"trains anyway. Fix: freeze_backbone_epochs=0"
         )
+    frozen = [f"multipliers.{name}=0" for name, factor in cfg.multipliers.items() if factor == 0]
+    if cfg.freeze_backbone_epochs:
+        frozen.append(f"freeze_backbone_epochs={cfg.freeze_backbone_epochs}")
+    if cfg.precise_norm and frozen:
+        yield (
+            f"precise_norm={cfg.precise_norm} with {frozen[0]}: it would change the statistics of layers that are to "
+            f"stay as they are, expected one of them. Fix: precise_norm=0"
+        )
     if cfg.recompute and cfg.precision != "float32":
         yield (
             f"recompute=true with precision={cfg.precision}: batch norm of 16 bits cannot be computed twice alike, "

@@ -113,6 +113,19 @@ def statistics_kept() -> Iterator[None]:
         _statistics_kept.reset(token)
 
 
+_norms_alone: ContextVar[bool] = ContextVar("norms_alone", default=False)
+
+
+@contextmanager
+def norms_as_in_training() -> Iterator[None]:
+    """Let segtrain's batch norm alone behave as in training while a graph is traced: dropout rests all the same."""
+    token = _norms_alone.set(True)
+    try:
+        yield
+    finally:
+        _norms_alone.reset(token)
+
+
 @keras.saving.register_keras_serializable("segtrain")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer, computed by TensorFlow's fused kernel: the same numbers in half the time of a training step.
@@ -123,6 +136,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        training = training or _norms_alone.get()
         plain = self.synchronized or mask is not None or self.beta is None
         if plain or self.axis not in (-1, 3) or inputs.dtype != tf.float32 or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)

@@ -15,6 +15,7 @@ RECIPE = (
     "accumulate=2",
     "clip_norm=1",
     "multipliers.backbone=0.1",
+    "precise_norm=1",
     "epochs=1",
 )
 
@@ -58,6 +59,7 @@ def test_a_training_by_every_key_is_scored_by_its_averages(segtrain, workplace, 
             ["recompute=true", "precision=mixed_bfloat16"],
             "recompute=true with precision=mixed_bfloat16: batch norm of 16",
         ),
+        (["precise_norm=2", "multipliers.backbone=0"], "precise_norm=2 with multipliers.backbone=0: it would change"),
         (["ema=1"], "ema=1.0: expected at most 0.999999"),
         (["clip_norm=0"], "clip_norm=0.0: expected at least 1e-06"),
         (["multipliers.backbone=-1"], "multipliers.backbone=-1.0: expected a number from 0 up"),

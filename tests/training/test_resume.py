@@ -1,5 +1,6 @@
 """A training that goes on from any of its checkpoints ends as if it had never stopped: weights, scores and order."""
 
+import itertools
 import math
 import signal
 
@@ -10,9 +11,11 @@ import tensorflow as tf
 
 from segtrain.errors import NumericError, Stopped
 from segtrain.losses import CrossEntropy
+from segtrain.models.layers import BatchNormalization
 from segtrain.training import Poly
 from segtrain.training.callbacks import Checkpoints, MetricsLog
 from segtrain.training.checkpoint import find_checkpoints, newest_whole
+from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.recipe import Recipe
 from segtrain.training.signals import Wishes, listening
 from segtrain.training.state import restore, snapshot
@@ -28,7 +31,7 @@ def make_trainer(seed):
     keras.utils.set_random_seed(seed)
     pixels = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(pixels)
-    x = keras.layers.BatchNormalization(momentum=0.9, name="bn")(x)
+    x = BatchNormalization(momentum=0.9, name="bn")(x)
     x = keras.layers.Dropout(0.3)(keras.layers.ReLU()(x))
     model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(x))
     schedule = Poly(0.01, STEPS_PER_EPOCH * EPOCHS, warmup_steps=2)
@@ -52,8 +55,10 @@ def batches(first):
 
 def run(trainer, callbacks, validate=None):
     images = next(batches(0))[0]
+    precise_norm = PreciseNorm(trainer.scored_model)
 
     def score():
+        precise_norm.measure(itertools.islice(batches(trainer.step - 2), 2))
         logits = trainer.scored_model(images, training=False)
         return {"val_mean_iou": float(tf.reduce_mean(tf.sin(logits)))}
 
