@@ -223,7 +223,8 @@ def _check_warmup(warmup_steps: int, total_steps: int) -> None:
 
 
 def _check_final(final_learning_rate: float, learning_rate: float) -> None:
-    if not 0 <= final_learning_rate < learning_rate:
+    # A learning rate of 0 is a training that scores and saves and changes no weight.
+    if not 0 <= final_learning_rate < learning_rate and not final_learning_rate == learning_rate == 0:
         raise ConfigError(
             f"schedule.final_learning_rate={final_learning_rate}: expected from 0 to below "
             f"optimizer.learning_rate={learning_rate}. Fix: schedule.final_learning_rate=0"
