@@ -90,7 +90,7 @@ def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
         overrides = _named_experiments(overrides)
     if command in BARE_WORD:
         overrides = _with_bare_word(command, overrides)
-    prefixes = {"experiment=": "+", "debug=": "+"}
+    prefixes = {"experiment=": "+", "debug=": "+", "sweep=": "+"}
     if command == "eval":
         # The run's dataset node is merged with these keys later, so none of them is there yet.
         prefixes["dataset."] = "++"

@@ -8,13 +8,13 @@ import errno
 import importlib
 import os
 import sys
-import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrain import __version__
-from segtrain.arguments import config_dir_flag, rewrite, split_flags
+from segtrain import __version__, sweeps
+from segtrain.arguments import config_dir_flag, override, rewrite, split_flags
 from segtrain.errors import ConfigError, ResourceError, SegtrainError, Stopped
 from segtrain.quiet import quiet_tensorflow
 from segtrain.suggest import did_you_mean
@@ -51,6 +51,8 @@ examples
   segtrain compare keras_io_2021 cihp
 """
 BUG, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the last two are what a shell reports for SIGINT and SIGPIPE
+# Flags that make Hydra print something instead of running a job, which it refuses beside --multirun.
+LOOKS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -111,70 +113,106 @@ def run(command: str, words: Sequence[str]) -> int:
 
     flags, overrides = split_flags(words)
     overrides = rewrite(command, overrides)
+    looks = any(flag in flags for flag in LOOKS)
+    if any(word.startswith("+sweep=") for word in overrides) and not looks:
+        flags.append("--multirun")
     for folder in config_dir_flag(flags)[1:]:
         config.refuse_clashes(folder)
     if {"--help", "-h"} & set(flags):
         # Hydra's own --help prints this template too, but first lists every group for it: 0.3 s more.
         flags = [*config_dir_flag(flags), "--cfg", "all", "--package", "hydra.help.template"]
     config.set_up()
-    job = Job(command)
-    with _as_hydra_reads(flags, overrides):
-        try:
-            hydra.main(version_base="1.3", config_path=config.config_dir(), config_name=command)(job)()
-        except Exception as error:
-            if job.exit_code:  # the job has reported it, and Hydra has ended the sweep with it
-                return job.exit_code
-            if isinstance(error, composition.COMPOSITION_ERRORS):
-                raise composition.explain(error, command, overrides, config.groups()) from error
-            raise
+    call = hydra.main(version_base="1.3", config_path=config.config_dir(), config_name=command)(Job(command))
+    try:
+        if {"--multirun", "-m"} & {*flags} or "hydra.mode=MULTIRUN" in overrides:
+            return _sweep(call, command, flags, overrides)
+        with _as_hydra_reads(flags, overrides):
+            call()
+    except composition.COMPOSITION_ERRORS as error:
+        raise composition.explain(error, command, overrides, config.groups()) from error
     return 0
+
+
+def _sweep(call: Callable[[], Any], command: str, flags: Sequence[str], overrides: Sequence[str]) -> int:
+    """Let Hydra run the jobs of a sweep, and tell what became of each.
+
+    Returns:
+        0, or the exit code of the first job that failed.
+    """
+    with sweeps.sweep_folder(command, overrides) as folder:
+        # Made absolute: a job may run in another folder, and Hydra would take `${}` in a name for its own.
+        words = [*overrides, override("hydra.sweep.dir", folder.absolute())]
+        try:
+            with _as_hydra_reads(flags, words), sweeps.passing_on_signals(folder):
+                call()
+        except Exception as error:
+            found = sweeps.jobs(folder)
+            if not sweeps.exit_code(found):
+                raise
+            if str(error) not in [job.error for job in found]:  # not a job's, which has reported it: the launcher's
+                print(f"error: {type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        finally:
+            if found := sweeps.jobs(folder):
+                sweeps.write_table(folder, found, overrides)
+                print(sweeps.table(found, overrides), end="")
+        return sweeps.exit_code(found)
 
 
 @contextlib.contextmanager
 def _as_hydra_reads(flags: Sequence[str], overrides: Sequence[str]) -> Iterator[None]:
     """Set what Hydra reads from the process: its arguments, and to raise errors to us instead of printing."""
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    # Hydra's sweeper writes a multirun.yaml, which is of no use beside the run folders. Only a launcher that
-    # runs jobs elsewhere needs a folder that lasts, and gets that of the primary config.
-    sweeps = {"--multirun", "-m"} & {*flags} or "hydra.mode=MULTIRUN" in overrides
-    lasting = any(word.startswith(("hydra/launcher=", "hydra.sweep.dir=")) for word in overrides)
-    with contextlib.ExitStack() as stack:
-        sys.argv = [argv[0], *flags, *overrides]
-        if sweeps and not lasting:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="segtrain-sweep-"))
-            sys.argv.append(f"hydra.sweep.dir='{scratch}'")
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-        try:
-            yield
-        finally:
-            sys.argv = argv
-            del os.environ["HYDRA_FULL_ERROR"]
-            if full_error is not None:
-                os.environ["HYDRA_FULL_ERROR"] = full_error
+    sys.argv = [argv[0], *flags, *overrides]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        del os.environ["HYDRA_FULL_ERROR"]
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 class Job:
-    """What Hydra calls for each job: one run of the command, whose errors it reports itself.
-
-    Attributes:
-        exit_code: Of the first job that failed in this process, 0 while none has.
-    """
+    """What Hydra calls for each job: one run of the command, whose errors it reports itself."""
 
     def __init__(self, command: str) -> None:
         self.command = command
-        self.exit_code = 0
+        self._process = os.getpid()
         self._wants_trace = _wants_trace()
 
     def __call__(self, cfg: "DictConfig") -> Any:
         """Run the command; a sweeper gets what it returns."""
+        if _in_sweep():
+            return self._in_sweep(cfg)
         try:
             return self._run(cfg)
         except Exception as error:
+            sys.exit(_report(error, self._wants_trace))
+
+    def _in_sweep(self, cfg: "DictConfig") -> Any:
+        from hydra.core.hydra_config import HydraConfig
+
+        own = HydraConfig.get()
+        if self.command == "train":
+            cfg.name = f"{cfg.name}_{own.job.num}"  # the run folder tells which job it is of
+        score = f"best {cfg.monitor}" if self.command == "train" else None
+        recorder = sweeps.Recorder(Path(own.runtime.output_dir), own.job.num, own.overrides.task, score)
+        try:
+            value = self._run(cfg)
+            recorder.succeed(value)
+            return value
+        except KeyboardInterrupt:
+            recorder.fail("interrupted", INTERRUPTED)
+            raise
+        except Exception as error:
             code = _report(error, self._wants_trace)
-            self.exit_code = self.exit_code or code
-            if _in_sweep():
-                raise  # this job has failed; Hydra goes on to the next
-            sys.exit(code)
+            recorder.fail(str(error) or type(error).__name__, code)
+            if isinstance(error, Stopped) and os.getpid() == self._process:
+                sys.exit(code)  # whoever stops a sweep does not want its next job
+            raise  # this job has failed; Hydra goes on to the next
+        finally:
+            sys.stdout.flush()  # a launcher's process may end without
 
     def _run(self, cfg: "DictConfig") -> Any:
         from segtrain import config

@@ -16,6 +16,13 @@ from segtrain.suggest import did_you_mean
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError)
 # OmegaConf's words for a type -> ours.
 TYPES = {"Integer": "int", "Float": "float"}
+# Plugins of Hydra by what they bring -> the extra that installs them.
+EXTRAS = {
+    "hydra/sweeper/optuna": "sweep",
+    "hydra/launcher/joblib": "sweep",
+    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher/submitit_slurm": "slurm",
+}
 
 
 def explain(error: Exception, command: str, overrides: Sequence[str], groups: Sequence[str]) -> ConfigError:
@@ -69,7 +76,10 @@ def _containing_file(message: str) -> str:
 
 
 def _missing_option(error: MissingConfigException, command: str, groups: Sequence[str]) -> str:
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    missing = error.missing_cfg_file or ""
+    group, _, name = missing.rpartition("/")
+    if missing in EXTRAS:
+        return f"{group}={name} is not installed. Fix: pip install 'segtrain-keras[{EXTRAS[missing]}]'"
     if error.options:
         options = sorted(error.options)
         return f"no {group} {name!r}{did_you_mean(name, options) or ';'} options: {', '.join(options)}"

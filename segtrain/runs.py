@@ -14,6 +14,7 @@ from typing import Any
 from segtrain.errors import CheckpointError, ResourceError, SegtrainError
 
 RUNS = Path("runs")
+_held: list[Path] = []  # the run folder that this process has held last
 
 
 @contextmanager
@@ -73,9 +74,22 @@ def only_process(run: Path) -> Iterator[None]:
         os.ftruncate(file, 0)
         since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
         os.write(file, f"process {os.getpid()} on {platform.node()} since {since}\n".encode())
+        _held[:] = [run]
         yield
     finally:
         os.close(file)
+
+
+def last_held() -> Path | None:
+    """Name the run folder that this process has held last, once, for the table of a sweep; None where it is gone."""
+    run = _held.pop() if _held else None
+    return run if run is not None and run.is_dir() else None
+
+
+def discard(folder: Path) -> None:
+    """Take a run folder away again, and `runs` itself where nothing else is in it."""
+    shutil.rmtree(folder)
+    _remove_empty([folder.parent, RUNS])
 
 
 def holder(run: Path) -> str | None:

@@ -19,7 +19,11 @@ def groups(_root_: DictConfig) -> str:
     choices = _root_.hydra.runtime.choices
     meanings = {}
     if "model" in choices:
-        meanings = {"experiment": "changes to all of this, by one name", "debug": "changes for a look at what is wrong"}
+        meanings = {
+            "experiment": "changes to all of this, by one name",
+            "debug": "changes for a look at what is wrong",
+            "sweep": "who chooses the values of several jobs, and where they run",
+        }
     meanings |= {each.name: each.metadata["meaning"] for each in _declared(_root_) if each.name in GROUPS}
     lines = []
     for name, meaning in meanings.items():

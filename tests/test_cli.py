@@ -25,7 +25,7 @@ EXPERIMENTS = sorted(path.stem for path in Path(config_dir(), "experiment").glob
 OPTIONS = sorted(
     f"{path.parent.name}={path.stem}"
     for path in Path(config_dir()).glob("*/*.yaml")
-    if path.parent.name not in ("hydra", "experiment")
+    if path.parent.name not in ("hydra", "experiment", "sweep")  # sweeps: test_sweeps.py
 )
 
 

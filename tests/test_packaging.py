@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from segtrain.composition import EXTRAS
 from segtrain.config import config_dir
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -64,6 +65,9 @@ def test_every_import_of_the_package_is_a_declared_dependency():
     # TensorBoard's events are written through tf.summary, which asks for the package when it runs; trackers are
     # imported by their names, only where a config asks for one.
     by_name = {"tensorboard", *re.findall(r'^    package = "(\w+)"$', "".join(sources), re.MULTILINE)}
+    # Hydra finds its plugins by itself; segtrain knows what they bring, and which extras bring them.
+    plugins = [each for extra in set(EXTRAS.values()) for each in PROJECT["project"]["optional-dependencies"][extra]]
+    by_name |= {re.match(r"[A-Za-z0-9-]+", each).group() for each in plugins}
     assert by_name <= declared
     assert {modules.get(name, name) for name in third_party} == declared - by_name
 

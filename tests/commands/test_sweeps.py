@@ -1,0 +1,79 @@
+"""Real sweeps through Hydra's plugins, where they are installed: pip install 'segtrain-keras[sweep,slurm]'."""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from commands.conftest import TINY
+from segtrain import cli
+
+pytestmark = pytest.mark.tensorflow
+DRAWN = ("dataset.num_train_images=4", "dataset.num_val_images=2", "schedule.warmup_steps=0", *TINY, "epochs=1")
+
+
+def needs(plugin: str) -> None:
+    if importlib.util.find_spec("hydra_plugins") is None or importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+        pytest.skip(f"{plugin} is not installed: pip install 'segtrain-keras[sweep,slurm]'")
+
+
+def sweep(workplace: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], Path, list[dict[str, str]]]:
+    """Run one in a process of its own, for launchers keep theirs. Returns its end, its folder and its jobs.csv."""
+    command = [sys.executable, "-m", "segtrain", "train", *DRAWN, *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=400)
+    (folder,) = (workplace / "runs/sweeps").iterdir()
+    with open(folder / "jobs.csv") as file:
+        return done, folder, list(csv.DictReader(file))
+
+
+def test_a_failing_job_in_the_middle_of_three(workplace):
+    # A learning rate of 1e30 makes loss or logits NaN, whichever is looked at first: exit code 7.
+    done, _, jobs = sweep(workplace, "-m", "optimizer.learning_rate=1e-3,1e30,1e-4")
+    assert done.returncode == 7
+    assert [(job["exit_code"], bool(job["value"])) for job in jobs] == [("0", True), ("7", False), ("0", True)]
+    assert "nan" in jobs[1]["error"].lower()
+
+
+def test_an_optuna_sweep_of_four_trials(workplace):
+    needs("hydra_optuna_sweeper")
+    space = "optimizer.learning_rate=tag(log,interval(1e-5,1e-2))"
+    done, folder, jobs = sweep(workplace, "sweep=optuna", "hydra.sweeper.n_trials=4", space)
+    assert done.returncode == 0, done.stderr
+    assert len({job["run"] for job in jobs}) == len({job["overrides"] for job in jobs}) == 4
+    # What Optuna calls best is the highest of what the runs scored.
+    results = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert results["best_value"] == max(float(job["value"]) for job in jobs)
+    for job in jobs:
+        stored = yaml.safe_load((workplace / job["run"] / "config.yaml").read_text())
+        assert f"optimizer.learning_rate={stored['optimizer']['learning_rate']}" == job["overrides"]
+
+
+def test_an_optuna_sweep_outlives_a_failed_trial(workplace):
+    needs("hydra_optuna_sweeper")
+    grid = ("hydra/sweeper/sampler=grid", "optimizer.learning_rate=choice(1e30,1e-3)")
+    done, _, jobs = sweep(workplace, "sweep=optuna", "hydra.sweeper.n_trials=2", *grid)
+    assert done.returncode == 7, done.stderr
+    assert sorted(job["exit_code"] for job in jobs) == ["0", "7"]
+
+
+def test_a_joblib_sweep_of_two(workplace):
+    needs("hydra_joblib_launcher")
+    done, _, jobs = sweep(workplace, "sweep=joblib", "seed=1,2")
+    assert done.returncode == 0, done.stderr
+    assert [job["overrides"] for job in jobs] == ["seed=1", "seed=2"]
+    assert len({job["run"] for job in jobs}) == 2
+    assert all((workplace / job["run"] / "checkpoints").is_dir() for job in jobs)
+
+
+def test_a_submitit_sweep_of_two_without_slurm(workplace):
+    needs("hydra_submitit_launcher")
+    local = ("hydra/launcher=submitit_local", "hydra.launcher.gpus_per_node=0")
+    done, _, jobs = sweep(workplace, "sweep=slurm", *local, "optimizer.learning_rate=1e-3,1e30")
+    assert done.returncode == 7, done.stderr
+    assert [(job["exit_code"], bool(job["value"])) for job in jobs] == [("0", True), ("7", False)]
