@@ -202,8 +202,9 @@ class Job:
             value = self._run(cfg)
             recorder.succeed(value)
             return value
-        except KeyboardInterrupt:
-            recorder.fail("interrupted", INTERRUPTED)
+        except (KeyboardInterrupt, SystemExit) as error:
+            code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else INTERRUPTED
+            recorder.fail("interrupted", code)
             raise
         except Exception as error:
             code = _report(error, self._wants_trace)

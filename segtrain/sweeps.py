@@ -39,6 +39,7 @@ class Job(NamedTuple):
         exit_code: That the command would have ended with alone.
         run: Its run folder, if it had one.
         seconds: From its beginning to its end.
+        process: The id of its process, on the machine that it ran on.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Job(NamedTuple):
     exit_code: int = ResourceError.exit_code
     run: str | None = None
     seconds: float | None = None
+    process: int | None = None
 
 
 class Recorder:
@@ -63,7 +65,7 @@ class Recorder:
 
     def __init__(self, folder: Path, number: int, overrides: Sequence[str], score: str | None) -> None:
         self._path = folder / _RECORD
-        self._job = Job(number, list(overrides), score)
+        self._job = Job(number, list(overrides), score, process=os.getpid())
         self._start = time.monotonic()
         self._write()
 
@@ -97,18 +99,24 @@ def passing_on_signals(folder: Path) -> Iterator[None]:
         folder: Of the sweep.
 
     Raises:
-        SystemExit: With what a shell gives the signal, when the jobs have ended or `_PATIENCE` is over.
+        KeyboardInterrupt: It was Ctrl-C; when the jobs have ended or `_PATIENCE` is over.
+        SystemExit: It was another; then, too, with what a shell gives the signal.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
         for each in _ENDING:
             signal.signal(each, signal.SIG_DFL)
-        for child in _children():
+        children = _children()
+        for child in children:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(child, signal.SIGTERM)
         until = time.monotonic() + _PATIENCE
-        while any(job.seconds is None for job in jobs(folder)) and time.monotonic() < until:
+        while any(job.seconds is None and job.process in children for job in jobs(folder)):
+            if time.monotonic() > until:
+                break
             time.sleep(0.1)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         sys.exit(128 + number)
 
     try:

@@ -212,6 +212,20 @@ def test_a_signal_reaches_the_processes_of_jobs_and_waits_for_their_end(tmp_path
     assert (job.error, job.exit_code) == ("stopped", 143)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_a_job_of_this_process_waits_for_nothing(train, capsys, monkeypatch, number, code):
+    def act(cfg):
+        if cfg.seed == 2:
+            monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("waits for a job that waits for it"))
+            signal.raise_signal(number)
+        return cfg.seed / 10
+
+    train.act = act
+    assert cli.main(["train", "-m", "seed=1,2,3"]) == code
+    printed = capsys.readouterr().out
+    assert "0.1000" in printed and "interrupted" in printed and "seed=3" not in printed
+
+
 # Plugins
 
 
