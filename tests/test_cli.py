@@ -245,11 +245,13 @@ def test_the_working_folder_is_importable_for_trusted_modules(jobs, tmp_path):
     assert cli.main([*words, "trusted_modules=[mine_here]"]) == 0
 
 
-def test_a_sweeper_gets_what_the_command_returns(jobs):
-    words = ["train", "-m", "seed=1,2", "hydra.sweep.dir=kept"]
+def test_a_sweeper_gets_what_the_command_returns(jobs, monkeypatch):
+    returned = []
+    call = cli.Job.__call__
+    monkeypatch.setattr(cli.Job, "__call__", lambda job, cfg: returned.append(call(job, cfg)))
     jobs.act = lambda cfg: float(cfg.seed)
-    assert cli.main(words) == 0
-    assert cli.Job("train")(jobs[1]) == 2.0
+    assert cli.main(["train", "-m", "seed=1,2"]) == 0
+    assert returned == [1.0, 2.0]
 
 
 # Nothing left on disk
