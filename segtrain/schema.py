@@ -107,6 +107,11 @@ class TrainConfig(CommandConfig):
     save_minutes: float = key("from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0)
     tensorboard_images: int = key("validation photographs whose overlays TensorBoard shows", at_least=0)
     keep_last: int = key("checkpoints to keep beside the best", at_least=1)
+    strategy: str = key(
+        "devices: one; mirrored, those of this process; multiworker, of all processes of TF_CONFIG or Slurm; or auto",
+        choices=("auto", "one", "mirrored", "multiworker"),
+    )
+    replicas: int | None = key("of strategy=mirrored; null is all GPUs, without GPUs parts of the CPU", at_least=1)
     resume: str | None = key("run folder to continue, in place; auto is the newest unfinished one of this config")
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,16 @@ def build_augment(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> A
     return build(node, **facts)
 
 
-def build_loader(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> BatchLoader:
+def build_loader(
+    cfg: DictConfig, dataset: Dataset, samples: list[Sample], places: Sequence[int] | None = None
+) -> BatchLoader:
     """Build what loads the training batches of a config.
 
     Args:
         cfg: As for `build_augment`, with the root keys `cache`, `batch_size`, `seed`, `shuffle` and `workers`.
         dataset: Reads the samples.
         samples: To train on.
+        places: Which of a batch to load, see `BatchLoader`.
 
     Raises:
         ConfigError: An argument does not fit.
@@ -77,6 +80,7 @@ def build_loader(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> Ba
         seed=cfg.seed,
         shuffle=cfg.shuffle,
         workers=cfg.workers,
+        places=places,
     )
 
 

@@ -12,6 +12,7 @@ from segtrain.models.backbones import Backbone
 from segtrain.training.multipliers import BACKBONE, factors, spare_norm_and_bias
 from segtrain.training.precision import compiles_by_xla, slow_here
 from segtrain.training.recipe import Recipe
+from segtrain.training.replicas import Replicas
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,29 @@ def check_recipe(cfg: DictConfig) -> None:
     """
     for problem in _problems(cfg):
         raise ConfigError(problem)
+
+
+def check_shares(cfg: DictConfig, replicas: Replicas) -> None:
+    """Refuse what several devices cannot do, or not alike.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    if replicas.count == 1:
+        return
+    parts = cfg.accumulate * replicas.count
+    if cfg.batch_size % parts:
+        fitting = max(parts, cfg.batch_size // parts * parts)
+        raise ConfigError(
+            f"batch_size={cfg.batch_size}: it is that of all {replicas.count} replicas together, in accumulate="
+            f"{cfg.accumulate} parts, expected a multiple of {parts}. Fix: batch_size={fitting}"
+        )
+    for key, word, plain in (("jit", "on", "auto"), ("precise_norm", None, "0"), ("recompute", True, "false")):
+        if cfg[key] == word or (word is None and cfg[key]):
+            raise ConfigError(
+                f"{key}={str(cfg[key]).lower()} with {replicas.count} replicas: for a single device only. Fix: {key}="
+                f"{plain}, or strategy=one"
+            )
 
 
 def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Recipe:

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 # Keys that no number of a training depends on.
 HARMLESS = frozenset(
     {
-        *("cache", "callbacks", "dataset.root", "keep_last", "name", "resume", "save_minutes", "tensorboard_images"),
-        *("trusted_modules", "workers"),
+        *("cache", "callbacks", "dataset.root", "keep_last", "name", "replicas", "resume", "save_minutes", "strategy"),
+        *("tensorboard_images", "trusted_modules", "workers"),
     }
 )
 # Keys that a checkpoint's variables are made for.

@@ -10,6 +10,7 @@ from segtrain.data.dataset import Dataset, Sample
 from segtrain.inference import Prediction, Predictor
 from segtrain.losses import HeadLoss, scored
 from segtrain.metrics import confusion_matrix, scores
+from segtrain.training.replicas import Replicas
 
 
 class Tally:
@@ -29,6 +30,12 @@ class Tally:
         self._cost = 0.0
         self._judges = scored(heads)
         self._counts: dict[str, np.ndarray] = {}
+
+    def add_up(self, replicas: Replicas) -> None:
+        """Add what the other processes have counted; all of them must call this."""
+        self.matrix = replicas.total(self.matrix)
+        self._cost = float(replicas.total(np.array(self._cost)))
+        self._counts = {name: replicas.total(self._counts[name]) for name in sorted(self._counts)}
 
     def add(self, prediction: Prediction) -> np.ndarray:
         """Count one photograph; return its own confusion matrix."""
@@ -51,6 +58,11 @@ class Tally:
         return {name: self._judges[name].scores(counts) for name, counts in self._counts.items()}
 
 
+def share_of(samples: list[Sample], replicas: Replicas) -> list[Sample]:
+    """Those samples that this process scores: all where there are fewer than processes."""
+    return samples if len(samples) < replicas.num_processes else samples[replicas.process :: replicas.num_processes]
+
+
 def validate(
     predictor: Predictor,
     dataset: Dataset,
@@ -59,21 +71,27 @@ def validate(
     heads: Mapping[str, HeadLoss],
     poll: Callable[[], None],
     look: Callable[[Prediction], None],
+    replicas: Replicas,
 ) -> dict[str, float]:
     """Score a split as `segtrain eval` does: whole photographs, every pixel at its own size.
 
-    `look` is called with each photograph's prediction, then `poll`, which may end the validation with an error.
+    `look` is called with each photograph's prediction, then `poll`, which may end the validation with an error. Of
+    several processes each scores its share, `share_of`, and none polls before all are through.
 
     Returns:
         By name as in a run's logs: `val_loss`, to be compared with a training's `loss` or, where further heads add to
         that, with its `loss_logits`; the means of `metrics.Scores`; and `val_<head>_<score>` of heads that are scored.
     """
     tally = Tally(dataset, heads)
-    predictions = predictor.predict(dataset, samples, workers)
-    for prediction in tqdm(predictions, "validation", len(samples), leave=False, disable=not sys.stderr.isatty()):
+    own = share_of(samples, replicas)
+    predictions = predictor.predict(dataset, own, workers)
+    for prediction in tqdm(predictions, "validation", len(own), leave=False, disable=not sys.stderr.isatty()):
         tally.add(prediction)
         look(prediction)
-        poll()
+        if replicas.num_processes == 1:
+            poll()
+    if len(own) < len(samples):
+        tally.add_up(replicas)
     found = scores(tally.matrix)
     return {
         "val_loss": tally.loss,

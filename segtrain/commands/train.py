@@ -1,5 +1,6 @@
 """`segtrain train`: train one network and leave a run folder that needs nothing else."""
 
+import json
 import logging
 import math
 from collections.abc import Iterator
@@ -14,21 +15,31 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
-from segtrain.commands.recipe import build_optimizer, build_recipe, check_recipe, warn_of_poor_statistics
+from segtrain.commands.recipe import (
+    build_optimizer,
+    build_recipe,
+    check_recipe,
+    check_shares,
+    warn_of_poor_statistics,
+)
 from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
-from segtrain.commands.scoring import validate
+from segtrain.commands.scoring import share_of, validate
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset
 from segtrain.data.loading import num_steps, spread
 from segtrain.data.pairing import refuse_shared
-from segtrain.inference import Predictor
+from segtrain.errors import DataError
+from segtrain.inference import Prediction, Predictor
+from segtrain.models.norm import synchronize
 from segtrain.runs import new_run_folder, only_process, require_run, write_json
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.fingerprint import fingerprint
 from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.recompute import early_stages, recomputing
+from segtrain.training.replicas import Replicas, find_replicas
 from segtrain.training.signals import listening
+from segtrain.training.state import hand_over
 from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars
 from segtrain.training.trainer import Trainer
 
@@ -37,24 +48,36 @@ logger = logging.getLogger(__name__)
 
 def train(cfg: DictConfig) -> float:
     """Train one network. Returns the best validation score (`monitor`), for sweeps to compare."""
-    if cfg.resume == "auto":
-        cfg.resume = None
+    replicas = find_replicas(cfg.strategy, cfg.replicas)
+    with replicas.together():
+        if not replicas.is_chief:
+            # What the chief trains, wherever it goes on, whatever this process was told.
+            logger.info("process %d of %d trains along, process 0 reports", replicas.process, replicas.num_processes)
+            run, values = json.loads(replicas.tell())
+            # Which modules are imported here is for who has started this process to say.
+            said = OmegaConf.create({**values, "trusted_modules": cfg.trusted_modules})
+            return _train_in(Path(run), said, None, replicas)
+        if cfg.resume == "auto":
+            cfg.resume = None
+            check(cfg, facts(cfg))
+            if (folder := run_to_resume(cfg)) is not None:
+                with only_process(folder):
+                    return _train_in(folder, cfg, Resumed(folder, cfg, []), replicas)
+        elif cfg.resume is not None:
+            folder = require_run(cfg.resume)
+            resumed = resumed_config(folder, cfg)
+            with only_process(folder):
+                return _train_in(folder, resumed.cfg, resumed, replicas)
         check(cfg, facts(cfg))
-        if (run := run_to_resume(cfg)) is not None:
-            with only_process(run):
-                return _train_in(run, cfg, Resumed(run, cfg, []))
-    elif cfg.resume is not None:
-        run = require_run(cfg.resume)
-        resumed = resumed_config(run, cfg)
-        with only_process(run):
-            return _train_in(run, resumed.cfg, resumed)
-    check(cfg, facts(cfg))
-    with new_run_folder("train", cfg.name, keep_if="checkpoints") as run, only_process(run):
-        return _train_in(run, cfg, None)
+        with new_run_folder("train", cfg.name, keep_if="checkpoints") as folder, only_process(folder):
+            return _train_in(folder, cfg, None, replicas)
 
 
-def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
+def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Replicas) -> float:
     check_recipe(cfg)
+    check_shares(cfg, replicas)
+    if replicas.is_chief:
+        replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
     dataset = build(cfg.dataset)
     samples, validation = (
         spread(dataset.samples(split), cfg.limit_samples) for split in ("train", cfg.validation_split)
@@ -67,32 +90,42 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
     logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
     keras.utils.set_random_seed(cfg.seed)
     loss = build_loss(cfg, dataset)
-    loader = build_loader(cfg, dataset, samples)
-    model, backbone = build_network(cfg, dataset.num_classes)
-    if resumed is None:
+    loader = build_loader(cfg, dataset, samples, replicas.places(cfg.batch_size, cfg.accumulate))
+    with replicas.strategy.scope():
+        model, backbone = build_network(cfg, dataset.num_classes)
+    if replicas.count > 1:
+        synchronize(model)
+    if resumed is None and replicas.is_chief:
         load_weights(cfg, model, backbone)
     heads = build_heads(cfg, dataset, model)
-    trainer = Trainer(
-        model,
-        build_optimizer(cfg, total_steps, model),
-        loss,
-        dataset.num_classes,
-        dataset.ignore_class,
-        heads=heads,
-        forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
-        recipe=build_recipe(cfg, model, backbone),
-    )
-    recorded: dict[str, Any] = {"fingerprint": fingerprint(samples), "exact_until": None}
+    with replicas.strategy.scope():
+        trainer = Trainer(
+            model,
+            build_optimizer(cfg, total_steps, model),
+            loss,
+            dataset.num_classes,
+            dataset.ignore_class,
+            heads=heads,
+            forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
+            recipe=build_recipe(cfg, model, backbone),
+            replicas=replicas,
+        )
+    recorded: dict[str, Any] = {"fingerprint": fingerprint(samples, replicas), "exact_until": None}
+    _require_same_data(replicas, recorded["fingerprint"]["data"])
     if resumed is not None:
         recorded = restore_run(resumed, trainer, recorded["fingerprint"])
+    if replicas.num_processes > 1:
+        hand_over(replicas, model, trainer.optimizer, trainer.averages, trainer.progress)
+    if replicas.is_chief:
         if trainer.progress.epochs_done >= cfg.epochs:
             print(f"{run} is finished: all of its {cfg.epochs} epochs are done; resume={run} epochs=N adds to them")
-    warn_of_poor_statistics(cfg, model, total_steps)
-    _write_facts(run, cfg, dataset)
+        warn_of_poor_statistics(cfg, model, total_steps)
+        _write_facts(run, cfg, dataset)
     precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
     resize = None if cfg.resize is None else tuple(cfg.resize)
     predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
-    with _log_file(run / "train.log"), logging_redirect_tqdm(), listening() as wishes:
+    log = _log_file(run / "train.log") if replicas.is_chief else _no_reports()
+    with log, logging_redirect_tqdm(), listening() as wishes:
         checkpoints = Checkpoints(
             run / "checkpoints",
             trainer,
@@ -102,22 +135,31 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             minutes=cfg.save_minutes,
             facts=recorded,
         )
-        shown = {sample.name for sample in spread(validation, cfg.tensorboard_images)}
+        shown = {sample.name for sample in spread(share_of(validation, replicas), cfg.tensorboard_images)}
         images = TensorBoardImages(run / "tensorboard", trainer, dataset, shown)
-        callbacks: list[Any] = [
+        reports: list[Any] = [
             ProgressBar(trainer, cfg.batch_size, total_steps),
             MetricsLog(run / "metrics.jsonl", trainer),
             TensorBoardScalars(run / "tensorboard", trainer),
             images,
             checkpoints,
             Curves(run / "metrics.jsonl", run / "plots"),
-            *(build(node, run_folder=run) for node in (cfg.callbacks or {}).values()),
         ]
+        own = [build(node, run_folder=run) for node in (cfg.callbacks or {}).values()]
+        if not replicas.is_chief:
+            reports = [checkpoints]  # for its signals; it writes nothing here
+            own = [each for each in own if not getattr(each, "chief_only", False)]
 
         def validated() -> dict[str, float]:
             if precise_norm is not None:
                 precise_norm.measure(training_batches(loader, max(0, trainer.step - cfg.precise_norm), trainer.step))
-            return validate(predictor, dataset, validation, cfg.workers, heads, poll=checkpoints.poll, look=images.look)
+            looks = images.look if replicas.is_chief else _look_away
+            return validate(
+                *(predictor, dataset, validation, cfg.workers, heads),
+                poll=checkpoints.poll,
+                look=looks,
+                replicas=replicas,
+            )
 
         logger.info(
             "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
@@ -129,14 +171,46 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None) -> float:
             epochs=cfg.epochs,
             validate=validated,
             validate_every=cfg.validate_every,
-            callbacks=callbacks,
+            callbacks=[*reports, *own],
             name_samples=loader.names,
         )
     best = math.nan if checkpoints.best is None else checkpoints.best
+    if not replicas.is_chief:
+        return best
     print(f"best {cfg.monitor}: {best:.4f}")
     print(f"curves: {run / 'plots'}")
     print(f"run folder: {run}")
     return best
+
+
+def _require_same_data(replicas: Replicas, data: str) -> None:
+    """Refuse that processes train on different samples, as the order of each epoch would differ.
+
+    Raises:
+        DataError: The chief has others.
+    """
+    chief = replicas.tell(data.encode()).decode()
+    if chief != data:
+        raise DataError(
+            f"process {replicas.process} has other training data than process 0: {data} and {chief}, expected the "
+            f"same in dataset.root on every machine. Fix: copy the data anew"
+        )
+
+
+def _look_away(prediction: Prediction) -> None:
+    """Show nothing: the chief's own share is shown."""
+
+
+@contextmanager
+def _no_reports() -> Iterator[None]:
+    """Leave the reports on a training to the chief; warnings are still shown."""
+    log = logging.getLogger("segtrain")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> None:

@@ -51,7 +51,7 @@ def training_batches(loader: BatchLoader, first_step: int, last_step: int) -> Ba
     Raises:
         DataError: While iterating, whatever `Dataset.read` raises.
     """
-    shape = (loader.batch_size, *loader.crop_size)
+    shape = (loader.num_loaded, *loader.crop_size)
     return _batches(loader.batch, first_step, last_step, shape, at_once=_BATCHES_AT_ONCE)
 
 

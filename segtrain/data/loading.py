@@ -43,6 +43,10 @@ class BatchLoader:
         seed: Of order and augmentation.
         shuffle: Whether each epoch has an order of its own, or the list's.
         workers: Threads.
+        places: Which samples of a batch are loaded here, in this order; all where None. Others load the rest.
+
+    Attributes:
+        num_loaded: How many of a batch are loaded here.
 
     Raises:
         DataError: There are fewer samples than one batch.
@@ -59,6 +63,7 @@ class BatchLoader:
         seed: int,
         shuffle: bool = True,
         workers: int = 2,
+        places: Sequence[int] | None = None,
     ) -> None:
         self.samples = samples
         self._read = read
@@ -69,6 +74,8 @@ class BatchLoader:
         self._seed = seed
         self._shuffle = shuffle
         self._samples_per_epoch = num_steps(samples, batch_size) * batch_size
+        self._places = range(batch_size) if places is None else places
+        self.num_loaded = len(self._places)
         self._pool = ThreadPoolExecutor(workers, "segtrain-loader")
         self._arrays = _Arrays()
 
@@ -76,22 +83,22 @@ class BatchLoader:
         """Load the batch of one step; may be called from several threads at once.
 
         Returns:
-            (B, H, W, 3) uint8 RGB and (B, H, W) uint8 class ids.
+            (B, H, W, 3) uint8 RGB and (B, H, W) uint8 class ids, B the samples that are loaded here.
 
         Raises:
             DataError: Whatever `read` raises.
         """
-        shape = (self.batch_size, *self.crop_size)
+        shape = (self.num_loaded, *self.crop_size)
         images, labels = self._arrays.take((*shape, 3)), self._arrays.take(shape)
         first = step * self.batch_size
 
         def fill(place: int) -> None:
-            image, ids = self.crop(first + place)
+            image, ids = self.crop(first + self._places[place])
             if image.shape != images.shape[1:] or ids.shape != labels.shape[1:]:
                 raise ValueError(f"augmentation gave {image.shape} and {ids.shape}, expected crops of {self.crop_size}")
             images[place], labels[place] = image, ids
 
-        for _ in self._pool.map(fill, range(self.batch_size)):
+        for _ in self._pool.map(fill, range(self.num_loaded)):
             pass
         return images, labels
 

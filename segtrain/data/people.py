@@ -3,13 +3,15 @@
 Every image is a pure function of (seed, split, index): image 7 is the same whether 10 or 10 000 are drawn.
 """
 
+import fcntl
 import json
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -134,20 +136,37 @@ def write_people(
         _check_same(root, parameters)
         return
     unfinished = root.with_name(f".{root.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a drawing that was killed
     try:
-        unfinished.mkdir(parents=True)
-        _write(unfinished, {"Training": num_train, "Validation": num_val}, size, seed, progress)
-        (unfinished / MARKER).write_text(json.dumps(parameters, indent=2) + "\n")
-        os.rename(unfinished, root)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_in(root.parent):
+            if root.exists():  # another process has just drawn it, of the same training or sweep
+                _check_same(root, parameters)
+                return
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a drawing that was killed
+            try:
+                unfinished.mkdir()
+                _write(unfinished, {"Training": num_train, "Validation": num_val}, size, seed, progress)
+                (unfinished / MARKER).write_text(json.dumps(parameters, indent=2) + "\n")
+                os.rename(unfinished, root)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise ResourceError(
             f"sample data in {root}: {error}, expected a writable folder with room for about "
             f"{(num_train + num_val) // 25 + 1} MB. Fix: give another dataset.root"
         ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     logger.info("drew %d people images into %s", num_train + num_val, root)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for other processes that are at this, and make those wait that come while open."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _draw_one(
@@ -211,6 +230,8 @@ def _write_colormap(path: Path) -> None:
     from scipy.io import savemat  # takes longer to import than ten images to draw
 
     savemat(path, {"colormap": COLORS.astype(np.float64) / 256})
+    with path.open("r+b") as file:  # its first 116 bytes are a text with the time of day
+        file.write(b"MATLAB 5.0 MAT-file, drawn by segtrain".ljust(116))
 
 
 def _check_same(root: Path, parameters: dict[str, object]) -> None:

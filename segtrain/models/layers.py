@@ -137,7 +137,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         training = training or _norms_alone.get()
-        plain = self.synchronized or mask is not None or self.beta is None
+        if self.synchronized and training and self.trainable and mask is None and self.axis in (-1, 3):
+            context = tf.distribute.get_replica_context()
+            if context is not None and context.num_replicas_in_sync > 1:
+                return self._of_all_devices(inputs, context)
+        plain = mask is not None or self.beta is None
         if plain or self.axis not in (-1, 3) or inputs.dtype != tf.float32 or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
         beta, moving_mean, moving_variance = (
@@ -166,6 +170,25 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.moving_mean.assign(moving_mean * self.momentum + batch.batch_mean * (1.0 - self.momentum))
         self.moving_variance.assign(moving_variance * self.momentum + variance * (1.0 - self.momentum))
         return batch.y
+
+    def _of_all_devices(self, inputs: Any, context: Any) -> Any:
+        """Normalise by the statistics of all replicas' features, which meet once: Keras lets them meet three times."""
+        moving_mean, moving_variance = (tf.convert_to_tensor(one) for one in (self.moving_mean, self.moving_variance))
+        features = tf.cast(inputs, tf.float32)
+        # Sums around a value near the mean lose less to rounding; the moving one is the same on all devices.
+        features -= moving_mean
+        axes = list(range(len(inputs.shape) - 1))
+        number = tf.cast(tf.size(features) // tf.shape(features)[-1], tf.float32)
+        sums = tf.stack([tf.reduce_sum(features, axes), tf.reduce_sum(features**2, axes)])
+        own = tf.concat([sums, tf.fill([2, 1], number)], axis=1)
+        total = context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+        off, squares = tf.unstack(total[:, :-1] / total[:, -1:])
+        variance = tf.maximum(squares - off**2, 0.0)
+        self.moving_mean.assign(moving_mean + off * (1.0 - self.momentum))
+        self.moving_variance.assign(moving_variance * self.momentum + variance * (1.0 - self.momentum))
+        beta, gamma = (None if one is None else tf.convert_to_tensor(one) for one in (self.beta, self.gamma))
+        normal = tf.nn.batch_normalization(features, off, variance, beta, gamma, self.epsilon)
+        return tf.cast(normal, inputs.dtype)
 
 
 @keras.saving.register_keras_serializable("segtrain")

@@ -58,6 +58,15 @@ def synchronized_norm(
     return model
 
 
+def synchronize(model: keras.Model) -> None:
+    """Let all batch norm that is trained take its statistics over all devices.
+
+    Without it each device has statistics of its own, and the network that is saved those of the first.
+    """
+    for layer in _batch_norms(model):
+        layer.synchronized = layer.synchronized or layer.trainable
+
+
 def group_norm(model: keras.Model, backbone: Backbone, *, groups: int = 32, epsilon: float = 1e-5) -> keras.Model:
     """Put group norm (arXiv:1803.08494) in the place of every batch norm: no statistics, any batch size.
 

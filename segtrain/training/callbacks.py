@@ -168,7 +168,11 @@ class Checkpoints(keras.callbacks.Callback):
         return max(self._scores(), default=None)
 
     def poll(self) -> None:
-        """Do what signals have asked for; called between steps and between validated photographs."""
+        """Do what signals have asked for; called between steps and between validated photographs.
+
+        Of several processes all must call this.
+        """
+        self._wishes.agree(self._trainer.replicas)
         if self._wishes.stop is not None:
             self.save(wait=True)
             raise self._wishes.stopped(
@@ -197,7 +201,9 @@ class Checkpoints(keras.callbacks.Callback):
         self.wait()
 
     def save(self, *, is_best: bool = False, wait: bool = False) -> None:
-        """Write a checkpoint of this very state, unless there is one."""
+        """Write a checkpoint of this very state, unless there is one; of several processes the chief does."""
+        if not self._trainer.replicas.is_chief:
+            return
         self.wait()
         progress, step = self._trainer.progress, self._trainer.step
         place = (step, progress.epochs_done)

@@ -8,13 +8,15 @@ import tensorflow as tf
 
 from segtrain.data.dataset import Sample
 from segtrain.training.installed import installed
+from segtrain.training.replicas import Replicas
 
 
-def fingerprint(samples: Iterable[Sample]) -> dict[str, str]:
+def fingerprint(samples: Iterable[Sample], replicas: Replicas) -> dict[str, str]:
     """Describe this process and the training data.
 
     Args:
         samples: To train on, see `installed`.
+        replicas: That train: sums are rounded in another order where their number differs.
 
     Returns:
         By name, such as `tensorflow` and `threads`. `data` is that of the samples.
@@ -26,4 +28,5 @@ def fingerprint(samples: Iterable[Sample]) -> dict[str, str]:
         "keras": keras.__version__,
         "threads": str(threads),
         "devices": ", ".join(sorted(device.device_type for device in tf.config.list_logical_devices())),
+        "replicas": replicas.description,
     }

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, final
 
 import tensorflow as tf
 
-from segtrain.losses import HeadLoss
+from segtrain.losses import HeadLoss, additive, as_share
+from segtrain.training.replicas import Replicas, one_replica
 
 
 class Gradients(NamedTuple):
@@ -34,6 +35,8 @@ class Objective:
         num_classes: K.
         ignore_class: The label that is not scored.
         scale: Makes of the loss what the gradients are of, as float16 needs; they are those of the loss where None.
+        replicas: That each compute a share of the batch. Losses and counts are the whole batch's on all of them; the
+            gradients are each one's own, which add up to the whole batch's.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class Objective:
         num_classes: int,
         ignore_class: int,
         scale: Callable[[Any], Any] | None = None,
+        replicas: Replicas | None = None,
     ) -> None:
         self._scale = scale
+        self._replicas = replicas or one_replica()
         self._forward = forward
         self._loss = loss
         self._heads = heads
@@ -60,7 +65,8 @@ class Objective:
             losses = self._losses(labels, logits, outputs)
             cost = losses["loss"] if self._scale is None else self._scale(losses["loss"])
         gradients = tape.gradient(cost, variables)
-        return Gradients(losses, self._count(labels, tf.argmax(logits, axis=-1, output_type=tf.int32)), gradients)
+        counts = self._replicas.sum_over(self._count(labels, tf.argmax(logits, axis=-1, output_type=tf.int32)))
+        return Gradients(losses, counts, gradients)
 
     def gradients_in_parts(
         self, images: tf.Tensor, labels: tf.Tensor, variables: Sequence[Any], parts: int
@@ -78,6 +84,7 @@ class Objective:
             tf.reshape(each, tf.concat([[parts, -1], tf.shape(each)[1:]], axis=0)) for each in (images, labels)
         )
         valid = tf.reduce_sum(tf.cast(labels != self._ignore_class, tf.float32), axis=[1, 2, 3])
+        valid = self._replicas.sum_over(valid)
         shares = tf.math.divide_no_nan(valid, tf.reduce_sum(valid))
         names = ["loss", *(["loss_logits", *(f"loss_{name}" for name in self._heads)] if self._heads else [])]
 
@@ -96,20 +103,35 @@ class Objective:
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
         counts = tf.zeros((self._num_classes, self._num_classes), tf.int64)
-        first = (tf.constant(0), dict.fromkeys(names, tf.constant(0.0)), counts, zeros)
-        _, losses, counts, sums = tf.while_loop(
-            lambda part, *_: part < parts, add, first, parallel_iterations=1, maximum_iterations=parts
-        )
+        state = (tf.constant(0), dict.fromkeys(names, tf.constant(0.0)), counts, zeros)
+        if self._replicas.count == 1:
+            state = tf.while_loop(
+                lambda part, *_: part < parts, add, state, parallel_iterations=1, maximum_iterations=parts
+            )
+        else:
+            # Replicas cannot meet within a loop of the graph.
+            for part in range(parts):
+                with tf.control_dependencies(state[3]):
+                    state = add(tf.constant(part), *state[1:])
+        _, losses, counts, sums = state
         return Gradients(losses, counts, sums)
 
     def _losses(self, labels: tf.Tensor, logits: tf.Tensor, outputs: Any) -> dict[str, tf.Tensor]:
-        total = own = self._loss(labels, logits)
+        total = own = self._together(self._loss, labels, logits)
         if not self._heads:
             return {"loss": total}
-        parts = {name: head.loss(labels, outputs[name]) for name, head in self._heads.items()}
+        parts = {name: self._together(head.loss, labels, outputs[name]) for name, head in self._heads.items()}
         for name, part in parts.items():
             total += self._heads[name].weight * part
         return {"loss": total, "loss_logits": own, **{f"loss_{name}": part for name, part in parts.items()}}
+
+    def _together(self, loss: Callable[[Any, Any], Any], labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Return the loss of all replicas' shares together."""
+        if self._replicas.count == 1:
+            return loss(labels, logits)
+        loss = additive(loss)
+        sums = loss.sums(labels, logits)
+        return loss.value(as_share(sums, self._replicas.sum_over(sums)))
 
     def _count(self, labels: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         """Return the (K, K) confusion matrix of one batch."""

@@ -28,6 +28,8 @@ class Profile(keras.callbacks.Callback):
         ConfigError: There is no step from the first to the last.
     """
 
+    chief_only = True
+
     def __init__(self, run_folder: Path, first_step: int = 10, last_step: int = 20) -> None:
         super().__init__()
         if not 1 <= first_step <= last_step:

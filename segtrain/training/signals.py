@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, final
 
+import numpy as np
+
 from segtrain.errors import Stopped
+from segtrain.training.replicas import Replicas
 
 _STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -23,6 +26,13 @@ class Wishes:
     def __init__(self) -> None:
         self.stop: signal.Signals | None = None
         self.save = False
+
+    def agree(self, replicas: Replicas) -> None:
+        """Take over what was asked of other processes: a signal reaches them in the middle of different steps."""
+        if replicas.num_processes > 1:
+            stop, save = replicas.total(np.array([self.stop is not None, self.save], np.int32))
+            self.stop = self.stop or (signal.SIGTERM if stop else None)
+            self.save = bool(save)
 
     def stopped(self, message: str) -> Stopped:
         """Make the error that ends the training, with the exit code that a shell gives the signal."""

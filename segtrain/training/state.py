@@ -1,14 +1,18 @@
 """The state of a training as arrays by name, and back."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
+import safetensors.numpy
 
 from segtrain.errors import CheckpointError, NumericError
 from segtrain.training.averages import Averages
 from segtrain.training.precision import variables_of_scale
+from segtrain.training.progress import Progress
+from segtrain.training.replicas import Replicas
 
 
 def snapshot(
@@ -75,6 +79,28 @@ def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
     averaged = {f"model/{name[4:]}": array for name, array in arrays.items() if name.startswith("ema/")}
     own = {name: array for name, array in arrays.items() if name.startswith("model/")}
     _assign(_model_variables(model), own | averaged)
+
+
+def hand_over(
+    replicas: Replicas,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    averages: Averages | None,
+    progress: Progress,
+) -> None:
+    """Give every process the chief's state: it alone reads weights and checkpoints."""
+    message = b""
+    if replicas.is_chief:
+        arrays = {**snapshot(model, optimizer, averages), **progress.arrays()}
+        facts = {"step": str(progress.step), "progress": json.dumps(progress.facts())}
+        message = safetensors.numpy.save(arrays, metadata=facts)
+    message = replicas.tell(message)
+    if not replicas.is_chief:
+        size = int.from_bytes(message[:8], "little")
+        facts = json.loads(message[8 : 8 + size])["__metadata__"]
+        arrays = safetensors.numpy.load(message)
+        restore(model, optimizer, arrays, averages)
+        progress.restore(int(facts["step"]), arrays, json.loads(facts["progress"]))
 
 
 def _model_variables(model: keras.Model) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class _Tracker(keras.callbacks.Callback):
     """
 
     package: str
+    chief_only = True
 
     def __init__(self, run_folder: Path) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from segtrain.errors import NumericError
@@ -15,6 +16,7 @@ from segtrain.training.averages import Averages
 from segtrain.training.objective import Objective
 from segtrain.training.progress import Progress
 from segtrain.training.recipe import Recipe
+from segtrain.training.replicas import Replicas, one_replica
 from segtrain.training.updates import Updates, norms_at_rest
 
 _PLAIN = Recipe()
@@ -36,9 +38,11 @@ class Trainer:
         heads: By name of each further head, what it adds to the loss.
         forward: Computes what the model does while training, as `recomputing` does; the model itself where None.
         recipe: What a step does beside that of the optimizer.
+        replicas: That train together; model and optimizer were built within their `strategy.scope()`.
 
     Attributes:
         averages: The averaged weights; None where there are none.
+        replicas: See above.
     """
 
     def __init__(
@@ -52,23 +56,25 @@ class Trainer:
         heads: Mapping[str, HeadLoss] = MappingProxyType({}),
         forward: Callable[..., Any] | None = None,
         recipe: Recipe = _PLAIN,
+        replicas: Replicas | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.progress = Progress(num_classes)
         self.averages = Averages(model, recipe.ema) if recipe.ema else None
+        self.replicas = replicas or one_replica()
         self._recipe = recipe
         self._is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         scale = optimizer.scale_loss if self._is_scaled else None
-        self._objective = Objective(forward or model, loss, heads, num_classes, ignore_class, scale)
-        self._updates = Updates(optimizer, model.trainable_variables, recipe.factors, recipe.clip_norm)
+        self._objective = Objective(forward or model, loss, heads, num_classes, ignore_class, scale, self.replicas)
+        self._updates = Updates(optimizer, model.trainable_variables, recipe.factors, recipe.clip_norm, self.replicas)
         self._backbone = [layer for layer in model.layers if layer.name in recipe.backbone]
         self._still = [layer for layer in model.layers if _is_still(layer, recipe)]
         optimizer.build(model.trainable_variables)
         # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
         model.optimizer = optimizer
         # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
-        self._train_step = tf.function(self._one_step, jit_compile=recipe.jit or None)
+        self._train_step = tf.function(self._step_of_all, jit_compile=recipe.jit or None)
 
     @property
     def step(self) -> int:
@@ -126,6 +132,7 @@ class Trainer:
                 logs |= validate()
             self.progress.end_epoch(logs)
             hooks.on_epoch_end(epoch, logs)
+            self._agree_to_stop()
         hooks.on_train_end()
 
     def _train_epoch(
@@ -155,6 +162,7 @@ class Trainer:
                 )
             self.progress.add_step(losses, counts.numpy())
             hooks.on_train_batch_end(place, {**losses, "mean_iou": scores(self.progress.matrix).mean_iou})
+            self._agree_to_stop()
             if self.model.stop_training:
                 break
         found = scores(self.progress.matrix)
@@ -165,16 +173,29 @@ class Trainer:
             "learning_rate": float(keras.ops.convert_to_numpy(self.optimizer.learning_rate)),
         }
 
+    def _agree_to_stop(self) -> None:
+        """Stop where a callback of any process wants it: a process that went on alone would wait for the others."""
+        if self.replicas.num_processes > 1:
+            wants = np.array(bool(self.model.stop_training), np.int32)
+            self.model.stop_training = bool(self.replicas.total(wants))
+
+    def _step_of_all(
+        self, images: tf.Tensor, labels: tf.Tensor, backbone_is_frozen: bool
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """A step of every replica; returns what is the same on all of them."""
+        # Replicas are traced in turns by threads: what changes the layers has to surround them all.
+        with norms_at_rest([*self._still, *(self._backbone if backbone_is_frozen else ())]):
+            return self.replicas.run(self._one_step, images, labels, backbone_is_frozen)
+
     def _one_step(
         self, images: tf.Tensor, labels: tf.Tensor, backbone_is_frozen: bool
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         variables, parts = self._updates.variables, self._recipe.accumulate
-        resting = [*self._still, *(self._backbone if backbone_is_frozen else ())]
-        with norms_at_rest(resting):
-            if parts == 1:
-                found = self._objective.gradients(images, labels, variables)
-            else:
-                found = self._objective.gradients_in_parts(images, labels, variables, parts)
+        images, labels = (self.replicas.share(each, parts) for each in (images, labels))
+        if parts == 1:
+            found = self._objective.gradients(images, labels, variables)
+        else:
+            found = self._objective.gradients_in_parts(images, labels, variables, parts)
         held = {weight.path for layer in self._backbone for weight in layer.weights} if backbone_is_frozen else ()
         before = tf.convert_to_tensor(self.optimizer.iterations) if self._is_scaled else None
         norm = self._updates.apply(found.gradients, held)

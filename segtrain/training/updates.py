@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from segtrain.training.precision import variables_of_scale
+from segtrain.training.replicas import Replicas, one_replica
 
 
 @final
@@ -22,6 +23,7 @@ class Updates:
         variables: These.
         factors: By path of a weight, its factor where that is not 1; 0 leaves a weight alone.
         clip_norm: The global norm that gradients are scaled down to; never where None.
+        replicas: Whose gradients add up to the batch's.
 
     Attributes:
         variables: Those that gradients are wanted of.
@@ -33,11 +35,13 @@ class Updates:
         variables: Sequence[Any],
         factors: Mapping[str, float],
         clip_norm: float | None,
+        replicas: Replicas | None = None,
     ) -> None:
         self.variables = [variable for variable in variables if factors.get(variable.path) != 0]
         self._optimizer = optimizer
         self._factors = factors
         self._clip_norm = clip_norm
+        self._replicas = replicas or one_replica()
 
     def apply(self, gradients: Sequence[Any], held: Collection[str] = ()) -> tf.Tensor | None:
         """Apply the gradients of `variables`.
@@ -54,9 +58,13 @@ class Updates:
         if self._clip_norm is not None:
             # A float16 training's gradients are scaled; where they overflow, the optimizer passes over the step.
             scale = variables_of_scale(self._optimizer).get("dynamic_scale", 1.0)
+            gradients = self._sums(gradients)
             scaled_norm = tf.linalg.global_norm(gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm * scale, use_norm=scaled_norm)
             norm = scaled_norm / scale
+            if self._replicas.count > 1:
+                # The optimizer adds up those of all replicas once more.
+                gradients = [None if one is None else one / self._replicas.count for one in gradients]
         weighted = [each for each in self.variables if each.path in held or each.path in self._factors]
         before = [tf.identity(tf.convert_to_tensor(variable)) for variable in weighted]
         self._optimizer.apply(gradients, self.variables)
@@ -66,6 +74,15 @@ class Updates:
                 new = old + self._factors[variable.path] * (tf.convert_to_tensor(variable) - old)
             variable.assign(new)
         return norm
+
+    def _sums(self, gradients: Sequence[Any]) -> list[Any]:
+        """Add up the gradients of all replicas; None stays."""
+        known = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        found = list(gradients)
+        sums = self._replicas.sum_over([tf.convert_to_tensor(gradients[place]) for place in known])
+        for place, total in zip(known, sums, strict=True):
+            found[place] = total
+        return found
 
 
 @contextmanager

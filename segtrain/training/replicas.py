@@ -1,0 +1,205 @@
+"""The devices that train one network together: one, several of this process, or those of several processes.
+
+Each replica computes the gradients of its share of a batch. What the shares add up to is the whole batch's loss,
+whatever the number of replicas; batch norm is to be synchronised for the same to hold of its statistics.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, final
+
+import numpy as np
+import tensorflow as tf
+
+from segtrain.errors import ConfigError, ResourceError
+from segtrain.training.cluster import Cluster, find_cluster
+
+
+@final
+class Replicas:
+    """What a training asks of `tf.distribute`.
+
+    Args:
+        strategy: Puts variables and steps on the devices; the default one is that of a single device.
+        process: Which of the processes this is; the first is the chief, which alone writes files.
+        num_processes: How many there are.
+
+    Attributes:
+        strategy: See above.
+        process: See above.
+        num_processes: See above.
+        count: Replicas of all processes together.
+        num_here: Those of this process.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, process: int = 0, num_processes: int = 1) -> None:
+        self.strategy = strategy
+        self.process = process
+        self.num_processes = num_processes
+        self.count: int = strategy.num_replicas_in_sync
+        self.num_here = self.count // num_processes
+
+        @tf.function(reduce_retracing=True)
+        def total(array: tf.Tensor) -> Any:
+            def add() -> tf.Tensor:
+                is_first = self._place() == 0
+                return self.sum_over(tf.where(is_first, array, tf.zeros_like(array)))
+
+            return strategy.run(add)
+
+        self._total = total
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes the files."""
+        return self.process == 0
+
+    @property
+    def description(self) -> str:
+        """How many of what, as "2 processes of 4 replicas"."""
+        return f"{self.num_processes} processes of {self.num_here} replicas"
+
+    def run(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """Trace a step for every replica of this process; returns what its first one returns."""
+        found = self.strategy.run(step, args=arguments)
+        return tf.nest.map_structure(lambda each: self.strategy.experimental_local_results(each)[0], found)
+
+    def sum_over(self, tensors: Any) -> Any:
+        """Add up what all replicas have, leaf by leaf; within a step."""
+        if self.count == 1:
+            return tensors
+        context = tf.distribute.get_replica_context()
+        # Without an operation of its own a tensor is of no device, which all_reduce refuses.
+        own = tf.nest.map_structure(tf.identity, tensors)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    def share(self, batch: tf.Tensor, parts: int) -> tf.Tensor:
+        """Take this replica's part of what its process has loaded, see `places`; within a step."""
+        if self.num_here == 1:
+            return batch
+        shape = tf.shape(batch)
+        split = tf.reshape(batch, tf.concat([[parts, self.num_here, -1], shape[1:]], axis=0))
+        own = tf.gather(split, self._place(), axis=1)
+        return tf.reshape(own, tf.concat([[-1], shape[1:]], axis=0))
+
+    def places(self, batch_size: int, parts: int) -> list[int]:
+        """Which samples of a batch this process loads, in the order in which `share` deals them out.
+
+        Args:
+            batch_size: Of all replicas together.
+            parts: Equal parts that each replica computes one after another. Part p of all replicas together holds the
+                samples that it holds on a single device.
+        """
+        order = np.arange(batch_size).reshape(parts, self.num_processes, -1)
+        return [int(place) for place in order[:, self.process].reshape(-1)]
+
+    def total(self, array: np.ndarray) -> np.ndarray:
+        """Add up an array of each process; all of them must call this."""
+        if self.num_processes == 1:
+            return array
+        found = self._total(tf.convert_to_tensor(array))
+        return np.asarray(self.strategy.experimental_local_results(found)[0])
+
+    def tell(self, message: bytes = b"") -> bytes:
+        """Tell all processes what the chief says; all of them must call this."""
+        if self.num_processes == 1:
+            return message
+        length = int(self.total(np.array(len(message) if self.is_chief else 0, np.int64)))
+        words = np.zeros(-(-length // 4), np.int32)
+        if self.is_chief:
+            words.view(np.uint8)[:length] = np.frombuffer(message, np.uint8)
+        return self.total(words).tobytes()[:length]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Say in one line that another process is gone.
+
+        Raises:
+            ResourceError: It is.
+        """
+        try:
+            yield
+        except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+            if self.num_processes == 1:
+                raise
+            raise ResourceError(
+                f"process {self.process} of {self.num_processes} has lost another one, which was killed or has ended "
+                f"with an error of its own. Fix: look into its output, then start all of them again with resume=auto"
+            ) from error
+
+    def _place(self) -> Any:
+        """Which replica of this process a step is traced for."""
+        return tf.distribute.get_replica_context().replica_id_in_sync_group % self.num_here
+
+
+def one_replica() -> Replicas:
+    """A single device, as TensorFlow picks it."""
+    return Replicas(tf.distribute.get_strategy())
+
+
+def find_replicas(strategy: str, replicas: int | None = None, environ: Mapping[str, str] = os.environ) -> Replicas:
+    """Set up the devices of a training. To be called before TensorFlow has computed anything.
+
+    Args:
+        strategy: `one` device; `mirrored`, those of this process; `multiworker`, those of all processes that the
+            environment names; `auto`, the last of these that there is something for.
+        replicas: Of `mirrored`: how many. All GPUs where None; without GPUs so many parts of the CPU, to try it.
+        environ: See `find_cluster`.
+
+    Raises:
+        ConfigError: There are not as many devices or processes as asked for.
+    """
+    tf.get_logger().setLevel("WARNING")  # it tells of every all-reduce
+    gpus = tf.config.list_physical_devices("GPU")
+    cluster = find_cluster(environ) if strategy in ("auto", "multiworker") else None
+    if strategy == "auto":
+        strategy = "multiworker" if cluster else "mirrored" if len(gpus) > 1 or replicas else "one"
+    if replicas is not None and strategy != "mirrored":
+        raise ConfigError(f"replicas={replicas} with strategy={strategy}: for mirrored only. Fix: strategy=mirrored")
+    if strategy == "one":
+        return one_replica()
+    if strategy == "mirrored":
+        return Replicas(tf.distribute.MirroredStrategy(_devices(gpus, replicas)))
+    if cluster is None:
+        raise ConfigError(
+            "strategy=multiworker: neither TF_CONFIG nor the variables of Slurm's srun name a second process. Fix: set "
+            "TF_CONFIG as docs/scale.md shows, or strategy=auto"
+        )
+    return _of_processes(cluster, gpus)
+
+
+def _devices(gpus: list[Any], replicas: int | None) -> list[str]:
+    if gpus:
+        wanted = replicas or len(gpus)
+        if wanted <= len(gpus):
+            return [f"GPU:{number}" for number in range(wanted)]
+        raise ConfigError(f"replicas={replicas}: {len(gpus)} GPUs found, expected as many. Fix: replicas={len(gpus)}")
+    if replicas is None:
+        raise ConfigError("strategy=mirrored: no GPU found. Fix: strategy=one, or replicas=2 to try it on the CPU")
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    if len(tf.config.get_logical_device_configuration(cpu) or [None]) < replicas:
+        try:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"replicas={replicas}: TensorFlow has begun with fewer in this process, as in a sweep. Fix: train in a "
+                f"process of its own"
+            ) from error
+    return [f"CPU:{number}" for number in range(replicas)]
+
+
+def _of_processes(cluster: Cluster, gpus: list[Any]) -> Replicas:
+    if cluster.num_beside > 1 and len(gpus) >= cluster.num_beside:
+        # Several processes see the same GPUs: each takes its own.
+        tf.config.set_visible_devices(gpus[cluster.place :: cluster.num_beside], "GPU")
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.number,
+        rpc_layer="grpc",
+    )
+    kinds = tf.distribute.experimental.CommunicationImplementation
+    options = tf.distribute.experimental.CommunicationOptions(implementation=kinds.AUTO if gpus else kinds.RING)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver, communication_options=options)
+    return Replicas(strategy, cluster.number, len(cluster.addresses))
