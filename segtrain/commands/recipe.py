@@ -45,8 +45,12 @@ def check_shares(cfg: DictConfig, replicas: Replicas) -> None:
             f"batch_size={cfg.batch_size}: it is that of all {replicas.count} replicas together, in accumulate="
             f"{cfg.accumulate} parts, expected a multiple of {parts}. Fix: batch_size={fitting}"
         )
-    for key, word, plain in (("jit", "on", "auto"), ("precise_norm", None, "0"), ("recompute", True, "false")):
-        if cfg[key] == word or (word is None and cfg[key]):
+    for key, is_asked, plain in (
+        ("jit", cfg.jit == "on", "auto"),
+        ("precise_norm", cfg.precise_norm > 0, "0"),
+        ("recompute", cfg.recompute, "false"),
+    ):
+        if is_asked:
             raise ConfigError(
                 f"{key}={str(cfg[key]).lower()} with {replicas.count} replicas: for a single device only. Fix: {key}="
                 f"{plain}, or strategy=one"

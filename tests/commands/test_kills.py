@@ -48,7 +48,7 @@ def start():
         yield starts.start
 
 
-def words(cihp_root, steps):
+def words(cihp_root, steps, *more_words):
     """A training with all that a step can leave behind, saved at every step, so that many signals hit a save.
 
     AdamW, batch norm, dropout, averaged weights and two half batches a step; an epoch is 2 steps. Of MobileNetV2 three
@@ -66,6 +66,7 @@ def words(cihp_root, steps):
         "validate_every=20",
         f"epochs={steps // 2}",
         "name=killed",
+        *more_words,
     )
     return ["train", "+experiment=cihp", f"dataset.root={cihp_root}", *tiny, *more]
 
@@ -100,12 +101,21 @@ def stopped_step(folder):
     return int(line.removeprefix("stopped by SIGTERM at step ").partition(",")[0])
 
 
-def test_a_training_killed_and_stopped_at_random_moments_ends_in_the_same_bits(tmp_path, cihp_root, start):
-    arguments = words(cihp_root, steps=8 * (KILLS + STOPS))
+@pytest.mark.parametrize(
+    ("kills", "stops", "devices"),
+    [
+        pytest.param(KILLS, STOPS, (), id="one"),
+        pytest.param(KILLS // 4, 1, ("strategy=mirrored", "replicas=2", "accumulate=1"), id="mirrored"),
+    ],
+)
+def test_a_training_killed_and_stopped_at_random_moments_ends_in_the_same_bits(
+    kills, stops, devices, tmp_path, cihp_root, start
+):
+    arguments = words(cihp_root, 8 * (kills + stops), *devices)
     whole, folder = tmp_path / "whole", tmp_path / "killed"
     assert start(whole, arguments).poll(300) == 0, (whole / "log").read_text()
     moments, begins = random.Random(0), []
-    for number in [SIGKILL, SIGTERM] * STOPS + [SIGKILL] * (KILLS - STOPS):
+    for number in [SIGKILL, SIGTERM] * stops + [SIGKILL] * (kills - stops):
         begins.append(checkpoint_of(folder))
         process = start(folder, [*arguments, "resume=auto"])
         # Not while it starts, which is most of its life: the signal falls soon after its first save.
@@ -120,11 +130,11 @@ def test_a_training_killed_and_stopped_at_random_moments_ends_in_the_same_bits(t
             assert time.monotonic() - sent < 25
             assert stopped_step(folder) == step_of(folder)
     assert start(folder, [*arguments, "resume=auto"]).poll(300) == 0, (folder / "log").read_text()
-    assert len(set(begins)) == len(begins) == KILLS + STOPS  # each start got further
+    assert len(set(begins)) == len(begins) == kills + stops  # each start got further
     assert result_of(folder) == result_of(whole)
     log = (folder / "log").read_text()
-    assert log.count("resume: exact, as if it had never stopped") == KILLS + STOPS
-    assert log.count("stopped by SIGTERM at step ") == STOPS and "Traceback" not in log
+    assert log.count("resume: exact, as if it had never stopped") == kills + stops
+    assert log.count("stopped by SIGTERM at step ") == stops and "Traceback" not in log
     leavings = [path.name for path in only_run(folder).glob("checkpoints/.*")]
     assert leavings == []
 
