@@ -1,5 +1,7 @@
 """Run commands as a user would, in a folder of their own, and keep what they print."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +15,7 @@ TINY = (
     "backbone=mobilenet_v2",
     "backbone.alpha=0.35",
     "backbone.output_stride=8",
-    "backbone.high=block_6_expand_relu",
+    "backbone.high=block_3_depthwise_relu",
     "backbone.weights=null",
     "model.aspp_channels=8",
     "model.aspp_dilations=[2]",
@@ -55,6 +57,34 @@ def segtrain(workplace: Path, capfd: pytest.CaptureFixture[str]) -> Callable[...
         return Result(code, out, err)
 
     return call
+
+
+def train_once(folder: Path, root: Path, *words: str) -> Path:
+    """Train on a toy beside which nothing lies; return the run folder, for the tests of a module to copy.
+
+    Not in a test, so that there is no `segtrain` to call.
+    """
+    workplace = folder / "workplace"
+    workplace.mkdir()
+    before = Path.cwd()
+    os.chdir(workplace)
+    try:
+        assert main(["train", *words, f"dataset.root={root}", *TINY]) == 0
+    finally:
+        os.chdir(before)
+    return only_run(workplace)
+
+
+def copy_run(run: Path, root: Path, workplace: Path, new_root: Path) -> Path:
+    """Copy a run and its dataset to where a test may spoil them; return the run's copy."""
+    copy = workplace / "runs" / "train" / run.name
+    shutil.copytree(run, copy)
+    if not new_root.exists():
+        shutil.copytree(root, new_root)
+    config = (copy / "config.yaml").read_text()
+    assert str(root) in config
+    (copy / "config.yaml").write_text(config.replace(str(root), str(new_root)))
+    return copy
 
 
 def only_run(workplace: Path, command: str = "train") -> Path:

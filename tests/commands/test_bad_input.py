@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands.conftest import TINY, only_run
+import toys
+from commands.conftest import TINY, copy_run, only_run, train_once
 
 pytestmark = pytest.mark.tensorflow
 
@@ -27,6 +28,20 @@ def refused(segtrain, workplace):
         return line
 
     return call
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A run and the dataset that it was trained on."""
+    folder = tmp_path_factory.mktemp("trained")
+    root = toys.draw_binary(folder)
+    return train_once(folder, root, "+experiment=binary"), root
+
+
+@pytest.fixture
+def trained(trained_once, workplace, binary_root):
+    """A run that was trained on `binary_root`."""
+    return copy_run(*trained_once, workplace, binary_root)
 
 
 def cihp(root: Path, *words: str) -> tuple[str, ...]:
@@ -239,14 +254,12 @@ def test_a_run_folder_as_weights_that_is_none(refused, cihp_root, tmp_path):
     assert f"no checkpoint in {tmp_path}/checkpoints" in refused(4, *cihp(cihp_root, f"weights={tmp_path}"))
 
 
-def test_weights_of_other_classes_are_told_how_to_reset_the_head(segtrain, workplace, cihp_root, binary_root):
-    assert segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1").code == 0
-    run = only_run(workplace)
-    result = segtrain(*cihp(cihp_root, f"weights={run}"))
+def test_weights_of_other_classes_are_told_how_to_reset_the_head(segtrain, workplace, cihp_root, trained):
+    result = segtrain(*cihp(cihp_root, f"weights={trained}"))
     assert result.code == 4 and "Traceback" not in result.err
     assert "2 differ. Fix: head=reset, which keeps all but the classifier" in result.err
     assert "differing classifier/bias (2,), expected (20,)" in result.err
-    assert only_run(workplace) == run
+    assert only_run(workplace) == trained
 
 
 def test_imagenet_weights_that_cannot_be_had(refused, cihp_root, tmp_path, monkeypatch):
@@ -287,9 +300,8 @@ def test_a_monitor_that_is_no_score(refused, cihp_root):
     assert "monitor" in line
 
 
-def test_a_damaged_checkpoint_is_not_evaluated(segtrain, workplace, binary_root):
-    assert segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY).code == 0
-    for path in only_run(workplace).glob("checkpoints/*/state.safetensors"):
+def test_a_damaged_checkpoint_is_not_evaluated(segtrain, workplace, trained):
+    for path in trained.glob("checkpoints/*/state.safetensors"):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
@@ -299,18 +311,16 @@ def test_a_damaged_checkpoint_is_not_evaluated(segtrain, workplace, binary_root)
     assert not (workplace / "runs" / "eval").exists()
 
 
-def test_a_checkpoint_of_another_network_is_refused(segtrain, workplace, binary_root):
-    assert segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY).code == 0
-    config = only_run(workplace) / "config.yaml"
+def test_a_checkpoint_of_another_network_is_refused(segtrain, trained):
+    config = trained / "config.yaml"
     config.write_text(config.read_text().replace("decoder_channels: 16", "decoder_channels: 24"))
     result = segtrain("eval")
     assert result.code == 4
     assert "the checkpoint is of another network" in result.err
 
 
-def test_a_strangers_run_may_not_name_other_code(segtrain, workplace, binary_root):
-    assert segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY).code == 0
-    config = only_run(workplace) / "config.yaml"
+def test_a_strangers_run_may_not_name_other_code(segtrain, trained):
+    config = trained / "config.yaml"
     text = config.read_text().replace("segtrain.models.deeplabv3plus", "pathlib.Path")
     config.write_text(text.replace("trusted_modules: []", "trusted_modules: [pathlib]"))
     result = segtrain("eval")

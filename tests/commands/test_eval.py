@@ -11,7 +11,7 @@ from PIL import Image
 
 import oracle
 import toys
-from commands.conftest import TINY, only_run
+from commands.conftest import TINY, copy_run, only_run, train_once
 
 pytestmark = pytest.mark.tensorflow
 
@@ -67,10 +67,18 @@ def test_real_cihp_pairs_train_and_evaluate(segtrain, workplace, test_data):
     assert matrix.sum(axis=1)[[3, 4]].tolist() == [0, 0]
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A run and the dataset that it was trained on."""
+    folder = tmp_path_factory.mktemp("trained")
+    root = toys.draw_cihp(folder)
+    return train_once(folder, root, "+experiment=cihp"), root
+
+
 @pytest.fixture
-def trained(segtrain, workplace, cihp_root):
-    assert segtrain("train", "+experiment=cihp", f"dataset.root={cihp_root}", *TINY).code == 0
-    return only_run(workplace)
+def trained(trained_once, workplace, cihp_root):
+    """A run that was trained on `cihp_root`."""
+    return copy_run(*trained_once, workplace, cihp_root)
 
 
 def test_eval_alone_takes_the_newest_run_and_says_so(segtrain, workplace, trained):
