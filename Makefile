@@ -32,7 +32,7 @@ demo: install  ## Train on the drawn sample photographs, evaluate, and say where
 	printf '\n%-10s%s\n' overlays "$${scores}overlays/" curves "$${run}plots/" run "$$run" scores "$${scores}scores.json"
 
 test: install  ## Run every test, and require that they reach 90 % of the lines (15 minutes)
-	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
 
 test-fast: install  ## Run the tests that need no TensorFlow (under a minute)
 	@$(BIN)/python -m pytest -m "not tensorflow"

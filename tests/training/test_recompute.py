@@ -15,7 +15,8 @@ ENDS = ("block_2_add", "block_5_add")
 
 
 def _network():
-    backbone = application(name="MobileNetV2", alpha=0.35, weights=None, high="block_13_expand_relu")
+    # One block past the last that is recomputed.
+    backbone = application(name="MobileNetV2", alpha=0.35, weights=None, output_stride=8, high="block_6_expand_relu")
     model = deeplabv3plus(backbone, 3, aspp_channels=8, decoder_channels=8, low_level_channels=8, dropout=0)
     return trained_norm(model, backbone), backbone
 
