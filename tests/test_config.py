@@ -19,7 +19,7 @@ from segtrain.suggest import did_you_mean
 NODES = sorted(
     (path.parent.name, path.stem)
     for path in Path(config.config_dir()).glob("*/*.yaml")
-    if path.parent.name not in ("hydra", "debug", "experiment")
+    if path.parent.name not in ("hydra", "debug", "experiment", "sweep")
 )
 TOYS = """
 from typing import Any
