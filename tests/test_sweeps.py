@@ -103,6 +103,15 @@ def test_a_sweep_without_a_run_leaves_no_folder(train, workplace, capsys):
     assert capsys.readouterr().out.count("failed") == 2
 
 
+def test_a_sweep_of_a_command_without_runs_leaves_nothing_and_prints_no_table(monkeypatch, workplace, capsys):
+    module = types.ModuleType("segtrain.commands.summary")
+    module.summary = lambda cfg: print(f"summary of {cfg.backbone.name}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert cli.main(["summary", "-m", "backbone=resnet50,xception"]) == 0
+    assert capsys.readouterr().out == "summary of ResNet50\nsummary of Xception\n"
+    assert list(workplace.iterdir()) == []
+
+
 def test_the_folder_of_a_sweep_may_be_chosen(train, workplace):
     assert cli.main(["train", "-m", "seed=1,2", "hydra.sweep.dir=kept/here"]) == 0
     assert (workplace / "kept/here/jobs.csv").exists()
