@@ -66,7 +66,8 @@ class Predictor:
             model = keras.Model(model.input, {name: model.output[name] for name in ("logits", *judges)})
 
         @tf.function(
-            input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8), tf.TensorSpec((1, None, None), tf.uint8)]
+            input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8), tf.TensorSpec((1, None, None), tf.uint8)],
+            autograph=False,
         )
         def answer(images: tf.Tensor, labels: tf.Tensor) -> tuple[Any, ...]:
             def at_full_size(logits: tf.Tensor) -> tf.Tensor:

@@ -74,7 +74,8 @@ class Trainer:
         # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
         model.optimizer = optimizer
         # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
-        self._train_step = tf.function(self._step_of_all, jit_compile=recipe.jit or None)
+        # Nothing in a step is control flow of Python over tensors, and looking for it takes a second.
+        self._train_step = tf.function(self._step_of_all, jit_compile=recipe.jit or None, autograph=False)
 
     @property
     def step(self) -> int:
