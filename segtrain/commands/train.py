@@ -48,10 +48,14 @@ logger = logging.getLogger(__name__)
 
 def train(cfg: DictConfig) -> float:
     """Train one network. Returns the best validation score (`monitor`), for sweeps to compare."""
-    replicas = find_replicas(cfg.strategy, cfg.replicas)
+    resumed = None
+    if cfg.resume not in (None, "auto") and Path(cfg.resume).expanduser().is_dir():
+        resumed = resumed_config(require_run(cfg.resume), cfg)
+    told = cfg if resumed is None else resumed.cfg
+    replicas = find_replicas(told.strategy, told.replicas)
     with replicas.together():
         if not replicas.is_chief:
-            # What the chief trains, wherever it goes on, whatever this process was told.
+            # What the chief trains, wherever it goes on: its run folder need not be here.
             logger.info("process %d of %d trains along, process 0 reports", replicas.process, replicas.num_processes)
             run, values = json.loads(replicas.tell())
             # Which modules are imported here is for who has started this process to say.
@@ -65,7 +69,7 @@ def train(cfg: DictConfig) -> float:
                     return _train_in(folder, cfg, Resumed(folder, cfg, []), replicas)
         elif cfg.resume is not None:
             folder = require_run(cfg.resume)
-            resumed = resumed_config(folder, cfg)
+            resumed = resumed or resumed_config(folder, cfg)
             with only_process(folder):
                 return _train_in(folder, resumed.cfg, resumed, replicas)
         check(cfg, facts(cfg))

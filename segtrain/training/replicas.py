@@ -57,8 +57,8 @@ class Replicas:
 
     @property
     def description(self) -> str:
-        """How many of what, as "2 processes of 4 replicas"."""
-        return f"{self.num_processes} processes of {self.num_here} replicas"
+        """How many, and of how many processes where there are several: "8 of 2 processes"."""
+        return str(self.count) + (f" of {self.num_processes} processes" if self.num_processes > 1 else "")
 
     def run(self, step: Callable[..., Any], *arguments: Any) -> Any:
         """Trace a step for every replica of this process; returns what its first one returns."""

@@ -96,8 +96,8 @@ def test_both_processes_end_with_the_same_bits(trained):
 
 
 def test_every_process_hears_the_chief(trained):
-    assert trained["mirrored"][2] == "1 processes of 2 replicas from the chief"
-    assert trained["first"][2] == trained["second"][2] == "2 processes of 1 replicas from the chief"
+    assert trained["mirrored"][2] == "2 from the chief"
+    assert trained["first"][2] == trained["second"][2] == "2 of 2 processes from the chief"
 
 
 @pytest.mark.parametrize(
