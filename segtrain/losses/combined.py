@@ -52,6 +52,11 @@ class Sum(Loss):
         self._losses = {name: additive(part.loss) for name, part in parts.items()}
         self._weights = {name: float(part.weight) for name, part in parts.items()}
 
+    @property
+    def names(self) -> list[str]:
+        """Those of the parts."""
+        return list(self._losses)
+
     def sums(self, labels: Any, logits: Any) -> dict[str, Any]:
         """Return the parts' sums by name."""
         return {name: loss.sums(labels, logits) for name, loss in self._losses.items()}

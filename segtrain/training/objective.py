@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, final
 
 import tensorflow as tf
 
-from segtrain.losses import HeadLoss, additive, as_share
+from segtrain.errors import ConfigError
+from segtrain.losses import HeadLoss, Sum, additive, as_share
 from segtrain.training.replicas import Replicas, one_replica
 
 
@@ -56,6 +57,15 @@ class Objective:
         self._heads = heads
         self._num_classes = num_classes
         self._ignore_class = ignore_class
+        parts = loss.names if isinstance(loss, Sum) else []
+        if both := heads.keys() & set(parts):
+            name = min(both)
+            raise ConfigError(
+                f"heads.{name} and loss.parts.{name}: both would be loss_{name} in the logs, expected names of their "
+                f"own. Fix: rename one of them"
+            )
+        own = ["loss_logits"] if heads else []
+        self._names = ["loss", *own, *(f"loss_{name}" for name in (*parts, *heads))]
 
     def gradients(self, images: tf.Tensor, labels: tf.Tensor, variables: Sequence[Any]) -> Gradients:
         """Compute a batch at once."""
@@ -86,14 +96,13 @@ class Objective:
         valid = tf.reduce_sum(tf.cast(labels != self._ignore_class, tf.float32), axis=[1, 2, 3])
         valid = self._replicas.sum_over(valid)
         shares = tf.math.divide_no_nan(valid, tf.reduce_sum(valid))
-        names = ["loss", *(["loss_logits", *(f"loss_{name}" for name in self._heads)] if self._heads else [])]
 
         def add(part: Any, losses: Any, counts: Any, sums: Any) -> Any:
             found = self.gradients(images[part], labels[part], variables)
             share = shares[part]
             return (
                 part + 1,
-                {name: losses[name] + share * found.losses[name] for name in names},
+                {name: losses[name] + share * found.losses[name] for name in self._names},
                 counts + found.counts,
                 [
                     total if gradient is None else total + share * tf.convert_to_tensor(gradient)
@@ -103,7 +112,7 @@ class Objective:
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
         counts = tf.zeros((self._num_classes, self._num_classes), tf.int64)
-        state = (tf.constant(0), dict.fromkeys(names, tf.constant(0.0)), counts, zeros)
+        state = (tf.constant(0), dict.fromkeys(self._names, tf.constant(0.0)), counts, zeros)
         if self._replicas.count == 1:
             state = tf.while_loop(
                 lambda part, *_: part < parts, add, state, parallel_iterations=1, maximum_iterations=parts
@@ -117,21 +126,26 @@ class Objective:
         return Gradients(losses, counts, sums)
 
     def _losses(self, labels: tf.Tensor, logits: tf.Tensor, outputs: Any) -> dict[str, tf.Tensor]:
-        total = own = self._together(self._loss, labels, logits)
-        if not self._heads:
-            return {"loss": total}
-        parts = {name: self._together(head.loss, labels, outputs[name]) for name, head in self._heads.items()}
-        for name, part in parts.items():
-            total += self._heads[name].weight * part
-        return {"loss": total, "loss_logits": own, **{f"loss_{name}": part for name, part in parts.items()}}
+        total, found = self._together(self._loss, labels, logits)
+        if self._heads:
+            found["logits"] = total
+        for name, head in self._heads.items():
+            found[name], _ = self._together(head.loss, labels, outputs[name])
+            total += head.weight * found[name]
+        return {"loss": total, **{f"loss_{name}": value for name, value in found.items()}}
 
-    def _together(self, loss: Callable[[Any, Any], Any], labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Return the loss of all replicas' shares together."""
-        if self._replicas.count == 1:
-            return loss(labels, logits)
-        loss = additive(loss)
-        sums = loss.sums(labels, logits)
-        return loss.value(as_share(sums, self._replicas.sum_over(sums)))
+    def _together(
+        self, loss: Callable[[Any, Any], Any], labels: tf.Tensor, logits: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Return the loss of all replicas' shares together, and by name what it is the sum of."""
+        known = additive(loss)
+        sums = known.sums(labels, logits)
+        if self._replicas.count > 1:
+            sums = as_share(sums, self._replicas.sum_over(sums))
+        if isinstance(known, Sum):
+            values = known.values(sums)
+            return known.weighted(values), values
+        return known.value(sums), {}
 
     def _count(self, labels: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         """Return the (K, K) confusion matrix of one batch."""

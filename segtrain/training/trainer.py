@@ -102,9 +102,10 @@ class Trainer:
 
         Each epoch's logs hold `loss`, `pixel_accuracy` and `mean_iou` of what was trained on, `learning_rate`, and,
         every `validate_every` epochs and after the last, what `validate` returns. With further heads `loss` is the
-        weighted sum, `loss_logits` the network's own part of it and `loss_<head>` each head's, before its weight. Where
-        gradients are clipped, `gradient_norm` is the mean of what they were before; under a loss scale `skipped_steps`
-        is the share of steps that overflowed. A callback may end the run by setting `model.stop_training`.
+        weighted sum, `loss_logits` the network's own part of it and `loss_<head>` each head's, before its weight; of a
+        loss that is a `Sum`, `loss_<part>` is each part's before its weight. Where gradients are clipped,
+        `gradient_norm` is the mean of what they were before; under a loss scale `skipped_steps` is the share of steps
+        that overflowed. A callback may end the run by setting `model.stop_training`.
 
         Args:
             batches: Those of the steps that are left.

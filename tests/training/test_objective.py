@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segtrain.losses import CrossEntropy, HeadLoss
+from segtrain.errors import ConfigError
+from segtrain.losses import CrossEntropy, Dice, HeadLoss, Part, Sum
 from segtrain.training.objective import Objective
 from segtrain.training.recipe import Recipe
 from segtrain.training.trainer import Trainer
@@ -33,6 +34,38 @@ def _batch(seed=0):
     labels = rng.integers(0, CLASSES, (4, 6, 5)).astype(np.uint8)
     labels[:2, 1:] = VOID
     return tf.constant(images), tf.constant(labels)
+
+
+def _sum():
+    return Sum({"entropy": Part(CrossEntropy(VOID, CLASSES), 1.0), "dice": Part(Dice(VOID, CLASSES), 0.5)})
+
+
+@pytest.mark.parametrize("heads", [False, True])
+def test_the_parts_of_a_sum_are_told_before_their_weights(heads):
+    keras.utils.set_random_seed(0)
+    model, (images, labels) = _network(heads=heads), _batch()
+    more = {"more": HeadLoss(CrossEntropy(VOID, CLASSES), 0.4)} if heads else {}
+    objective = Objective(model, _sum(), more, CLASSES, VOID)
+    found = {name: float(loss) for name, loss in objective.gradients(images, labels, []).losses.items()}
+    outputs = model(images)
+    logits = outputs["logits"] if heads else outputs
+    assert found["loss_entropy"] == pytest.approx(float(CrossEntropy(VOID, CLASSES)(labels, logits)), rel=1e-6)
+    assert found["loss_dice"] == pytest.approx(float(Dice(VOID, CLASSES)(labels, logits)), rel=1e-6)
+    own = found["loss_entropy"] + 0.5 * found["loss_dice"]
+    if heads:
+        assert found["loss_logits"] == pytest.approx(own, rel=1e-6)
+    assert found["loss"] == pytest.approx(own + (0.4 * found["loss_more"] if heads else 0), rel=1e-6)
+    # Of a batch in parts, by the same names.
+    in_parts = objective.gradients_in_parts(images, labels, model.trainable_variables, 2)
+    assert in_parts.losses.keys() == found.keys()
+
+
+def test_a_part_and_a_head_of_one_name_are_refused():
+    head = HeadLoss(CrossEntropy(VOID, CLASSES), 0.4)
+    with pytest.raises(
+        ConfigError, match=r"heads\.dice and loss\.parts\.dice: both would be loss_dice in the logs, .*Fix"
+    ):
+        Objective(_network(), _sum(), {"dice": head}, CLASSES, VOID)
 
 
 def _objective(model, heads):
