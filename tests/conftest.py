@@ -29,8 +29,9 @@ def _shared_data() -> Path | None:
 
 def pytest_configure() -> None:
     """Set what TensorFlow and Keras read when first imported, here and in commands that tests start."""
-    # Of the time that a test of networks takes, a tenth went into looking through TensorFlow's own objects for garbage.
-    gc.set_threshold(50_000, 20, 20)
+    # Looking for garbage among TensorFlow's own objects was a tenth of what tests of networks take. Rarer still, networks that
+    # are done with would pile up: 5 GB instead of 2.
+    gc.set_threshold(20_000, 10, 5)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["KERAS_HOME"] = str(_keras_home)
