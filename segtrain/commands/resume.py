@@ -55,10 +55,12 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
     before = stored.copy()
     for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
         key = override.split("=", 1)[0].lstrip("+~")
+        if key in ("resume", "sweep"):
+            continue
         value = OmegaConf.select(cfg, key)
-        if key not in ("debug", "experiment", "resume") and not isinstance(value, DictConfig):
+        if key not in ("debug", "experiment") and not isinstance(value, DictConfig):
             OmegaConf.update(stored, key, value)
-        elif key != "resume":
+        else:
             raise ConfigError(
                 f"{override}: a resumed run keeps its own parts, only single values may change. Fix: leave it out, or "
                 f"start a new run without resume"
