@@ -29,8 +29,8 @@ def _shared_data() -> Path | None:
 
 def pytest_configure() -> None:
     """Set what TensorFlow and Keras read when first imported, here and in commands that tests start."""
-    # Looking for garbage among TensorFlow's own objects was a tenth of what tests of networks take. Rarer still, networks that
-    # are done with would pile up: 5 GB instead of 2.
+    # Looking for garbage among TensorFlow's own objects was a tenth of the time of tests of networks. Rarer still, and
+    # networks that are done with would pile up.
     gc.set_threshold(20_000, 10, 5)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
