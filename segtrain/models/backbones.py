@@ -136,8 +136,6 @@ def application(
             raise ConfigError(f"backbone.alpha={alpha}: {name} has no such factor, expected null")
         if not alpha > 0:
             raise ConfigError(f"backbone.alpha={alpha}: expected a positive number, as 1.0")
-        if not alpha > 0:
-            raise ConfigError(f"backbone.alpha={alpha}: expected a positive number")
         options["alpha"] = alpha
     mode = preprocessing or _PREPROCESSING.get(build.__module__.rpartition(".")[2], "tf")
     if mode != "none" and "include_preprocessing" in accepted:

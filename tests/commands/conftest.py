@@ -22,6 +22,7 @@ TINY = (
     "model.low_level_channels=8",
     "model.decoder_channels=16",
     "norm.momentum=0.5",
+    "optimizer=sgd",  # half the operations to trace
     "crop_size=[48,64]",
     "augment.scale=[1.0,1.0]",
     "batch_size=2",

@@ -54,7 +54,7 @@ def words(cihp_root, steps, *more_words):
     AdamW, batch norm, dropout, averaged weights and two half batches a step; an epoch is 2 steps. Of MobileNetV2 three
     blocks, under the simplest head: a start is most of the time, and goes by the number of layers.
     """
-    tiny = [word for word in TINY if not word.startswith(("epochs=", "model.", "backbone.high="))]
+    tiny = [word for word in TINY if not word.startswith(("epochs=", "model.", "backbone.high=", "optimizer="))]
     more = (
         "backbone.high=block_3_depthwise_relu",
         "model=fcn",
@@ -105,7 +105,7 @@ def stopped_step(folder):
     ("kills", "stops", "devices"),
     [
         pytest.param(KILLS, STOPS, (), id="one"),
-        pytest.param(KILLS // 4, 1, ("strategy=mirrored", "replicas=2", "accumulate=1"), id="mirrored"),
+        pytest.param(KILLS // 8, 1, ("strategy=mirrored", "replicas=2", "accumulate=1"), id="mirrored"),
     ],
 )
 def test_a_training_killed_and_stopped_at_random_moments_ends_in_the_same_bits(

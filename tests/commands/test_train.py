@@ -77,9 +77,9 @@ def test_a_resumed_run_goes_on_in_its_own_folder(segtrain, workplace, cihp_root)
 
 def test_a_resumed_run_keeps_its_parts(segtrain, workplace, cihp_root):
     assert segtrain("train", "+experiment=cihp", f"dataset.root={cihp_root}", *TINY).code == 0
-    result = segtrain("train", f"resume={only_run(workplace)}", "optimizer=sgd")
+    result = segtrain("train", f"resume={only_run(workplace)}", "optimizer=adam")
     assert result.code == 2
-    assert "optimizer=sgd: a resumed run keeps its own parts" in result.err
+    assert "optimizer=adam: a resumed run keeps its own parts" in result.err
 
 
 def test_early_stopping_ends_a_run_that_no_longer_improves(segtrain, workplace, binary_root):

@@ -17,10 +17,12 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVER = textwrap.dedent(
     """
-    import gc, json, os, sys
+    import gc, io, json, os, sys
+    from matplotlib.figure import Figure
     import segtrain.commands.train
     from segtrain.cli import main
 
+    Figure(layout="constrained").savefig(io.BytesIO())  # finds the fonts, which takes half a second
     assert len(os.listdir("/proc/self/task")) == 1, "a process of several threads must not be forked"
     gc.freeze()
     for line in sys.stdin:

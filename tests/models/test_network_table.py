@@ -1,7 +1,8 @@
 """Every network on every backbone at every output stride, built from the YAML files as `segtrain train` builds them.
 
 By default the table is covered, not filled: V3+ on each backbone and each network on MobileNetV2, at output strides 8,
-16 and 32. SEGTRAIN_WHOLE_TABLE=1 fills it: 7 networks x 19 backbones x 3 strides, an hour on two cores.
+16 and 32; deeper sisters are built and no more. SEGTRAIN_WHOLE_TABLE=1 fills it: 7 networks x 19 backbones x 3 strides,
+an hour on two cores.
 B batch, H height, W width, K classes.
 """
 
@@ -90,14 +91,14 @@ def test_a_network_of_the_table_is_built_trained_and_comes_back(model, backbone,
     assert sorted(features.stages) == [2, 4, 8, 16, 32][backbone == "convnext_tiny" :]
     for prefix in cfg.backbone.get("blocks", []):
         assert any(name.startswith(prefix) for name in features.tensors), prefix
-    if backbone in SISTERS and output_stride != 16 and not WHOLE:
+    if backbone in SISTERS and not WHOLE:
         return
     optimizer = _optimizer()
     _step(network, optimizer, (65, 65))
     pixels = random_pixels(1, 96, 160)
     logits = np.asarray(network(pixels, training=False))
     assert logits.shape == (1, 96, 160, K)
-    if WHOLE or backbone == "mobilenet_v2" or (output_stride == 32 and backbone not in SISTERS):
+    if WHOLE or output_stride == 32:  # no variable's name or shape depends on the stride
         again, fresh = build_network(cfg, K)[0], _optimizer()
         fresh.build(again.trainable_variables)
         restore(again, fresh, snapshot(network, optimizer))
