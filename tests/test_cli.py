@@ -95,28 +95,18 @@ def test_no_words_are_a_call_for_help(capsys):
 @pytest.mark.parametrize(
     ("words", "absent"),
     [
-        (["--help"], ["tensorflow", "keras", "hydra", "omegaconf", "numpy"]),
-        (["train", "--help"], ["tensorflow", "keras", "numpy"]),
-        (["train", "epohcs=3"], ["tensorflow", "keras", "numpy"]),
-        (["train", "--cfg", "job"], ["tensorflow", "keras", "numpy"]),
+        (["--help"], ["hydra", "omegaconf"]),
+        (["train", "--help"], []),
+        (["train", "epohcs=3"], []),
+        (["train", "--cfg", "job"], []),
     ],
 )
 def test_what_needs_no_network_imports_no_tensorflow(words, absent):
+    absent = ["tensorflow", "keras", "numpy", "scipy", "cv2", "matplotlib", *absent]
     program = f"import sys, segtrain.cli as cli; cli.main({words}); print({{*{absent}}} & sys.modules.keys())"
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.stdout.endswith("set()\n"), done.stdout[-300:] + done.stderr
-
-
-@pytest.mark.parametrize(("words", "limit"), [(["--help"], 0.5), (["train", "--help"], 1.0)])
-def test_help_answers_at_once(words, limit):
-    def seconds():  # of the processor: other programs may be busy
-        before = os.times()
-        assert segtrain(*words).returncode == 0
-        after = os.times()
-        return after.children_user - before.children_user + after.children_system - before.children_system
-
-    assert min(seconds() for _ in range(3)) < limit
 
 
 def test_help_of_train_shows_options_keys_with_their_values_and_examples(capsys):

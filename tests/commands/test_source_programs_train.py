@@ -2,12 +2,10 @@
 
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
 import safetensors.numpy
-import tensorflow as tf
 
 import toys
 
@@ -23,15 +21,6 @@ PROGRAMS = (
 )
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
-
-
-@pytest.fixture
-def eager(workplace):
-    """One step is sooner done than traced; and what it leaves, a third of a gigabyte, is not kept."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-    shutil.rmtree(workplace / "runs", ignore_errors=True)
 
 
 def small(experiment, tmp_path):

@@ -121,14 +121,15 @@ def test_slow_batch_norm_statistics_are_warned_of(segtrain, binary_root):
     assert "still hold 100 % of their first values (momentum 0.999)" in result.err
 
 
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config")
 @pytest.mark.parametrize("experiment", ["cihp", "voc", "binary", "camvid", "keras_io_2021"])
-def test_every_experiment_trains_as_it_is_written(segtrain, workplace, tmp_path, experiment):
+def test_every_experiment_trains_as_it_is_written(segtrain, workplace, tmp_path, eager, experiment):
     draw = {"voc": toys.draw_voc, "binary": toys.draw_binary, "camvid": toys.draw_folder}.get(
         experiment, toys.draw_cihp
     )
-    root = draw(tmp_path)
+    root = draw(tmp_path, num_train=3, num_val=1)
     # Only sizes and counts change, and weights that would have to be fetched.
-    small = ["crop_size=[64,64]", "batch_size=2", "epochs=1", "backbone.weights=null"]
+    small = ["crop_size=[33,33]", "batch_size=2", "epochs=1", "backbone.weights=null"]
     if experiment == "keras_io_2021":
         small += ["resize=[64,64]", "dataset.num_train_images=2", "dataset.num_val_images=2"]
     result = segtrain("train", f"+experiment={experiment}", f"dataset.root={root}", *small)
