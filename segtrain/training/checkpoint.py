@@ -8,10 +8,7 @@ is the last or the best is read from the manifests, never from a pointer or a cl
 
 import errno
 import hashlib
-import json
 import logging
-import os
-import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,15 +20,14 @@ import numpy as np
 import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ResourceError
-from segtrain.training.disk import Disk
+from segtrain.training.disk import Disk, remove_files, write_file
+from segtrain.training.manifest import MANIFEST, read_manifest, sealed
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2
-_STATE, _MANIFEST = "state.safetensors", "manifest.json"
+_STATE = "state.safetensors"
 # What a save or a removal that was cut short leaves behind.
 _UNFINISHED, _TRASH = ".tmp-", ".trash-"
-_SEAL = re.compile(rb'"sha256_of_manifest": "([0-9a-f]{64})"')
 RESERVE_BYTES = 16 << 20  # left free for logs
 
 
@@ -57,7 +53,7 @@ class Checkpoint:
         Raises:
             CheckpointError: A file is missing or is not the one that was written.
         """
-        path, manifest = self.path / _STATE, _read_manifest(self.path)
+        path, manifest = self.path / _STATE, read_manifest(self.path)
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -110,7 +106,7 @@ def save_checkpoint(
         _write_whole(disk, final, data, {"step": step, "is_best": is_best, "facts": facts})
     except OSError as error:
         with suppress(OSError):
-            _remove(disk, final.with_name(_UNFINISHED + final.name))
+            remove_files(disk, final.with_name(_UNFINISHED + final.name))
         raise ResourceError(
             f"cannot write checkpoint {final}: {error.strerror}, {len(data) / 1e6:.0f} MB needed. The checkpoints "
             f"before are whole. Fix: free space or permission, then segtrain train resume={folder.parent}"
@@ -124,7 +120,7 @@ def find_checkpoints(folder: Path) -> list[Checkpoint]:
     found = []
     for path in _checkpoint_folders(folder):
         with suppress(CheckpointError):
-            manifest = _read_manifest(path)
+            manifest = read_manifest(path)
             found.append(Checkpoint(path, manifest["step"], manifest["is_best"], manifest["facts"]))
     return sorted(found, key=lambda checkpoint: (checkpoint.step, _order(checkpoint.path)))
 
@@ -168,7 +164,7 @@ def damages(folder: Path) -> dict[Path, str]:
     found = {}
     for path in _checkpoint_folders(folder):
         try:
-            _read_manifest(path)
+            read_manifest(path)
         except CheckpointError as error:
             found[path] = str(error)
     return found
@@ -189,7 +185,7 @@ def sweep(folder: Path, disk: Disk | None = None) -> None:
     """
     try:
         for path in leftovers(folder):
-            _remove(disk or Disk(), path)
+            remove_files(disk or Disk(), path)
     except OSError as error:
         raise ResourceError(
             f"cannot clear {folder} of what a killed run has left: {error.strerror}. Fix: make the folder writable"
@@ -199,32 +195,18 @@ def sweep(folder: Path, disk: Disk | None = None) -> None:
 def _write_whole(disk: Disk, final: Path, data: bytes, facts: dict[str, Any]) -> None:
     """Write under another name, flush, and rename last."""
     unfinished, folder = final.with_name(_UNFINISHED + final.name), final.parent
-    _remove(disk, unfinished)
+    remove_files(disk, unfinished)
     disk.create_folder(unfinished)
     with ThreadPoolExecutor(1) as pool:  # hashing and writing take about as long: side by side
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
-        _write_file(disk, unfinished / _STATE, data)
-        manifest = {"format": _FORMAT, **facts, "bytes": len(data), "sha256": digest.result()}
-    _write_file(disk, unfinished / _MANIFEST, _sealed(manifest))
+        write_file(disk, unfinished / _STATE, data)
+        manifest = {**facts, "bytes": len(data), "sha256": digest.result()}
+    write_file(disk, unfinished / MANIFEST, sealed(manifest))
     disk.sync_folder(unfinished)
     if final.exists():  # a damaged one, or of a run that went on from an earlier step: this one takes its place
         _to_trash(disk, final)
     disk.rename(unfinished, final)
     disk.sync_folder(folder)
-
-
-def _write_file(disk: Disk, path: Path, data: bytes) -> None:
-    file = disk.create_file(path)
-    try:
-        rest = memoryview(data)
-        while rest:
-            written = disk.write(file, rest)
-            if not written:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            rest = rest[written:]
-        disk.sync(file)
-    finally:
-        disk.close(file)
 
 
 def _require_room(free: int, size: int, folder: Path) -> None:
@@ -246,18 +228,10 @@ def _drop_old(folder: Path, keep_last: int, disk: Disk) -> None:
 def _to_trash(disk: Disk, path: Path) -> None:
     """Remove a checkpoint, under another name first, so that one half removed is never taken for whole."""
     trash = path.with_name(_TRASH + path.name)
-    _remove(disk, trash)
+    remove_files(disk, trash)
     disk.rename(path, trash)
     disk.sync_folder(path.parent)
-    _remove(disk, trash)
-
-
-def _remove(disk: Disk, path: Path) -> None:
-    """Remove a folder of files, if it is there."""
-    if path.is_dir():
-        for entry in sorted(path.iterdir()):
-            disk.remove_file(entry)
-        disk.remove_folder(path)
+    remove_files(disk, trash)
 
 
 def _checkpoint_folders(folder: Path) -> Iterator[Path]:
@@ -268,39 +242,6 @@ def _checkpoint_folders(folder: Path) -> Iterator[Path]:
 def _order(path: Path) -> bool:
     """Of two states of one step, that before the validation comes first."""
     return path.name[5:].isdigit()
-
-
-def _sealed(manifest: dict[str, Any]) -> bytes:
-    """Write a manifest that holds the SHA-256 of itself, with zeros in the place of that."""
-    text = json.dumps({**manifest, "sha256_of_manifest": "0" * 64}, indent=1).encode()
-    return _SEAL.sub(b'"sha256_of_manifest": "%s"' % hashlib.sha256(text).hexdigest().encode(), text)
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest in a checkpoint's folder.
-
-    Raises:
-        CheckpointError: It is missing, damaged, or of another format.
-    """
-    try:
-        data = (path / _MANIFEST).read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot read {path / _MANIFEST}: {error.strerror}. Fix: remove {path} to fall back on the one before"
-        ) from error
-    seal = _SEAL.search(data)
-    blank = data if seal is None else data[: seal.start(1)] + b"0" * 64 + data[seal.end(1) :]
-    if seal is None or hashlib.sha256(blank).hexdigest().encode() != seal.group(1):
-        raise CheckpointError(
-            f"checkpoint {path / _MANIFEST}: damaged, or of an older segtrain, expected one that matches its own "
-            f"SHA-256. Fix: remove {path} to fall back on the one before"
-        )
-    manifest: dict[str, Any] = json.loads(data)
-    if manifest["format"] != _FORMAT:
-        raise CheckpointError(
-            f"checkpoint {path}: format {manifest['format']}, expected {_FORMAT}. Fix: use the segtrain that wrote it"
-        )
-    return manifest
 
 
 def _listed(found: Mapping[Path, str]) -> str:

@@ -1,5 +1,6 @@
 """Every call by which checkpoints touch a disk, one method each, so that tests can fail or kill at any of them."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -48,3 +49,26 @@ class Disk:
 
     def free_bytes(self, path: Path) -> int:
         return shutil.disk_usage(path).free
+
+
+def write_file(disk: Disk, path: Path, data: bytes) -> None:
+    """Write a file that must not exist, and flush it. Raises OSError, a full disk's where nothing more is taken."""
+    file = disk.create_file(path)
+    try:
+        rest = memoryview(data)
+        while rest:
+            written = disk.write(file, rest)
+            if not written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            rest = rest[written:]
+        disk.sync(file)
+    finally:
+        disk.close(file)
+
+
+def remove_files(disk: Disk, path: Path) -> None:
+    """Remove a folder of files, if it is there."""
+    if path.is_dir():
+        for entry in sorted(path.iterdir()):
+            disk.remove_file(entry)
+        disk.remove_folder(path)
