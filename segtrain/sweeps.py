@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from segtrain import runs
 from segtrain.errors import ResourceError
+from segtrain.training.signals import stopping
 
 TABLE = "jobs.csv"
 _RECORD = "job.json"
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _PATIENCE = 25.0  # seconds, less than the 30 that Slurm and Kubernetes give
 _LOST = "its process ended without a word: killed, out of memory, or out of time"
 
@@ -102,9 +102,10 @@ def passing_on_signals(folder: Path) -> Iterator[None]:
         KeyboardInterrupt: It was Ctrl-C; when the jobs have ended or `_PATIENCE` is over.
         SystemExit: It was another; then, too, with what a shell gives the signal.
     """
+    ending = stopping()
 
     def end(number: int, frame: FrameType | None) -> None:
-        for each in _ENDING:
+        for each in ending:
             signal.signal(each, signal.SIG_DFL)
         children = _children()
         for child in children:
@@ -120,7 +121,7 @@ def passing_on_signals(folder: Path) -> Iterator[None]:
         sys.exit(128 + number)
 
     try:
-        earlier = {number: signal.signal(number, end) for number in _ENDING}
+        earlier = {number: signal.signal(number, end) for number in ending}
     except ValueError:  # not the main thread
         earlier = {}
     try:

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from segtrain.commands.changes import changes_of
 from segtrain.commands.check_report import printable
 from segtrain.config import build, stored_config
 from segtrain.data.loading import spread
-from segtrain.errors import CheckpointError, SegtrainError
+from segtrain.errors import CheckpointError, ConfigError, SegtrainError
 from segtrain.runs import holder, newest_run, read_json, require_run
 from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
 from segtrain.training.installed import differences, installed
@@ -164,7 +165,11 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
     if then["data"] != now["data"]:
         fix = f"restore the data, or start a new run with weights={newest.path.parent.parent}"
         return Row("bad", "data", f"trained on {then['data']}, now {now['data']}", fix)
-    if reasons := differences({name: then.get(name) for name in now}, now):
+    try:
+        changes = changes_of(OmegaConf.create(newest.facts["config"]), stored)
+    except ConfigError as error:
+        return Row("bad", "config.yaml", _first(error), "undo it in the file")
+    if reasons := [*changes, *differences({name: then.get(name) for name in now}, now)]:
         return Row("note", "exactness", f"compatible, not exact to the bit: {'; '.join(reasons)}")
     since = newest.facts["exact_until"]
     known = "" if since is None else f" since step {since}, where something changed"

@@ -57,7 +57,7 @@ def check_shares(cfg: DictConfig, replicas: Replicas) -> None:
             )
 
 
-def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Recipe:
+def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone, replicas: Replicas) -> Recipe:
     """Build the recipe of a config for its network.
 
     Raises:
@@ -70,7 +70,7 @@ def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Rec
         factors=factors(model, backbone.tensors, dict(cfg.multipliers)),
         freeze_backbone_epochs=cfg.freeze_backbone_epochs,
         backbone=tuple(backbone.tensors),
-        jit=compiles_by_xla(cfg.jit),
+        jit=replicas.count == 1 and compiles_by_xla(cfg.jit),
     )
 
 

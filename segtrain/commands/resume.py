@@ -1,13 +1,14 @@
 """Going on with a run: which config it goes on with, from which checkpoint, and whether to the bit."""
 
 import logging
-from collections.abc import Collection
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from segtrain.commands.changes import changes_of, plain
 from segtrain.commands.parts import facts
 from segtrain.config import check, stored_config
 from segtrain.errors import CheckpointError, ConfigError
@@ -19,16 +20,6 @@ from segtrain.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-# Keys that no number of a training depends on.
-HARMLESS = frozenset(
-    {
-        *("cache", "callbacks", "dataset.root", "keep_last", "name", "replicas", "resume", "save_minutes", "strategy"),
-        *("tensorboard_images", "trusted_modules", "workers"),
-    }
-)
-# Keys that a checkpoint's variables are made for.
-FIXED = frozenset({"backbone", "dataset", "head", "heads", "limit_samples", "model", "norm", "weights"})
-
 
 class Resumed(NamedTuple):
     """A run to go on with.
@@ -36,12 +27,10 @@ class Resumed(NamedTuple):
     Attributes:
         run: Its folder.
         cfg: Its own config, with the values that the command line changes.
-        changes: Those of them that change the result, as "epochs 10 -> 20".
     """
 
     run: Path
     cfg: DictConfig
-    changes: list[str]
 
 
 def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
@@ -68,7 +57,8 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
     stored.resume = str(run)
     stored.trusted_modules = cfg.trusted_modules
     check(stored, facts(stored))
-    return Resumed(run, stored, _changes(before, stored))
+    changes_of(before, stored)  # refuses some
+    return Resumed(run, stored)
 
 
 def run_to_resume(cfg: DictConfig) -> Path | None:
@@ -77,13 +67,15 @@ def run_to_resume(cfg: DictConfig) -> Path | None:
     Returns:
         Its folder, or None where a new run is to begin.
     """
-    runs = sorted((RUNS / "train").glob(f"*_{cfg.name}"), reverse=True)
-    for run in runs:
+    # A second run within one second ends in -2; "*_NAME" would take one of the name MY_NAME, too.
+    named = re.compile(rf"[-\d]+_[-\d]+_{re.escape(cfg.name)}(-\d+)?")
+    runs = [run for run in (RUNS / "train").glob("*") if named.fullmatch(run.name)]
+    for run in sorted(runs, reverse=True):
         found = find_checkpoints(run / "checkpoints")
         if not found or found[-1].facts["progress"]["epochs_done"] >= cfg.epochs:
             continue
         try:
-            changes = _changes(stored_config(run), cfg)
+            changes = changes_of(stored_config(run), cfg)
         except (CheckpointError, ConfigError) as error:
             logger.info("resume=auto passes over %s: %s", run, error)
             continue
@@ -102,8 +94,8 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict
         now: The fingerprint of this process.
 
     Returns:
-        What further checkpoints record: `fingerprint` and `exact_until`, the step from which on the run is another
-        than an uninterrupted one would have been; None while it is the same.
+        What further checkpoints record: `config`, `fingerprint` and `exact_until`, the step from which on the run is
+        another than an uninterrupted one would have been; None while it is the same.
 
     Raises:
         CheckpointError: There is no whole checkpoint, it is of another network, or the data are others.
@@ -116,9 +108,13 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict
             f"{resumed.run} cannot go on: it was trained on {then['data']}, dataset.root has {now['data']}, expected "
             f"the same. Fix: restore the data, or start a new run with weights={resumed.run}"
         )
+    # Not with the run's config.yaml: it is written anew before the first save of a run that goes on.
+    changes = changes_of(OmegaConf.create(checkpoint.facts["config"]), resumed.cfg)
     restore(trainer.model, trainer.optimizer, arrays, trainer.averages)
+    if "optimizer/learning_rate" in arrays and any(each.startswith("optimizer.learning_rate ") for each in changes):
+        trainer.optimizer.learning_rate = resumed.cfg.optimizer.learning_rate  # a variable: restored to the former one
     trainer.progress.restore(checkpoint.step, arrays, checkpoint.facts["progress"])
-    reasons = [*resumed.changes, *differences(then, now)]
+    reasons = [*changes, *differences(then, now)]
     exact_until = checkpoint.facts["exact_until"]
     if reasons and exact_until is None:
         exact_until = checkpoint.step
@@ -127,39 +123,8 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict
         logger.warning("resume: compatible, not exact to the bit: %s", "; ".join(reasons))
     else:
         logger.info("resume: exact, as if it had never stopped%s", _since(exact_until))
-    return {"fingerprint": now, "exact_until": exact_until}
+    return {"config": plain(resumed.cfg), "fingerprint": now, "exact_until": exact_until}
 
 
 def _since(exact_until: int | None) -> str:
     return "" if exact_until is None else f" since step {exact_until}"
-
-
-def _changes(then: DictConfig, now: DictConfig) -> list[str]:
-    """List the values that change a run's result; refuse those that its variables are made for.
-
-    Raises:
-        ConfigError: Such a value differs; all of them are named.
-    """
-    values = {key: (_flat(then).get(key), _flat(now).get(key)) for key in {**_flat(then), **_flat(now)}}
-    changed = {key: pair for key, pair in values.items() if pair[0] != pair[1] and not _is_below(key, HARMLESS)}
-    if fixed := [f"{key} {one} -> {other}" for key, (one, other) in changed.items() if _is_below(key, FIXED)]:
-        raise ConfigError(
-            f"{'; '.join(fixed)}: a resumed run keeps its network and data, only other values may change. Fix: leave "
-            f"it out, or start a new run with weights=RUN"
-        )
-    return [f"{key} {one} -> {other}" for key, (one, other) in changed.items()]
-
-
-def _is_below(key: str, groups: Collection[str]) -> bool:
-    return any(f"{key}.".startswith(f"{group}.") for group in groups)
-
-
-def _flat(node: Any, where: str = "") -> dict[str, Any]:
-    """Leaves of a config by their whole key; lists are leaves."""
-    node = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    if not isinstance(node, dict):
-        return {where: node}
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= _flat(value, f"{where}.{key}" if where else str(key))
-    return found

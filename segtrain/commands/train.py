@@ -12,6 +12,7 @@ import keras
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from segtrain.commands.changes import plain
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
@@ -66,7 +67,7 @@ def train(cfg: DictConfig) -> float:
             check(cfg, facts(cfg))
             if (folder := run_to_resume(cfg)) is not None:
                 with only_process(folder):
-                    return _train_in(folder, cfg, Resumed(folder, cfg, []), replicas)
+                    return _train_in(folder, cfg, Resumed(folder, cfg), replicas)
         elif cfg.resume is not None:
             folder = require_run(cfg.resume)
             resumed = resumed or resumed_config(folder, cfg)
@@ -111,13 +112,15 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             dataset.ignore_class,
             heads=heads,
             forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
-            recipe=build_recipe(cfg, model, backbone),
+            recipe=build_recipe(cfg, model, backbone, replicas),
             replicas=replicas,
         )
-    recorded: dict[str, Any] = {"fingerprint": fingerprint(samples, replicas), "exact_until": None}
-    _require_same_data(replicas, recorded["fingerprint"]["data"])
-    if resumed is not None:
-        recorded = restore_run(resumed, trainer, recorded["fingerprint"])
+    now = fingerprint(samples, replicas)
+    _require_same_data(replicas, now["data"])
+    if resumed is None:
+        recorded = {"config": plain(cfg), "fingerprint": now, "exact_until": None}
+    else:
+        recorded = restore_run(resumed, trainer, now)
     if replicas.num_processes > 1:
         hand_over(replicas, model, trainer.optimizer, trainer.averages, trainer.progress)
     if replicas.is_chief:

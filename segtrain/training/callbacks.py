@@ -172,15 +172,13 @@ class Checkpoints(keras.callbacks.Callback):
 
         Of several processes all must call this.
         """
-        self._wishes.agree(self._trainer.replicas)
-        if self._wishes.stop is not None:
+        stop, save = self._wishes.agree(self._trainer.replicas)
+        if stop:
             self.save(wait=True)
             raise self._wishes.stopped(
-                f"stopped by {self._wishes.stop.name} at step {self._trainer.step}, which is saved; go on with: "
-                f"segtrain train resume={self._folder.parent}"
+                f"at step {self._trainer.step}, which is saved; go on with: segtrain train resume={self._folder.parent}"
             )
-        if self._wishes.save:
-            self._wishes.save = False
+        if save:
             self.save()
 
     def on_train_batch_end(self, batch: int, logs: Logs = NO_LOGS) -> None:

@@ -111,7 +111,7 @@ def save_checkpoint(
             f"cannot write checkpoint {final}: {error.strerror}, {len(data) / 1e6:.0f} MB needed. The checkpoints "
             f"before are whole. Fix: free space or permission, then segtrain train resume={folder.parent}"
         ) from error
-    _drop_old(folder, keep_last, disk)
+    _drop_old(folder, step, keep_last, disk)
     return Checkpoint(final, step, is_best, facts)
 
 
@@ -214,8 +214,9 @@ def _require_room(free: int, size: int, folder: Path) -> None:
         raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free on the disk of {folder}")
 
 
-def _drop_old(folder: Path, keep_last: int, disk: Disk) -> None:
-    found = find_checkpoints(folder)
+def _drop_old(folder: Path, step: int, keep_last: int, disk: Disk) -> None:
+    # Later ones are damaged, or this run would have gone on from them: they take no place among the last or the best.
+    found = [checkpoint for checkpoint in find_checkpoints(folder) if checkpoint.step <= step]
     best = [checkpoint for checkpoint in found if checkpoint.is_best][-1:]
     for checkpoint in found[: max(0, len(found) - keep_last)]:
         if checkpoint not in best:

@@ -4,14 +4,20 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from segtrain.errors import Stopped
-from segtrain.training.replicas import Replicas
 
-_STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+if TYPE_CHECKING:
+    from segtrain.training.replicas import Replicas
+
+
+def stopping() -> list[signal.Signals]:
+    """List the signals that end a command; that of a closed terminal not where nohup has it ignored."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if is_ignored else [signal.SIGHUP])]
 
 
 @final
@@ -27,23 +33,32 @@ class Wishes:
         self.stop: signal.Signals | None = None
         self.save = False
 
-    def agree(self, replicas: Replicas) -> None:
-        """Take over what was asked of other processes: a signal reaches them in the middle of different steps."""
+    def agree(self, replicas: "Replicas") -> tuple[bool, bool]:
+        """Tell whether to stop and whether to save, the same in every process: a signal reaches them at other moments.
+
+        One that comes while this waits for the others counts the next time.
+        """
+        stop, save = self.stop is not None, self.save
+        if save:
+            self.save = False
         if replicas.num_processes > 1:
-            stop, save = replicas.total(np.array([self.stop is not None, self.save], np.int32))
-            self.stop = self.stop or (signal.SIGTERM if stop else None)
-            self.save = bool(save)
+            stop, save = (bool(count) for count in replicas.total(np.array([stop, save], np.int32)))
+        if stop and self.stop is None:
+            self.stop = signal.SIGTERM
+        return stop, save
 
     def stopped(self, message: str) -> Stopped:
         """Make the error that ends the training, with the exit code that a shell gives the signal."""
-        return Stopped(message, 128 + int(self.stop or 0))
+        stop = self.stop or signal.SIGTERM
+        return Stopped(f"stopped by {stop.name} {message}", 128 + stop)
 
 
 @contextmanager
 def listening() -> Iterator[Wishes]:
     """Turn SIGTERM, SIGHUP and the first Ctrl-C into a wish to stop, and SIGUSR1 into one to save, while open.
 
-    A second Ctrl-C interrupts at once. Outside of the main thread nothing is changed.
+    A second Ctrl-C interrupts at once. SIGHUP stays ignored where it is, as by nohup. Outside of the main thread
+    nothing is changed.
     """
     wishes = Wishes()
 
@@ -57,7 +72,7 @@ def listening() -> Iterator[Wishes]:
 
     earlier: dict[int, Any] = {}
     try:
-        for number in _STOPPING:
+        for number in stopping():
             earlier[number] = signal.signal(number, on_stop)
         earlier[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, on_save)
     except ValueError:  # not the main thread: a launcher's

@@ -27,7 +27,8 @@ _MOST_PARAMS, _LONGEST_PARAM = 100, 500  # of one call of MLflow's, and of one v
 class _Tracker(keras.callbacks.Callback):
     """Log each epoch's scores under the step that they are of; a resumed run goes on in the tracker's own run.
 
-    A tracker that cannot be reached does not end a training: what it has missed is sent after the next epoch.
+    A tracker that cannot be reached does not end a training: what it has missed is sent after the next epoch, unless
+    the training ends before.
     """
 
     package: str
@@ -44,16 +45,17 @@ class _Tracker(keras.callbacks.Callback):
             ) from error
         self._run_folder = run_folder
         self._num_logged = 0
+        self._has_begun = False
 
     def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
         # A resumed run has logged the history of its checkpoint.
         self._num_logged = len(self._history())
-        path = self._run_folder / f"{self.package}_id"
-        known = path.read_text().strip() if path.exists() else None
-        config = yaml.safe_load((self._run_folder / "config.yaml").read_text())
-        write_whole(path, f"{self._start(known, config)}\n".encode())
+        self._has_begun = self._begin()
 
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
+        self._has_begun = self._has_begun or self._begin()
+        if not self._has_begun:
+            return
         for record in self._history()[self._num_logged :]:
             scores = {name: value for name, value in record.items() if name != "step" and value is not None}
             try:
@@ -64,10 +66,24 @@ class _Tracker(keras.callbacks.Callback):
             self._num_logged += 1
 
     def on_train_end(self, logs: Logs = NO_LOGS) -> None:
+        if not self._has_begun:
+            return
         try:
             self._finish()
         except Exception as error:
             logger.warning("%s has not ended its run: %s", self.package, error)
+
+    def _begin(self) -> bool:
+        path = self._run_folder / f"{self.package}_id"
+        known = path.read_text().strip() if path.exists() else None
+        config = yaml.safe_load((self._run_folder / "config.yaml").read_text())
+        try:
+            started = self._start(known, config)
+        except Exception as error:
+            logger.warning("%s cannot be reached, tried again after each epoch: %s", self.package, error)
+            return False
+        write_whole(path, f"{started}\n".encode())
+        return True
 
     def _history(self) -> list[dict[str, Any]]:
         return self.params["trainer"].progress.history
@@ -112,6 +128,8 @@ class WandbLogger(_Tracker):
 
     def _start(self, known: str | None, config: Mapping[str, Any]) -> str:
         run_id = known or uuid.uuid4().hex[:8]
+        if self._module.run is not None:  # of a job before this one in the same process, which has failed
+            self._module.finish(exit_code=1)
         self._run = self._module.init(
             project=self._project,
             id=run_id,

@@ -1,12 +1,15 @@
 """The recipe's root keys from the command line: trained, scored, refused."""
 
 import json
+from types import SimpleNamespace
 
+import keras
 import pytest
 import safetensors.numpy
-import tensorflow as tf
+from omegaconf import OmegaConf
 
 from commands.conftest import TINY, only_run
+from segtrain.commands.recipe import build_recipe
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
 
@@ -18,14 +21,6 @@ RECIPE = (
     "precise_norm=1",
     "epochs=1",
 )
-
-
-@pytest.fixture
-def eager():
-    """Two steps are sooner done than traced."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_a_training_by_every_key_is_scored_by_its_averages(segtrain, workplace, binary_root, eager):
@@ -71,3 +66,14 @@ def test_what_makes_no_sense_is_refused_in_one_line(segtrain, workplace, binary_
     assert result.code == 2
     (line,) = [line for line in result.err.splitlines() if expected in line]
     assert not list((workplace / "runs").rglob("checkpoints"))
+
+
+@pytest.mark.parametrize(("count", "is_compiled"), [(1, True), (2, False)])
+def test_xla_compiles_for_a_single_device_only(monkeypatch, count, is_compiled):
+    # Each of two processes sees one GPU, its own.
+    monkeypatch.setattr("segtrain.commands.recipe.compiles_by_xla", lambda jit: True)
+    pixels = keras.Input((None, None, 3))
+    network = keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels))
+    keys = {"ema": 0, "accumulate": 1, "clip_norm": None, "multipliers": {}, "freeze_backbone_epochs": 0}
+    backbone, replicas = SimpleNamespace(tensors={}), SimpleNamespace(count=count)
+    assert build_recipe(OmegaConf.create({**keys, "jit": "auto"}), network, backbone, replicas).jit is is_compiled

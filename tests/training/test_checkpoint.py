@@ -163,6 +163,17 @@ def test_the_last_few_are_kept_beside_the_best(tmp_path):
     assert kept == [[1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [2, 5, 6]]
 
 
+def test_a_later_one_that_is_damaged_takes_no_place_of_those_kept(tmp_path):
+    # A run fell back from step 200, whose state is damaged, to step 100, and is stopped at step 150.
+    _save(tmp_path, 100)
+    damaged = _save(tmp_path, 200, is_best=True)
+    (damaged.path / "state.safetensors").write_bytes(b"damaged")
+    _save(tmp_path, 150)
+    assert newest_whole(tmp_path)[0].step == 150
+    _save(tmp_path, 250)
+    assert _steps(tmp_path) == [200, 250]
+
+
 def test_of_two_states_of_one_step_the_validated_one_is_the_later(tmp_path):
     save_checkpoint(tmp_path, 3, _arrays(1), is_best=False, facts={"done": 0}, suffix="-unvalidated", keep_last=2)
     save_checkpoint(tmp_path, 3, _arrays(2), is_best=True, facts={"done": 1}, keep_last=2)

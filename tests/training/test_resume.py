@@ -164,6 +164,51 @@ def test_a_wish_to_save_saves_and_goes_on(tmp_path):
     assert [found.step for found in find_checkpoints(tmp_path)] == [3, 5, 10, 15, 20]
 
 
+class Together:
+    """Two processes; this one gets its signals while it waits for what the other wants."""
+
+    num_processes = 2
+
+    def __init__(self, wishes, others):
+        self._wishes, self._others = wishes, others
+
+    def total(self, own):
+        self._wishes.stop, self._wishes.save = signal.SIGTERM, True
+        return own + np.array(self._others)
+
+
+def test_a_signal_while_processes_agree_counts_the_next_time():
+    # Else this process would end while the other waits for it in the next step.
+    wishes = Wishes()
+    together = Together(wishes, others=[0, 0])
+    assert wishes.agree(together) == (False, False)
+    assert wishes.agree(together) == (True, True)
+
+
+def test_a_signal_to_another_process_stops_this_one():
+    wishes = Wishes()
+
+    class Other:
+        num_processes = 2
+
+        def total(self, own):
+            return own + np.array([1, 0])
+
+    assert wishes.agree(Other()) == (True, False)
+    assert wishes.stopped("").exit_code == 143
+
+
+def test_a_closed_terminal_does_not_stop_what_nohup_has_started():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening() as wishes:
+            signal.raise_signal(signal.SIGHUP)
+            assert wishes.stop is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_state_that_is_no_number_is_never_written(tmp_path):
     trainer = make_trainer(seed=0)
     checkpoints = Checkpoints(tmp_path, trainer, "val_mean_iou", keep_last=99)

@@ -50,6 +50,7 @@ def run_folder(tmp_path):
 @pytest.fixture
 def wandb(monkeypatch):
     module = Calls()
+    module.run = None  # none is under way
     monkeypatch.setitem(sys.modules, "wandb", module)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     return module
@@ -173,6 +174,24 @@ def test_what_a_tracker_has_missed_is_sent_after_the_next_epoch(run_folder, wand
     assert "wandb has not taken epoch 1: no route to host" in caplog.text
     # The first epoch's fails twice; then all three are sent.
     assert [named["step"] for _, named in wandb.of("log")] == [4, 4, 4, 8, 12]
+
+
+def test_a_tracker_out_of_reach_at_the_beginning_does_not_end_a_training(run_folder, wandb, caplog):
+    def before(epoch):
+        wandb.answers = {"init": ConnectionError("no route to host")} if epoch < 1 else {}
+
+    before(0)
+    train(WandbLogger(run_folder), 0, 3, before)
+    assert "wandb cannot be reached, tried again after each epoch: no route to host" in caplog.text
+    assert [named["step"] for _, named in wandb.of("log")] == [4, 8, 12]
+    assert len(wandb.of("finish")) == 1
+
+
+def test_the_run_of_a_job_that_failed_before_is_ended_first(run_folder, wandb):
+    wandb.run = "of the job before"
+    train(WandbLogger(run_folder), 0, 1)
+    assert wandb.of("finish")[0] == ((), {"exit_code": 1})
+    assert [name for name, _, _ in wandb.made][:2] == ["finish", "init"]
 
 
 @pytest.mark.parametrize("kind", [WandbLogger, MlflowLogger])

@@ -1,0 +1,54 @@
+"""What a resumed run's config may change, and what of that changes its result. No TensorFlow here."""
+
+from collections.abc import Collection
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from segtrain.errors import ConfigError
+
+# Keys that no number of a training depends on.
+HARMLESS = frozenset(
+    {
+        *("cache", "callbacks", "dataset.root", "keep_last", "name", "replicas", "resume", "save_minutes", "strategy"),
+        *("tensorboard_images", "trusted_modules", "workers"),
+    }
+)
+# Keys that a checkpoint's variables or its count of steps are made for.
+FIXED = frozenset({"backbone", "batch_size", "dataset", "head", "heads", "limit_samples", "model", "norm", "weights"})
+
+
+def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
+    """List the values that change a run's result; refuse those that its variables are made for.
+
+    Raises:
+        ConfigError: Such a value differs; all of them are named.
+    """
+    values = {key: (_flat(then).get(key), _flat(now).get(key)) for key in {**_flat(then), **_flat(now)}}
+    changed = {key: pair for key, pair in values.items() if pair[0] != pair[1] and not _is_below(key, HARMLESS)}
+    if fixed := [f"{key} {one} -> {other}" for key, (one, other) in changed.items() if _is_below(key, FIXED)]:
+        raise ConfigError(
+            f"{'; '.join(fixed)}: a resumed run keeps its network, data and batches, only other values may change. "
+            f"Fix: leave it out, or start a new run with weights=RUN"
+        )
+    return [f"{key} {one} -> {other}" for key, (one, other) in changed.items()]
+
+
+def plain(cfg: DictConfig) -> Any:
+    """Write a config as a checkpoint records it: of JSON's types."""
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+def _is_below(key: str, groups: Collection[str]) -> bool:
+    return any(f"{key}.".startswith(f"{group}.") for group in groups)
+
+
+def _flat(node: Any, where: str = "") -> dict[str, Any]:
+    """Leaves of a config by their whole key; lists are leaves."""
+    node = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
+    if not isinstance(node, dict):
+        return {where: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= _flat(value, f"{where}.{key}" if where else str(key))
+    return found
