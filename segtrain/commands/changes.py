@@ -34,11 +34,6 @@ def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
     return [f"{key} {one} -> {other}" for key, (one, other) in changed.items()]
 
 
-def plain(cfg: DictConfig) -> Any:
-    """Write a config as a checkpoint records it: of JSON's types."""
-    return OmegaConf.to_container(cfg, resolve=True)
-
-
 def _is_below(key: str, groups: Collection[str]) -> bool:
     return any(f"{key}.".startswith(f"{group}.") for group in groups)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.commands.changes import changes_of, plain
+from segtrain.commands.changes import changes_of
 from segtrain.commands.parts import facts
 from segtrain.config import check, stored_config
 from segtrain.errors import CheckpointError, ConfigError
@@ -123,7 +123,7 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict
         logger.warning("resume: compatible, not exact to the bit: %s", "; ".join(reasons))
     else:
         logger.info("resume: exact, as if it had never stopped%s", _since(exact_until))
-    return {"config": plain(resumed.cfg), "fingerprint": now, "exact_until": exact_until}
+    return {"config": OmegaConf.to_yaml(resumed.cfg, resolve=True), "fingerprint": now, "exact_until": exact_until}
 
 
 def _since(exact_until: int | None) -> str:

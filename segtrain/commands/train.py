@@ -12,7 +12,6 @@ import keras
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from segtrain.commands.changes import plain
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
@@ -118,7 +117,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     now = fingerprint(samples, replicas)
     _require_same_data(replicas, now["data"])
     if resumed is None:
-        recorded = {"config": plain(cfg), "fingerprint": now, "exact_until": None}
+        recorded = {"config": OmegaConf.to_yaml(cfg, resolve=True), "fingerprint": now, "exact_until": None}
     else:
         recorded = restore_run(resumed, trainer, now)
     if replicas.num_processes > 1:

@@ -30,7 +30,7 @@ def run(workplace, binary_root):
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
     for step, done in ((2, 1), (4, 2), (5, 2)):
         facts = {
-            "config": {"dataset": node, "epochs": 3},
+            "config": yaml.safe_dump({"dataset": node, "epochs": 3}),
             "fingerprint": known,
             "exact_until": None,
             "monitor": "val_mean_iou",
