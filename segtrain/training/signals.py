@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-
 from segtrain.errors import Stopped
 
 if TYPE_CHECKING:
@@ -42,6 +40,8 @@ class Wishes:
         if save:
             self.save = False
         if replicas.num_processes > 1:
+            import numpy as np  # not for `segtrain --help`
+
             stop, save = (bool(count) for count in replicas.total(np.array([stop, save], np.int32)))
         if stop and self.stop is None:
             self.stop = signal.SIGTERM

@@ -39,7 +39,7 @@ def test_smoke_goes_the_whole_way_in_two_steps_and_is_not_resumed_by(segtrain, w
     again = segtrain("train", f"resume={run}", "debug=overfit")
     assert again.code == 2 and "debug=overfit: a resumed run keeps its own parts" in again.err
     more = segtrain("train", f"resume={run}", "limit_samples=2", "epochs=2")
-    assert more.code == 2 and "limit_samples 4 -> 2: a resumed run keeps its network and data" in more.err
+    assert more.code == 2 and "limit_samples 4 -> 2: a resumed run keeps its network, data" in more.err
 
 
 @pytest.mark.tensorflow
