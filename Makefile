@@ -25,13 +25,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
 	@touch $@
 
-demo: install  ## Train on the drawn sample photographs, evaluate, and say where the overlays are (8 minutes)
+demo: install  ## Train on the drawn sample photographs, evaluate, and say where the overlays are (6 minutes)
 	@$(BIN)/segtrain train +experiment=people
 	@$(BIN)/segtrain eval
 	@run=$$(ls -td runs/train/*/ | head -1); scores=$$(ls -td runs/eval/*/ | head -1); \
 	printf '\n%-10s%s\n' overlays "$${scores}overlays/" curves "$${run}plots/" run "$$run" scores "$${scores}scores.json"
 
-test: install  ## Run every test (10 to 15 minutes on two cores)
+test: install  ## Run every test (13 to 17 minutes on two cores)
 	@$(BIN)/python -m pytest -n 2
 
 coverage: install  ## Run every test, and require that they reach 90 % of the lines (a third slower)
