@@ -115,7 +115,9 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
         if image is None:
             raise DataError(_undecodable(data, header, path))
         return image, header.mode
-    values = _opencv(_as_grey(data), _VALUES)
+    values = _plain_rows(data, header)
+    if values is None:
+        values = _opencv(_as_grey(data), _VALUES)
     if values is None or values.shape != header.size:
         raise DataError(_undecodable(data, header, path))
     if header.bits < 8:
@@ -152,6 +154,32 @@ def _as_grey(data: bytes) -> bytes:
     header = b"IHDR" + data[16:25] + b"\0" + data[26:29]
     chunks = [data[start - 8 : end + 4] for name, start, end in png_chunks(data) if name in (b"IDAT", b"IEND")]
     return b"".join([data[:12], header, zlib.crc32(header).to_bytes(4, "big"), *chunks])
+
+
+def _plain_rows(data: bytes, header: Header) -> np.ndarray | None:
+    """Inflate a PNG of one byte a pixel whose rows are stored as they are, which the standard advises for palettes.
+
+    Two thirds of the time that libpng takes.
+
+    Returns:
+        (H, W) uint8; None where the rows are filtered or interlaced, or anything is wrong with them.
+    """
+    row, is_interlaced = header.width + 1, data[28] > 0  # a row begins with the number of its filter
+    if header.bits != 8 or is_interlaced:
+        return None
+    inflater = zlib.decompressobj()
+    packed = b"".join([data[start:end] for name, start, end in png_chunks(data) if name == b"IDAT"])
+    try:
+        first = inflater.decompress(packed, row)
+        if first[:1] != b"\0":
+            return None
+        rest = inflater.decompress(inflater.unconsumed_tail, row * header.height)
+    except zlib.error:
+        return None
+    if len(first) + len(rest) != row * header.height or not inflater.eof:
+        return None
+    rows = np.frombuffer(first + rest, np.uint8).reshape(header.height, row)
+    return None if rows[:, 0].any() else np.ascontiguousarray(rows[:, 1:])
 
 
 def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:

@@ -1,13 +1,15 @@
 """Label files in every encoding: the stored numbers, or a refusal with its mend."""
 
+import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, png, saved, smooth, with_exif
+from pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png, saved, smooth, with_exif
 from segtrain.data.labels import read_labels, read_labels_size
 from segtrain.errors import DataError
 
@@ -101,6 +103,27 @@ def test_labels_that_pillow_wrote_are_read(tmp_path, ids, palette):
     if palette:
         picture.putpalette(bytes(768))
     np.testing.assert_array_equal(read_labels(write(tmp_path, saved(picture, "PNG"))), ids)
+
+
+def test_rows_are_unfiltered_one_by_one(tmp_path):
+    # Filter 0 is the row itself, filter 2 what is added to the row above: 7 8 9, then 1 0 250 more, modulo 256.
+    rows = bytes([0, 7, 8, 9]) + bytes([2, 1, 0, 250]) + bytes([0, 5, 5, 5])
+    data = png(np.zeros((3, 3), np.uint8), 8, GREY)
+    place = data.index(b"IDAT")
+    whole = data[: place - 4] + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert read_labels(write(tmp_path, whole)).tolist() == [[7, 8, 9], [8, 8, 3], [5, 5, 5]]
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_more_or_fewer_rows_than_the_header_says_are_not_made_up(tmp_path, rows):
+    data = png(np.ones((rows, 3), np.uint8), 8, GREY)
+    claimed = data.replace(data[8:33], chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 3, 8, 0, 0, 0, 0)))
+    try:
+        found = read_labels(write(tmp_path, claimed))
+    except DataError:
+        return
+    # What is too much is left out, as Pillow does; what is missing is an error.
+    assert rows == 4 and found.tolist() == [[1, 1, 1]] * 3 == np.asarray(Image.open(io.BytesIO(claimed))).tolist()
 
 
 def test_real_label_files_are_pillows_indices(test_data):
