@@ -148,6 +148,22 @@ def test_stored_values_become_class_ids(sample):
     assert labels.tolist() == [[0, 1, 2], [0, 0, 1]]
 
 
+@pytest.mark.parametrize(
+    "known",
+    [range(3), [0, 1, 2, 255], [0, 255], [0, 1, 2, 11], [10, 20, 30], [255], range(1, 256), range(256)],
+    ids=["from 0", "round the end", "ends", "two runs", "three runs", "one", "all but 0", "all"],
+)
+def test_a_value_is_known_exactly_where_it_is_given(sample, known):
+    dataset = Listed(label_values=dict.fromkeys(known, 0))
+    for value in range(256):
+        write_ids(sample.labels, [[known[0], value, known[-1]], [known[0]] * 3])
+        if value in known:
+            assert not dataset.read_labels(sample).any()
+        else:
+            with pytest.raises(DataError, match=rf"unknown value {value} \(1 pixels\)"):
+                dataset.read_labels(sample)
+
+
 def test_sizes_that_differ_are_refused_with_both_files(sample):
     write_ids(sample.labels, [[0, 1], [0, 0], [2, 2]])
     for check in (Listed().read, Listed().check_header):
