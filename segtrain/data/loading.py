@@ -16,11 +16,12 @@ from functools import lru_cache
 import numpy as np
 
 from segtrain.data.augment import Augmentation
+from segtrain.data.augment.augmentation import Pair
 from segtrain.data.dataset import Sample
 from segtrain.errors import DataError
 
 # Reads a sample whose photograph may be decoded at 1/2, 1/4 or 1/8 of its size: `Dataset.read`, or a cache of it.
-Read = Callable[[Sample, int], tuple[np.ndarray, np.ndarray]]
+Read = Callable[[Sample, int], Pair]
 
 # Streams of random numbers; the first number of a key, so that no two uses share one.
 _ORDER, _AUGMENT = 1, 2
@@ -69,6 +70,7 @@ class BatchLoader:
         self._read = read
         self._augment = augment
         self._reduction = getattr(augment, "reduction", None)
+        self._write = getattr(augment, "write", None)
         self.crop_size = crop_size
         self.batch_size = batch_size
         self._seed = seed
@@ -93,22 +95,35 @@ class BatchLoader:
         first = step * self.batch_size
 
         def fill(place: int) -> None:
-            image, ids = self.crop(first + self._places[place])
-            if image.shape != images.shape[1:] or ids.shape != labels.shape[1:]:
-                raise ValueError(f"augmentation gave {image.shape} and {ids.shape}, expected crops of {self.crop_size}")
-            images[place], labels[place] = image, ids
+            self._load(first + self._places[place], (images[place], labels[place]))
 
         for _ in self._pool.map(fill, range(self.num_loaded)):
             pass
         return images, labels
 
-    def crop(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    def crop(self, position: int) -> Pair:
         """Load the crop at one position, counted from the training's first sample: (H, W, 3) and (H, W)."""
+        out = np.empty((*self.crop_size, 3), np.uint8), np.empty(self.crop_size, np.uint8)
+        self._load(position, out)
+        return out
+
+    def _load(self, position: int, out: Pair) -> None:
         epoch, index = self._find(position)
         key = [_AUGMENT, self._seed, epoch, index]
-        reduction = 1 if self._reduction is None else self._reduction(np.random.default_rng(key))
+        rng = np.random.default_rng(key)
+        reduction = 1
+        if self._reduction is not None:
+            beginning = rng.bit_generator.state
+            reduction = self._reduction(rng)
+            rng.bit_generator.state = beginning
         pair = self._read(self.samples[index], reduction)
-        return self._augment(*pair, np.random.default_rng(key), self._another)
+        if self._write is not None:
+            self._write(*pair, rng, self._another, out)
+            return
+        image, labels = self._augment(*pair, rng, self._another)
+        if image.shape != out[0].shape or labels.shape != out[1].shape:
+            raise ValueError(f"augmentation gave {image.shape} and {labels.shape}, expected crops of {self.crop_size}")
+        out[0][...], out[1][...] = image, labels
 
     def names(self, step: int) -> list[str]:
         """Name the samples of the batch of one step."""
@@ -119,7 +134,7 @@ class BatchLoader:
         epoch, place = divmod(position, self._samples_per_epoch)
         return epoch, int(_order(len(self.samples), self._seed, epoch)[place]) if self._shuffle else place
 
-    def _another(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _another(self, rng: np.random.Generator) -> Pair:
         return self._read(self.samples[int(rng.integers(len(self.samples)))], 1)
 
 

@@ -21,7 +21,7 @@ class Augmentation(Protocol):
 
     All randomness comes from `rng`, which `loading` keys by seed, epoch and sample; what is handed over is left as it
     was. The first of a training gives both at the crop's size; a step behind it finds and leaves them there.
-    An augmentation may have a second method, `reduction`: see `ScaleCropFlip`.
+    The first may have two more methods, `reduction` and `write`: see `ScaleCropFlip`.
     """
 
     def __call__(

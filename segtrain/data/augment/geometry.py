@@ -19,7 +19,8 @@ from segtrain.data.augment.augmentation import (
     require_share,
     run_steps,
 )
-from segtrain.data.augment.window import Window, draw_windows
+from segtrain.data.augment.pixels import Flips, paste, to_source, warp
+from segtrain.data.augment.window import draw_windows
 from segtrain.errors import ConfigError
 
 
@@ -71,6 +72,7 @@ class ScaleCropFlip:
         self._crop_size = crop_size
         self._ignore_class = ignore_class
         self._mirrored_class = mirrored_classes(swap_pairs)
+        self._swaps = bool(swap_pairs)
         self._scale = scale
         self._flip = require_share("flip", flip)
         self._vertical_flip = require_share("vertical_flip", vertical_flip)
@@ -78,11 +80,25 @@ class ScaleCropFlip:
         self._max_class_share = max_class_share
         self._class_balanced = require_share("class_balanced", class_balanced)
         self._steps = steps or {}
+        # Rows of it are copied three times as fast as three numbers are repeated.
+        self._padding = np.full((*crop_size, 3), PADDING_COLOR, np.uint8), np.full(crop_size, ignore_class, np.uint8)
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
     ) -> Pair:
-        return run_steps(self._steps, self._crop(image, labels, rng), rng, another, self._crop)
+        out = np.empty((*self._crop_size, 3), np.uint8), np.empty(self._crop_size, np.uint8)
+        self.write(image, labels, rng, another, out)
+        return out
+
+    def write(
+        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None, out: Pair
+    ) -> None:
+        """Do what a call does, but into arrays that are there already, such as parts of a batch."""
+        self._crop(image, labels, rng, out)
+        changed = run_steps(self._steps, out, rng, another, self._new_crop)
+        for given, wanted in zip(changed, out, strict=True):
+            if given is not wanted:
+                wanted[...] = given
 
     def reduction(self, rng: np.random.Generator) -> int:
         """How much smaller than its labels the photograph may be decoded for the draw of this generator: 1, 2, 4 or 8.
@@ -91,7 +107,12 @@ class ScaleCropFlip:
         """
         return _reduction(1 / rng.uniform(self._scale[0], self._scale[1]))
 
-    def _crop(self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Pair:
+    def _new_crop(self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Pair:
+        out = np.empty((*self._crop_size, 3), np.uint8), np.empty(self._crop_size, np.uint8)
+        self._crop(image, labels, rng, out)
+        return out
+
+    def _crop(self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, out: Pair) -> None:
         scale = rng.uniform(self._scale[0], self._scale[1])
         rows, columns = draw_windows(
             labels,
@@ -103,26 +124,23 @@ class ScaleCropFlip:
             class_balanced=self._class_balanced,
         )
         angle = math.radians(rng.uniform(-self._rotate, self._rotate)) if self._rotate else 0.0
-        smaller = 1 if image.shape[:2] == labels.shape else _reduction(1 / scale)
-        if angle or smaller > 1:
-            to_image = _to_source(rows, columns, self._crop_size, angle, smaller)
-            image = _warp(image, to_image, self._crop_size, cv2.INTER_LINEAR, PADDING_COLOR)
-        else:
-            image = _cut(image, rows, columns, self._crop_size, cv2.INTER_LINEAR, PADDING_COLOR)
-        if angle:
-            to_labels = _to_source(rows, columns, self._crop_size, angle, 1)
-            labels = _warp(labels, to_labels, self._crop_size, cv2.INTER_NEAREST, self._ignore_class)
-        else:
-            # INTER_NEAREST shifts labels by up to a pixel; only the exact variant keeps pixel centres in place.
-            labels = _cut(labels, rows, columns, self._crop_size, cv2.INTER_NEAREST_EXACT, self._ignore_class)
         mirrored = rng.random() < self._flip
         upside_down = self._vertical_flip > 0 and rng.random() < self._vertical_flip
-        if mirrored or upside_down:
-            axes = -1 if mirrored and upside_down else 1 if mirrored else 0
-            image, labels = cv2.flip(image, axes), cv2.flip(labels, axes)
-        if mirrored != upside_down:
+        flips = Flips(mirrored, upside_down)
+        if self._swaps and mirrored != upside_down:
             labels = cv2.LUT(labels, self._mirrored_class)
-        return image, labels
+        smaller = 1 if image.shape[:2] == labels.shape else _reduction(1 / scale)
+        if angle or smaller > 1:
+            to_image = to_source(rows, columns, self._crop_size, angle, smaller)
+            flips.put(warp(image, to_image, self._crop_size, cv2.INTER_LINEAR, PADDING_COLOR), out[0])
+        else:
+            paste(image, rows, columns, cv2.INTER_LINEAR, flips, self._padding[0], out[0])
+        if angle:
+            to_labels = to_source(rows, columns, self._crop_size, angle, 1)
+            flips.put(warp(labels, to_labels, self._crop_size, cv2.INTER_NEAREST, self._ignore_class), out[1])
+        else:
+            # INTER_NEAREST shifts labels by up to a pixel; only the exact variant keeps pixel centres in place.
+            paste(labels, rows, columns, cv2.INTER_NEAREST_EXACT, flips, self._padding[1], out[1])
 
 
 class Resize:
@@ -156,84 +174,13 @@ class Resize:
         return run_steps(self._steps, self._crop(image, labels, rng), rng, another, self._crop)
 
     def _crop(self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Pair:
-        rows, columns = (
-            Window(slice(0, length), wanted, 0) for length, wanted in zip(labels.shape, self._crop_size, strict=True)
-        )
-        image = _cut(image, rows, columns, self._crop_size, cv2.INTER_LINEAR, PADDING_COLOR)
+        image = cv2.resize(image, self._crop_size[::-1], interpolation=cv2.INTER_LINEAR)
         if self._labels_interpolation == "bilinear":
             fractions = cv2.resize(labels.astype(np.float32), self._crop_size[::-1], interpolation=cv2.INTER_LINEAR)
             return image, fractions.astype(np.uint8)
-        return image, _cut(labels, rows, columns, self._crop_size, cv2.INTER_NEAREST_EXACT, 0)
+        return image, cv2.resize(labels, self._crop_size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _reduction(shrinkage: float) -> int:
     """The JPEG decoder's own step, of those there are, that does not go below the size wanted."""
     return next((step for step in (8, 4, 2) if step <= shrinkage), 1)
-
-
-def _cut(
-    source: np.ndarray,
-    rows: Window,
-    columns: Window,
-    crop_size: tuple[int, int],
-    interpolation: int,
-    padding: int | tuple[int, int, int],
-) -> np.ndarray:
-    """Cut the window first, then scale only that: exact for labels, and a fraction of the work at scale 2."""
-    source = source[rows.source, columns.source]
-    size = rows.length, columns.length
-    if source.shape[:2] != size:
-        source = cv2.resize(source, size[::-1], interpolation=interpolation)
-    if size == crop_size:
-        return source
-    bottom, right = crop_size[0] - rows.length - rows.start, crop_size[1] - columns.length - columns.start
-    border = rows.start, bottom, columns.start, right
-    return cv2.copyMakeBorder(source, *border, cv2.BORDER_CONSTANT, value=padding)
-
-
-def _to_source(rows: Window, columns: Window, crop_size: tuple[int, int], angle: float, smaller: int) -> np.ndarray:
-    """Map the place (column, row) of a crop's pixel to its place in a photograph decoded `smaller` times smaller.
-
-    A turn about the crop's centre, then what `_cut` does. Whole numbers are pixel centres, so that pixel x of a
-    photograph covers x - 0.5 to x + 0.5, and half a pixel is added before any scaling and taken off behind it.
-
-    Returns:
-        (2, 3) matrix.
-    """
-    center_row, center_column = (crop_size[0] - 1) / 2, (crop_size[1] - 1) / 2
-    cos, sin = math.cos(angle), math.sin(angle)
-    turn = np.array(
-        [
-            [cos, -sin, center_column - cos * center_column + sin * center_row],
-            [sin, cos, center_row - sin * center_column - cos * center_row],
-        ]
-    )
-    factors = np.array([[columns.pixels_per_pixel], [rows.pixels_per_pixel]]) / smaller
-    matrix = turn * factors
-    for axis, window in enumerate((columns, rows)):
-        matrix[axis, 2] += (0.5 - window.start) * factors[axis, 0] + window.source.start / smaller - 0.5
-    return matrix
-
-
-def _warp(
-    source: np.ndarray,
-    to_source: np.ndarray,
-    crop_size: tuple[int, int],
-    interpolation: int,
-    padding: int | tuple[int, int, int],
-) -> np.ndarray:
-    """Take each pixel of a crop from the place that the matrix maps it to."""
-    # Only what the crop can see, and two pixels around it for the interpolation.
-    corners = to_source @ np.array([[0, crop_size[1], 0, crop_size[1]], [0, 0, crop_size[0], crop_size[0]], [1] * 4])
-    limits = np.array([source.shape[1], source.shape[0]])
-    first = np.clip(np.floor(corners.min(1)).astype(int) - 2, 0, limits - 1)
-    last = np.clip(np.ceil(corners.max(1)).astype(int) + 3, first + 1, limits)
-    source = source[first[1] : last[1], first[0] : last[0]]
-    shifted = to_source - np.column_stack([np.zeros((2, 2)), first])
-    flags = interpolation | cv2.WARP_INVERSE_MAP
-    if source.ndim == 2:
-        return cv2.warpAffine(source, shifted, crop_size[::-1], flags=flags, borderValue=padding)
-    # OpenCV interpolates four channels in half the time that it takes for three.
-    four = cv2.cvtColor(source, cv2.COLOR_RGB2RGBA)
-    turned = cv2.warpAffine(four, shifted, crop_size[::-1], flags=flags, borderValue=(*padding, 0))  # type: ignore[misc]
-    return cv2.cvtColor(turned, cv2.COLOR_RGBA2RGB)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.augment.painting import Highest, Lowest, keyed, painted, ramps
-from segtrain.data import Cihp, Resize, ScaleCropFlip
+from segtrain.data import Cihp, Cutout, Resize, ScaleCropFlip
 from segtrain.data.augment import PADDING_COLOR, mirrored_classes
 from segtrain.data.files import read_image
 from segtrain.errors import ConfigError
@@ -388,6 +388,23 @@ def test_one_key_gives_one_result():
 def test_other_keys_give_other_results():
     image, labels = painted(60, 70)
     assert len({augment()(image, labels, keyed(key))[0].tobytes() for key in range(20)}) == 20
+
+
+@pytest.mark.parametrize("scale", [0.3, 1, 3])
+@pytest.mark.parametrize(("flip", "vertical_flip"), [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("rotate", [0, 30])
+def test_a_crop_is_written_into_its_part_of_a_batch_and_nowhere_else(scale, flip, vertical_flip, rotate):
+    image, labels = painted(60, 70)
+    options = {"scale": (scale, scale), "flip": flip, "vertical_flip": vertical_flip, "rotate": rotate}
+    changes = augment(**options, swap_pairs=PAIRS, steps={"cutout": Cutout(VOID, probability=0.5)})
+    images, ids = np.full((4, 24, 32, 3), 77, np.uint8), np.full((4, 24, 32), 77, np.uint8)
+    for key in (1, 2):
+        changes.write(image, labels, keyed(key), None, (images[key], ids[key]))
+    for key in (1, 2):
+        expected = changes(image, labels, keyed(key))
+        np.testing.assert_array_equal(images[key], expected[0])
+        np.testing.assert_array_equal(ids[key], expected[1])
+    assert (images[[0, 3]] == 77).all() and (ids[[0, 3]] == 77).all()
 
 
 def test_the_source_is_left_as_it_was():
