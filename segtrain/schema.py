@@ -102,7 +102,11 @@ class TrainConfig(CommandConfig):
     precise_norm: int = key("training batches to count batch norm's statistics from before each validation", at_least=0)
     validate_every: int = key("epochs from one validation to the next", at_least=1)
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
-    workers: int = key("threads that read and augment images", at_least=1)
+    workers: int = key("processes, or threads, that read and augment images", at_least=1)
+    loader: str = key(
+        "what the workers are; auto: threads with a cache or trusted_modules, else processes",
+        choices=("auto", "processes", "threads"),
+    )
     cache: str | None = key("keep decoded samples: memory, or a folder to pack them into; null decodes them each time")
     save_minutes: float = key("from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0)
     tensorboard_images: int = key("validation photographs whose overlays TensorBoard shows", at_least=0)

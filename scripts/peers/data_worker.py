@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=513)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--loader", default="auto", help="segtrain's key loader")
     asked = parser.parse_args()
     replies = serving.prepare(asked.threads)
     passes = VARIANTS[asked.variant](asked)
@@ -38,15 +39,28 @@ def samples(asked: argparse.Namespace) -> list:
 
 
 def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """`segtrain train`'s own loader."""
-    from segtrain.data import ScaleCropFlip, Voc
-    from segtrain.data.batches import training_batches
-    from segtrain.data.loading import BatchLoader
+    """What `segtrain train` loads with, as it is set up by default."""
+    from omegaconf import OmegaConf
 
-    size = (asked.crop, asked.crop)
-    augment = ScaleCropFlip(size, IGNORE, [(14, 15)], SCALE)
-    options = {"crop_size": size, "batch_size": asked.batch, "seed": 0, "workers": asked.threads}
-    loader = BatchLoader(samples(asked), Voc(asked.root).read, augment, **options)
+    from segtrain.commands.inputs import build_loader
+    from segtrain.config import build
+    from segtrain.data.batches import training_batches
+
+    cfg = OmegaConf.create(
+        {
+            "dataset": {"_target_": "segtrain.data.Voc", "root": asked.root},
+            "augment": {"_target_": "segtrain.data.ScaleCropFlip", "scale": list(SCALE)},
+            "crop_size": [asked.crop, asked.crop],
+            "batch_size": asked.batch,
+            "seed": 0,
+            "shuffle": True,
+            "workers": asked.threads,
+            "loader": asked.loader,
+            "cache": None,
+            "trusted_modules": [],
+        }
+    )
+    loader = build_loader(cfg, build(cfg.dataset), samples(asked))
     steps = asked.images // asked.batch
     first = 0
     while True:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from segtrain.commands.inputs import augment_facts, build_augment, build_loader
+from segtrain.commands.inputs import augment_facts, build_augment, build_loader, in_processes, pairs_to_swap
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset, Sample
@@ -37,11 +38,11 @@ def bench(cfg: DictConfig) -> float:
     check(OmegaConf.create(looked_at), augment_facts(cfg))
     dataset = build(cfg.dataset)
     samples = dataset.samples("train")
-    loader = build_loader(cfg, dataset, samples)
     some = [samples[index] for index in np.linspace(0, len(samples) - 1, min(_STAGE_SAMPLES, len(samples)), dtype=int)]
     stages = _stages(cfg, dataset, some)
     limit = _decoder_limit(some, dataset, cfg.workers)
-    passes = _passes(loader, cfg.passes, max(1, cfg.images // cfg.batch_size))
+    with closing(build_loader(cfg, dataset, samples)) as loader:
+        passes = _passes(loader, cfg.passes, max(1, cfg.images // cfg.batch_size))
     found = {
         "images_per_second": passes,
         "decoder_images_per_second": limit,
@@ -50,6 +51,7 @@ def bench(cfg: DictConfig) -> float:
         "crop_size": list(cfg.crop_size),
         "batch_size": cfg.batch_size,
         "workers": cfg.workers,
+        "loader": "processes" if in_processes(cfg, samples) else "threads",
         "cache": cfg.cache,
         "cores": os.cpu_count(),
     }
@@ -63,9 +65,8 @@ def bench(cfg: DictConfig) -> float:
 def _stages(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> dict[str, float]:
     """Microseconds an image of each stage, one thread, files already in the page cache."""
     pairs = [dataset.read(sample) for sample in samples]
-    augment = build_augment(cfg, dataset, samples)
+    augment = build_augment(cfg, dataset, pairs_to_swap(dataset, samples))
     generators = [np.random.default_rng(number) for number in range(len(samples))]
-    batch = np.empty((*cfg.crop_size, 3), np.uint8)
 
     def another(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         return pairs[int(rng.integers(len(pairs)))]
@@ -74,16 +75,10 @@ def _stages(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> dict[st
         image, labels = pairs[number]
         return augment(image, labels, generators[number], another)
 
-    crops = [crop(number) for number in range(min(8, len(pairs)))]
-
-    def copy(number: int) -> None:
-        batch[...] = crops[number % len(crops)][0]
-
     return {
         "read and decode the photograph": _time(samples, lambda sample: read_image(sample.image, exif=dataset.exif)),
         "read, decode and check the labels": _time(samples, dataset.read_labels),
         "augment": _time(range(len(samples)), crop),
-        "copy into the batch": _time(range(len(samples)), copy),
     }
 
 
@@ -113,7 +108,7 @@ def _passes(loader: BatchLoader, passes: int, steps: int) -> list[float]:
             start = time.perf_counter()
             for _ in training_batches(loader, number * steps, (number + 1) * steps):
                 bar.update()
-            found.append(steps * loader.batch_size / (time.perf_counter() - start))
+            found.append(steps * loader.num_loaded / (time.perf_counter() - start))
     return found
 
 
@@ -131,7 +126,7 @@ def _print(found: dict[str, Any]) -> None:
     print(f"passes, images/s: {', '.join(f'{each:.0f}' for each in passes)}")
     print(
         f"loader: {median:.0f} images/s (slowest pass {min(passes):.0f}, fastest {max(passes):.0f}), "
-        f"{found['workers']} threads on {found['cores']} cores"
+        f"{found['workers']} {found['loader']} on {found['cores']} cores"
     )
     limit = found["decoder_images_per_second"]
     print(f"decoding alone: {limit:.0f} photographs/s, so the loader gives {100 * median / limit:.0f} % of that limit")

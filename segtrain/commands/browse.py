@@ -4,12 +4,12 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.commands.inputs import augment_facts, build_augment
+from segtrain.commands.inputs import augment_facts, build_augment, pairs_to_swap
 from segtrain.config import build, check
 from segtrain.contact_page import write_page
 from segtrain.contact_sheet import Row, draw_sheet, view
+from segtrain.data.crops import Crops
 from segtrain.data.dataset import Dataset
-from segtrain.data.loading import BatchLoader
 from segtrain.runs import new_run_folder
 
 # First number of the key that draws the samples to show; loading.py has the others.
@@ -27,14 +27,12 @@ def browse(cfg: DictConfig) -> None:
     check(OmegaConf.create(looked_at), augment_facts(cfg))
     dataset = build(cfg.dataset)
     samples = dataset.samples(cfg.split)
-    augment = build_augment(cfg, dataset, samples)
+    augment = build_augment(cfg, dataset, pairs_to_swap(dataset, samples))
     height, width = cfg.crop_size
     # What a training loads, with each epoch in the order of the list.
-    loader = BatchLoader(
-        samples, dataset.read, augment, crop_size=(height, width), batch_size=1, seed=cfg.seed, shuffle=False
-    )
+    crops = Crops(samples, dataset.read, augment, crop_size=(height, width), batch_size=1, seed=cfg.seed, shuffle=False)
     drawn = np.random.default_rng([_CHOICE, cfg.seed]).permutation(len(samples))[: cfg.images]
-    rows = [_row(cfg, dataset, loader, int(index)) for index in sorted(drawn)]
+    rows = [_row(cfg, dataset, crops, int(index)) for index in sorted(drawn)]
     chosen = HydraConfig.get().runtime.choices
     title = f"{chosen['dataset']}, {cfg.split}: {len(rows)} of {len(samples)} photographs"
     about = f"augment={chosen['augment']}, crop_size {height}x{width} (height x width), seed {cfg.seed}"
@@ -52,10 +50,10 @@ def browse(cfg: DictConfig) -> None:
     print(f"page: {folder / 'index.html'}")
 
 
-def _row(cfg: DictConfig, dataset: Dataset, loader: BatchLoader, index: int) -> Row:
-    image, labels = dataset.read(loader.samples[index])
+def _row(cfg: DictConfig, dataset: Dataset, crops: Crops, index: int) -> Row:
+    image, labels = dataset.read(crops.samples[index])
     views = [view("{}x{}".format(*labels.shape), image, labels, dataset.colors, cfg.alpha)]
     for epoch in range(cfg.draws):
-        crop = loader.crop(epoch * len(loader.samples) + index)
+        crop = crops.crop(epoch * len(crops.samples) + index)
         views.append(view(f"draw {epoch + 1}", *crop, dataset.colors, cfg.alpha))
-    return Row(loader.samples[index].name, views)
+    return Row(crops.samples[index].name, views)

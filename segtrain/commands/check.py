@@ -19,8 +19,8 @@ from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather, list_samples
 from segtrain.data.audit.record import Record, examine, listen
 from segtrain.data.audit.work import headers, in_threads, refuse_unfit
+from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.data.loading import spread
 from segtrain.errors import DataError
 from segtrain.runs import new_run_folder
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from segtrain.commands.changes import changes_of
 from segtrain.commands.check_report import printable
 from segtrain.config import build, stored_config
-from segtrain.data.loading import spread
+from segtrain.data.crops import spread
 from segtrain.errors import CheckpointError, ConfigError, SegtrainError
 from segtrain.runs import holder, newest_run, read_json, require_run
 from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers

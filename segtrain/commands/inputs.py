@@ -11,14 +11,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from segtrain.config import build
 from segtrain.data.augment import Augmentation
 from segtrain.data.cache import DiskCache, MemoryCache
+from segtrain.data.crops import Crops, Read
 from segtrain.data.dataset import Dataset, Sample, one_sided_pairs
-from segtrain.data.loading import BatchLoader, Read
+from segtrain.data.loading import BatchLoader, batch_bytes
+from segtrain.data.processes import Processes
 from segtrain.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 # The arguments that commands pass to an augmentation and to each of its steps; no key may set them.
 AUGMENT_FACTS = ("crop_size", "ignore_class", "swap_pairs")
+# The keys that crops follow from, beside the samples.
+CROP_KEYS = ("dataset", "augment", "crop_size", "batch_size", "seed", "shuffle")
 
 
 def augment_facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
@@ -30,23 +34,18 @@ def augment_facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
     return {"augment": AUGMENT_FACTS, **{f"augment.steps.{name}": AUGMENT_FACTS for name in _steps(cfg)}}
 
 
-def build_augment(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> Augmentation:
+def build_augment(cfg: DictConfig, dataset: Dataset, swap_pairs: Sequence[Sequence[int]]) -> Augmentation:
     """Build the augmentation of a config for a dataset.
 
     Args:
         cfg: Has the group `augment` and the root key `crop_size`.
-        dataset: Tells the ignored class, and which ids change places in a mirrored photograph.
-        samples: Of the split that is augmented: pairs of which it has only one side do not change places.
+        dataset: Tells the ignored class.
+        swap_pairs: Ids that change places in a mirrored photograph, see `pairs_to_swap`.
 
     Raises:
         ConfigError: An argument does not fit.
-        DataError: A label file cannot be read.
     """
-    facts = {
-        "crop_size": tuple(cfg.crop_size),
-        "ignore_class": dataset.ignore_class,
-        "swap_pairs": _pairs_to_swap(dataset, samples),
-    }
+    facts = {"crop_size": tuple(cfg.crop_size), "ignore_class": dataset.ignore_class, "swap_pairs": swap_pairs}
     node = cfg.augment.copy()
     if steps := _steps(cfg):
         facts["steps"] = {name: build(step, **facts) for name, step in steps.items()}
@@ -55,13 +54,53 @@ def build_augment(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> A
     return build(node, **facts)
 
 
+def pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:
+    """Find the dataset's pairs of ids of which the samples of a split show both; the others are told in the log.
+
+    Raises:
+        DataError: A label file cannot be read.
+    """
+    one_sided = one_sided_pairs(dataset, samples)
+    for left, right in one_sided:
+        names = dataset.class_names
+        logger.warning("only one of %s and %s occurs: mirrored photographs keep it", names[left], names[right])
+    return [pair for pair in dataset.swap_pairs if pair not in one_sided]
+
+
+def build_crops(
+    cfg: DictConfig, dataset: Dataset, samples: Sequence[Sample], swap_pairs: Sequence[Sequence[int]]
+) -> Crops:
+    """Build the crops that a config trains on.
+
+    Args:
+        cfg: As for `build_augment`, with the root keys `cache`, `batch_size`, `seed` and `shuffle`.
+        dataset: Reads the samples.
+        samples: To train on.
+        swap_pairs: See `build_augment`.
+
+    Raises:
+        ConfigError: An argument does not fit.
+        DataError: There are fewer samples than one batch.
+        ResourceError: The cache's folder cannot be written.
+    """
+    return Crops(
+        samples,
+        _reader(cfg, dataset),
+        build_augment(cfg, dataset, swap_pairs),
+        crop_size=tuple(cfg.crop_size),
+        batch_size=cfg.batch_size,
+        seed=cfg.seed,
+        shuffle=cfg.shuffle,
+    )
+
+
 def build_loader(
     cfg: DictConfig, dataset: Dataset, samples: list[Sample], places: Sequence[int] | None = None
 ) -> BatchLoader:
-    """Build what loads the training batches of a config.
+    """Build what loads the training batches of a config; close it in the end.
 
     Args:
-        cfg: As for `build_augment`, with the root keys `cache`, `batch_size`, `seed`, `shuffle` and `workers`.
+        cfg: As for `build_crops`, with the root keys `workers` and `loader`.
         dataset: Reads the samples.
         samples: To train on.
         places: Which of a batch to load, see `BatchLoader`.
@@ -69,19 +108,38 @@ def build_loader(
     Raises:
         ConfigError: An argument does not fit.
         DataError: A label file cannot be read, or there are fewer samples than one batch.
-        ResourceError: The cache's folder cannot be written.
+        ResourceError: The cache's folder cannot be written, or no process started.
     """
-    return BatchLoader(
-        samples,
-        _reader(cfg, dataset),
-        build_augment(cfg, dataset, samples),
-        crop_size=tuple(cfg.crop_size),
-        batch_size=cfg.batch_size,
-        seed=cfg.seed,
-        shuffle=cfg.shuffle,
-        workers=cfg.workers,
-        places=places,
-    )
+    swap_pairs = pairs_to_swap(dataset, samples)
+    crops = build_crops(cfg, dataset, samples, swap_pairs)
+    processes = None
+    if in_processes(cfg, samples):
+        resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+        needed = {key: resolved[key] for key in (*CROP_KEYS, "cache", "trusted_modules")}
+        processes = Processes(
+            "segtrain.commands.crop_child",
+            {"config": OmegaConf.to_yaml(OmegaConf.create(needed)), "swap_pairs": swap_pairs},
+            crops,
+            count=cfg.workers,
+            batch_bytes=batch_bytes(cfg.batch_size if places is None else len(places), crops.crop_size),
+        )
+    return BatchLoader(crops, workers=cfg.workers, places=places, processes=processes)
+
+
+def in_processes(cfg: DictConfig, samples: Sequence[Sample]) -> bool:
+    """Decide whether processes load crops, or threads: with a cache, which is shared by threads only, these do.
+
+    Raises:
+        ConfigError: Processes are asked for, and a cache.
+    """
+    if cfg.loader == "processes" and cfg.cache is not None:
+        raise ConfigError(
+            f"loader=processes, cache={cfg.cache}: a cache is shared by threads only. Fix: loader=auto, or cache=null"
+        )
+    if cfg.loader != "auto":
+        return bool(cfg.loader == "processes")
+    # A dataset of one's own may know more of its samples than their files.
+    return cfg.cache is None and not cfg.trusted_modules and all(type(sample) is Sample for sample in samples)
 
 
 def _reader(cfg: DictConfig, dataset: Dataset) -> Read:
@@ -107,11 +165,3 @@ def _steps(cfg: DictConfig) -> Mapping[str, Any]:
                 f"~augment.steps.{name} takes it out"
             )
     return steps
-
-
-def _pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:
-    one_sided = one_sided_pairs(dataset, samples)
-    for left, right in one_sided:
-        names = dataset.class_names
-        logger.warning("only one of %s and %s occurs: mirrored photographs keep it", names[left], names[right])
-    return [pair for pair in dataset.swap_pairs if pair not in one_sided]

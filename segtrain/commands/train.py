@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_t
 from segtrain.commands.scoring import share_of, validate
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
+from segtrain.data.crops import num_steps, spread
 from segtrain.data.dataset import Dataset
-from segtrain.data.loading import num_steps, spread
 from segtrain.data.pairing import refuse_shared
 from segtrain.errors import DataError
 from segtrain.inference import Prediction, Predictor
@@ -131,7 +131,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     resize = None if cfg.resize is None else tuple(cfg.resize)
     predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
     log = _log_file(run / "train.log") if replicas.is_chief else _no_reports()
-    with log, logging_redirect_tqdm(), listening() as wishes:
+    with closing(loader), log, logging_redirect_tqdm(), listening() as wishes:
         checkpoints = Checkpoints(
             run / "checkpoints",
             trainer,

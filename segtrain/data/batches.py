@@ -12,9 +12,6 @@ from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.loading import BatchLoader
 from segtrain.errors import SegtrainError
 
-# Batches in the making at once: the second fills the threads that the last samples of the first leave idle.
-_BATCHES_AT_ONCE = 2
-
 
 class Batches:
     """Iterate a tf.data pipeline once; an error of a data thread arrives as the DataError that it was.
@@ -51,8 +48,8 @@ def training_batches(loader: BatchLoader, first_step: int, last_step: int) -> Ba
     Raises:
         DataError: While iterating, whatever `Dataset.read` raises.
     """
-    shape = (loader.num_loaded, *loader.crop_size)
-    return _batches(loader.batch, first_step, last_step, shape, at_once=_BATCHES_AT_ONCE)
+    shape = (loader.num_loaded, *loader.crops.crop_size)
+    return _batches(loader.batch, first_step, last_step, shape, at_once=loader.at_once)
 
 
 def whole_images(dataset: Dataset, samples: list[Sample], workers: int = 2) -> Batches:

@@ -18,8 +18,8 @@ from typing import NamedTuple, final
 
 import numpy as np
 
+from segtrain.data.crops import Read
 from segtrain.data.dataset import Sample
-from segtrain.data.loading import Read
 from segtrain.errors import ResourceError
 
 logger = logging.getLogger(__name__)

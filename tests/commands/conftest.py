@@ -26,6 +26,7 @@ TINY = (
     "crop_size=[48,64]",
     "augment.scale=[1.0,1.0]",
     "batch_size=2",
+    "loader=threads",  # processes take a third of a second to start; test_loader.py has them
     "epochs=2",
 )
 

@@ -28,7 +28,6 @@ def test_passes_stages_and_the_decoders_limit_are_told(segtrain, workplace, voc_
         "read and decode the photograph",
         "read, decode and check the labels",
         "augment",
-        "copy into the batch",
     ]
     for line in ("where the time goes", "passes, images/s: ", "loader: ", "decoding alone: ", "waits for its data"):
         assert line in result.out

@@ -11,7 +11,7 @@ from commands.conftest import only_run
 from segtrain.commands import browse as command
 from segtrain.commands.inputs import build_augment
 from segtrain.data import Cihp
-from segtrain.data.loading import BatchLoader
+from segtrain.data.crops import Crops
 
 SMALL = ("crop_size=[24,32]", "augment=strong", "images=3")
 
@@ -54,18 +54,16 @@ def test_it_shows_what_a_training_loads(segtrain, cihp_root, shown):
     dataset = Cihp(str(cihp_root))
     samples = dataset.samples("train")
     loaded = command.OmegaConf.create({"augment": last_augment(segtrain, cihp_root), "crop_size": [24, 32]})
-    loader = BatchLoader(
+    crops = Crops(
         samples,
         dataset.read,
-        build_augment(loaded, dataset, samples),
+        build_augment(loaded, dataset, dataset.swap_pairs),
         crop_size=(24, 32),
         batch_size=2,
         seed=5,
     )
     # Two epochs of two batches of two, shuffled: each sample once an epoch.
-    trained = {
-        (position // 4, loader.names(position // 2)[position % 2]): loader.crop(position) for position in range(8)
-    }
+    trained = {(position // 4, crops.sample(position).name): crops.crop(position) for position in range(8)}
     for place, sample in enumerate(samples):
         [whole, *draws] = shown[3 * place : 3 * place + 3]
         np.testing.assert_array_equal(whole[1], dataset.read(sample)[0])

@@ -13,7 +13,8 @@ from PIL import Image
 import toys
 from segtrain.data import Cihp, Dataset, Folder, Sample, ScaleCropFlip
 from segtrain.data.batches import training_batches, whole_images
-from segtrain.data.loading import BatchLoader, num_steps
+from segtrain.data.crops import Crops, num_steps
+from segtrain.data.loading import BatchLoader
 from segtrain.errors import DataError
 
 pytestmark = pytest.mark.tensorflow
@@ -52,8 +53,9 @@ def chance(image, labels, rng, another=None):
 def batches(dataset, augment=unchanged, **options):
     facts = {"crop_size": SIZE, "batch_size": 2, "seed": 0, "first_step": 0, "last_step": 9, **options}
     first_step, last_step = facts.pop("first_step"), facts.pop("last_step")
-    loader = BatchLoader(dataset.samples("train"), facts.pop("read", dataset.read), augment, **facts)
-    return training_batches(loader, first_step, last_step)
+    workers = facts.pop("workers", 2)
+    crops = Crops(dataset.samples("train"), facts.pop("read", dataset.read), augment, **facts)
+    return training_batches(BatchLoader(crops, workers=workers), first_step, last_step)
 
 
 def order(dataset, **options):

@@ -7,6 +7,7 @@ import pytest
 
 from segtrain.data import Blur, ColorJitter, CopyPaste, CutMix, Cutout, Noise, Sample, ScaleCropFlip
 from segtrain.data.batches import training_batches
+from segtrain.data.crops import Crops
 from segtrain.data.loading import BatchLoader
 
 pytestmark = pytest.mark.tensorflow
@@ -33,9 +34,8 @@ def strong():
     return moved(color=ColorJitter(hue=0.2), blur=Blur(), noise=Noise())
 
 
-def loader(augment, **options):
-    facts = {"crop_size": CROP, "batch_size": 2, "seed": 3, **options}
-    return BatchLoader(SAMPLES, read, augment, **facts)
+def loader(augment, workers=2):
+    return BatchLoader(Crops(SAMPLES, read, augment, crop_size=CROP, batch_size=2, seed=3), workers=workers)
 
 
 def test_image_and_labels_move_together_to_the_pixel_inside_tf_data():
@@ -56,7 +56,7 @@ def test_image_and_labels_move_together_to_the_pixel_inside_tf_data():
 def test_tf_data_gives_what_the_parts_give_by_hand():
     for step, (images, labels) in enumerate(training_batches(loader(strong()), 0, 7)):
         for place in range(2):
-            image, ids = loader(strong()).crop(2 * step + place)
+            image, ids = loader(strong()).crops.crop(2 * step + place)
             np.testing.assert_array_equal(images[place], image)
             np.testing.assert_array_equal(labels[place], ids)
 

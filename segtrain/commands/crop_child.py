@@ -1,0 +1,22 @@
+"""A process that loads a training's crops, for `inputs.build_loader`: `python -m segtrain.commands.crop_child`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from segtrain.commands.inputs import build_crops
+from segtrain.config import build
+from segtrain.data.crop_server import serve
+from segtrain.data.crops import Crops
+from segtrain.data.dataset import Sample
+
+
+def make_crops(job: dict[str, Any], samples: Sequence[Sample]) -> Crops:
+    """Build the very crops that the training has."""
+    cfg = OmegaConf.create(job["config"])
+    return build_crops(cfg, build(cfg.dataset), samples, job["swap_pairs"])
+
+
+if __name__ == "__main__":
+    serve(make_crops)
