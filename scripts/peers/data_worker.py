@@ -11,6 +11,7 @@ import serving
 
 SCALE = (0.5, 2.0)
 IGNORE = 255
+SWAP_PAIRS = ((14, 15),)  # VOC has no left and right: two classes stand in for them
 
 
 def main() -> None:
@@ -60,7 +61,9 @@ def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
             "trusted_modules": [],
         }
     )
-    loader = build_loader(cfg, build(cfg.dataset), samples(asked))
+    dataset = build(cfg.dataset)
+    dataset.swap_pairs = SWAP_PAIRS
+    loader = build_loader(cfg, dataset, samples(asked))
     steps = asked.images // asked.batch
     first = 0
     while True:
@@ -103,7 +106,7 @@ def torch_opencv(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
     from segtrain.data import ScaleCropFlip, Voc
 
     read = Voc(asked.root).read
-    augment = ScaleCropFlip((asked.crop, asked.crop), IGNORE, [(14, 15)], SCALE)
+    augment = ScaleCropFlip((asked.crop, asked.crop), IGNORE, SWAP_PAIRS, SCALE)
     return _torch(asked, lambda sample, number: augment(*read(sample), np.random.default_rng([0, number])))
 
 

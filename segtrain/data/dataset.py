@@ -12,7 +12,7 @@ import numpy as np
 
 from segtrain.data.contents import shown
 from segtrain.data.exif import TURNS
-from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_size, read_size
+from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_header, read_size
 from segtrain.data.headers import read_header
 from segtrain.data.labels import read_labels, read_labels_size
 from segtrain.errors import ConfigError, DataError
@@ -126,15 +126,21 @@ class Dataset(abc.ABC):
         Raises:
             DataError: A file cannot be read, the sizes differ, or a stored value is no class.
         """
-        _refuse_one_file(sample)
         try:
-            image, size = read_image_and_size(
+            image, header = read_image_and_header(
                 sample.image, exif=self.exif, max_pixels=self.max_pixels, reduction=reduction
             )
         except DataError:
             self._refuse_turned(sample)
             raise
-        labels = self.read_labels(sample)
+        try:
+            labels = self.read_labels(sample)
+        except DataError:
+            _refuse_one_file(sample)
+            raise
+        if not header.lossy:  # a JPEG that is its own label file is refused by now
+            _refuse_one_file(sample)
+        size = header.upright_size if self.exif == "apply" else header.size
         if size != labels.shape:
             raise DataError(_sizes_differ(sample, size, labels.shape))
         return image, labels

@@ -33,7 +33,7 @@ __all__ = [
     "ExifPolicy",
     "files_by_stem",
     "read_image",
-    "read_image_and_size",
+    "read_image_and_header",
     "read_labels",
     "read_names",
     "read_size",
@@ -64,13 +64,13 @@ def read_image(
     Raises:
         DataError: The file is missing, empty, cut short, turned, too large, animated, or not a picture.
     """
-    return read_image_and_size(path, exif=exif, max_pixels=max_pixels, reduction=reduction)[0]
+    return read_image_and_header(path, exif=exif, max_pixels=max_pixels, reduction=reduction)[0]
 
 
-def read_image_and_size(
+def read_image_and_header(
     path: Path, *, exif: ExifPolicy = "refuse", max_pixels: int = MAX_PIXELS, reduction: int = 1
-) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read a photograph with the height and width that it has, however small it was decoded; see `read_image`."""
+) -> tuple[np.ndarray, Header]:
+    """Read a photograph and its header, which tells its size however small it is decoded; see `read_image`."""
     data = read_bytes(path, most=most_bytes(max_pixels))
     header = parse_header(data, path)
     if header.several:
@@ -81,9 +81,7 @@ def read_image_and_size(
     _require_upright(header, path, exif)
     check_limits(header, path, max_pixels, len(data))
     image = decode_rgb(data, header, path, reduction)
-    if exif == "apply":
-        return turn(image, header.orientation), header.upright_size
-    return image, header.size
+    return turn(image, header.orientation) if exif == "apply" else image, header
 
 
 def read_size(path: Path, exif: ExifPolicy = "refuse") -> tuple[int, int]:

@@ -327,6 +327,13 @@ def test_a_photograph_that_is_its_own_label_file_is_refused(sample, tmp_path):
             assert f"labels in {sample.labels}: the same file as the photograph {image}" in said
 
 
+def test_a_jpeg_that_is_its_own_label_file_is_refused_as_that(sample, tmp_path):
+    path = tmp_path / "photograph.jpg"
+    Image.new("RGB", (3, 2)).save(path)
+    for check in (Listed().read, Listed().check_header):
+        assert f"labels in {path}: the same file as the" in refusal(check, sample._replace(image=path, labels=path))
+
+
 def test_photographs_beyond_the_limit_are_refused(sample):
     Listed(max_pixels=6).read(sample)
     assert "2x3 pixels" in refusal(Listed(max_pixels=5).read, sample)

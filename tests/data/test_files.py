@@ -97,9 +97,9 @@ def test_a_tag_that_points_beyond_the_end_hides_no_turn(tmp_path):
 @pytest.mark.parametrize("reduction", [2, 4, 8])
 def test_a_photograph_decoded_smaller_is_turned_too(tmp_path, orientation, reduction):
     data = jpeg_with(saved(smooth((33, 70)), "JPEG"), 0xE1, b"Exif\0\0" + with_exif(orientation))
-    image, size = files.read_image_and_size(write(tmp_path, data), exif="apply", reduction=reduction)
-    assert size == ((33, 70) if orientation == 1 else (70, 33))
-    assert image.shape[:2] == tuple(-(-side // reduction) for side in size)
+    image, header = files.read_image_and_header(write(tmp_path, data), exif="apply", reduction=reduction)
+    assert header.upright_size == ((33, 70) if orientation == 1 else (70, 33))
+    assert image.shape[:2] == tuple(-(-side // reduction) for side in header.upright_size)
 
 
 # Headers ------------------------------------------------------------------------------------------------------

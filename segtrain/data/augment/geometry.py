@@ -80,8 +80,11 @@ class ScaleCropFlip:
         self._max_class_share = max_class_share
         self._class_balanced = require_share("class_balanced", class_balanced)
         self._steps = steps or {}
-        # Rows of it are copied three times as fast as three numbers are repeated.
-        self._padding = np.full((*crop_size, 3), PADDING_COLOR, np.uint8), np.full(crop_size, ignore_class, np.uint8)
+        # A row is repeated three times as fast as three numbers are.
+        self._padding = (
+            np.full((crop_size[1], 3), PADDING_COLOR, np.uint8),
+            np.full(crop_size[1], ignore_class, np.uint8),
+        )
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None

@@ -20,10 +20,19 @@ class Flips(NamedTuple):
 
     def put(self, source: np.ndarray, out: np.ndarray) -> None:
         """Write an array, turned over, into another of its size."""
-        if self.mirrored or self.upside_down:
-            cv2.flip(source, -1 if self.mirrored and self.upside_down else int(self.mirrored), dst=out)
+        if any(self):
+            cv2.flip(source, self._code, dst=out)
         else:
             out[...] = source
+
+    def of(self, source: np.ndarray) -> np.ndarray:
+        """Return an array, turned over."""
+        return cv2.flip(source, self._code) if any(self) else source
+
+    @property
+    def _code(self) -> int:
+        """OpenCV's number for it."""
+        return -1 if all(self) else int(self.mirrored)
 
 
 def paste(
@@ -43,22 +52,22 @@ def paste(
         columns: See `rows`.
         interpolation: OpenCV's.
         flips: What is turned over, the padding too.
-        padding: What a crop shows that shows nothing, of its size.
+        padding: A row of what a crop shows beyond the photograph.
         out: The crop, written whole.
     """
     height, width = out.shape[:2]
     top = height - rows.start - rows.length if flips.upside_down else rows.start
     left = width - columns.start - columns.length if flips.mirrored else columns.start
     bottom, right = top + rows.length, left + columns.length
-    out[:top], out[bottom:] = padding[:top], padding[bottom:]
-    out[top:bottom, :left], out[top:bottom, right:] = padding[top:bottom, :left], padding[top:bottom, right:]
+    out[:top], out[bottom:] = padding, padding
+    out[top:bottom, :left], out[top:bottom, right:] = padding[:left], padding[right:]
     inner, source = out[top:bottom, left:right], source[rows.source, columns.source]
     if source.shape[:2] == inner.shape[:2]:
         flips.put(source, inner)
-    elif flips.mirrored or flips.upside_down:
-        flips.put(cv2.resize(source, inner.shape[1::-1], interpolation=interpolation), inner)
+    elif not any(flips) or source.size < inner.size:
+        cv2.resize(flips.of(source), inner.shape[1::-1], dst=inner, interpolation=interpolation)
     else:
-        cv2.resize(source, inner.shape[1::-1], dst=inner, interpolation=interpolation)
+        flips.put(cv2.resize(source, inner.shape[1::-1], interpolation=interpolation), inner)
 
 
 def to_source(rows: Window, columns: Window, crop_size: tuple[int, int], angle: float, smaller: int) -> np.ndarray:
