@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--root", required=True, help="VOCdevkit/VOC2012")
     parser.add_argument("--torch-python", help="python of an environment with torch, albumentations and opencv")
     parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=VARIANTS, help="these only")
-    parser.add_argument("--images", type=int, default=432, help="in a pass")
+    parser.add_argument("--images", type=int, default=1296, help="in a pass")
     parser.add_argument("--passes", type=int, default=10, help="clean ones of each variant")
     parser.add_argument("--max-passes", type=int, default=30, help="give up after so many of each")
     parser.add_argument("--max-others", type=float, default=0.05, help="share of the cores that others may use")

@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--root", required=True)
-    parser.add_argument("--images", type=int, default=432)
+    parser.add_argument("--images", type=int, default=1296)
     parser.add_argument("--crop", type=int, default=513)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)

@@ -95,5 +95,7 @@ def _batches(
     options = tf.data.Options()
     # Nothing here is left to tune, and giving up an iterator often waits half a second for its tuning thread.
     options.autotune.enabled = False
-    pipeline = tf.data.Dataset.range(first, last).map(load_tensors, num_parallel_calls=at_once, deterministic=True)
-    return Batches(pipeline.prefetch(2).with_options(options), failures, last - first)
+    # The map runs ahead by itself: one batch that waits for whoever takes it, beside those in the making.
+    calls = at_once + 1
+    pipeline = tf.data.Dataset.range(first, last).map(load_tensors, num_parallel_calls=calls, deterministic=True)
+    return Batches(pipeline.with_options(options), failures, last - first)

@@ -72,7 +72,7 @@ class Crops:
             DataError: Whatever `read` raises.
         """
         epoch, index = self._find(position)
-        rng = np.random.default_rng([_AUGMENT, self._seed, epoch, index])
+        rng = np.random.default_rng(np.array([_AUGMENT, self._seed, epoch, index], np.uint32))
         reduction = 1
         if self._reduction is not None:
             beginning = rng.bit_generator.state

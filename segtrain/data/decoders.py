@@ -171,15 +171,19 @@ def _plain_rows(data: bytes, header: Header) -> np.ndarray | None:
     packed = b"".join([data[start:end] for name, start, end in png_chunks(data) if name == b"IDAT"])
     try:
         first = inflater.decompress(packed, row)
-        if first[:1] != b"\0":
+        if len(first) < row or first[0]:
             return None
         rest = inflater.decompress(inflater.unconsumed_tail, row * header.height)
     except zlib.error:
         return None
-    if len(first) + len(rest) != row * header.height or not inflater.eof:
+    if len(rest) != row * (header.height - 1) or not inflater.eof:
         return None
-    rows = np.frombuffer(first + rest, np.uint8).reshape(header.height, row)
-    return None if rows[:, 0].any() else np.ascontiguousarray(rows[:, 1:])
+    rows = np.frombuffer(rest, np.uint8).reshape(-1, row)
+    if rows[:, 0].any():
+        return None
+    values = np.empty(header.size, np.uint8)
+    values[0], values[1:] = np.frombuffer(first, np.uint8)[1:], rows[:, 1:]
+    return values
 
 
 def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import final
 
 import numpy as np
@@ -20,8 +21,8 @@ from segtrain.data.processes import Processes
 _TENSOR_ALIGNMENT = 64
 _UNUSED = 3  # references to a memory that only its list, a loop over that and `getrefcount` know
 
-# The positions of crops, and where to write each.
-Task = Sequence[tuple[int, Pair]]
+# The positions of crops, and the place of each in its batch.
+Task = Sequence[tuple[int, int]]
 
 
 @final
@@ -68,13 +69,13 @@ class BatchLoader:
             DataError: A sample cannot be read.
             ResourceError: A process cannot be started, or is ended by the system.
         """
-        images, labels, load = self._room()
+        batch, load = self._room()
         first = step * self.crops.batch_size
-        wanted = [(first + each, (images[place], labels[place])) for place, each in enumerate(self._places)]
+        wanted = [(first + each, place) for place, each in enumerate(self._places)]
         tasks = [wanted[start : start + self._crops_a_task] for start in range(0, len(wanted), self._crops_a_task)]
-        for _ in self._pool.map(load, tasks):
+        for _ in self._pool.map(load, tasks, repeat(batch)):
             pass
-        return images, labels
+        return batch
 
     def names(self, step: int) -> list[str]:
         """Name the samples of the batch of one step."""
@@ -86,7 +87,7 @@ class BatchLoader:
         if self._processes is not None:
             self._processes.close()
 
-    def _room(self) -> tuple[np.ndarray, np.ndarray, Callable[[Task], None]]:
+    def _room(self) -> tuple[Pair, Callable[[Task, Pair], None]]:
         """Find memory that is no part of a batch in use, by the caller or in a tensor, and who can write there.
 
         A fresh batch is a tenth of a loader's work: the system clears its memory first, page by page.
@@ -94,16 +95,17 @@ class BatchLoader:
         size = self.crops.crop_size
         with self._lock:
             if self._processes is not None and (memory := _unused(self._processes.memories)) is not None:
-                return *_arrays(memory, self.num_loaded, size), self._processes.load
+                return _arrays(memory, self.num_loaded, size), self._processes.load
             memory = _unused(self._memories)
             if memory is None:
                 memory = np.empty(batch_bytes(self.num_loaded, size), np.uint8)
                 self._memories.append(memory)
-            return *_arrays(memory, self.num_loaded, size), self._load_here
+            return _arrays(memory, self.num_loaded, size), self._load_here
 
-    def _load_here(self, task: Task) -> None:
-        for position, out in task:
-            self.crops.load(position, out)
+    def _load_here(self, task: Task, batch: Pair) -> None:
+        images, labels = batch
+        for position, place in task:
+            self.crops.load(position, (images[place], labels[place]))
 
 
 def batch_bytes(num_loaded: int, crop_size: tuple[int, int]) -> int:

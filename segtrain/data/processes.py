@@ -83,14 +83,23 @@ class Processes:
             self._children.append(self._start())
             self._idle.put(number)
 
-    def load(self, task: Sequence[tuple[int, Pair]]) -> None:
-        """Have an idle child write crops into arrays that are parts of `memories`; for as many threads as children.
+    def load(self, task: Sequence[tuple[int, int]], batch: Pair) -> None:
+        """Have an idle child load crops; for as many threads as there are children.
+
+        Args:
+            task: The position of each crop, and its place in the batch.
+            batch: (B, H, W, 3) and (B, H, W) uint8, parts of `memories`.
 
         Raises:
             DataError: A sample cannot be read, or kills whoever reads it.
             ResourceError: A child cannot be started, or the system ends one after another.
         """
-        orders = [(position, *(each.ctypes.data - self._first_byte for each in out)) for position, out in task]
+        starts = [array.ctypes.data - self._first_byte for array in batch]
+        lengths = [array[0].nbytes for array in batch]
+        orders = [
+            (position, *(start + place * length for start, length in zip(starts, lengths, strict=True)))
+            for position, place in task
+        ]
         number = self._idle.get()
         try:
             if self._ask(number, orders):
