@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.commands.changes import changes_of
+from segtrain.commands.changes import HARMLESS, changes_of
 from segtrain.commands.parts import facts
 from segtrain.config import check, stored_config
 from segtrain.errors import CheckpointError, ConfigError
@@ -41,6 +41,8 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
         CheckpointError: The run's config cannot be read.
     """
     stored = stored_config(run)
+    for key in HARMLESS & set(cfg) - set(stored):  # which a run of an earlier version does not have
+        stored[key] = cfg[key]
     before = stored.copy()
     for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
         key = override.split("=", 1)[0].lstrip("+~")

@@ -46,3 +46,13 @@ def test_a_learning_rate_given_anew_is_the_one_that_is_trained_with(segtrain, wo
     assert "optimizer.learning_rate 0.001 -> 0.0001" in resumed.err
     rates = [json.loads(line)["learning_rate"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rates == pytest.approx([1e-3, 1e-4])
+
+
+def test_a_run_of_a_version_without_a_key_that_no_number_depends_on_goes_on(segtrain, workplace, binary_root):
+    words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "schedule=constant", "epochs=1")
+    assert segtrain("train", *words).code == 0
+    config = only_run(workplace) / "config.yaml"
+    config.write_text(config.read_text().replace("loader: threads\n", ""))
+    resumed = segtrain("train", f"resume={only_run(workplace)}", "epochs=2", "loader=threads")
+    assert resumed.code == 0, resumed.err
+    assert "loader" not in resumed.err and "loader: threads\n" in config.read_text()
