@@ -1,8 +1,8 @@
 """Processes that load crops into memory which this process sees, too.
 
-Threads of one process wait for each other at Python's lock: two of them load four fifths of what two processes do, and
-more of them hardly more. And a photograph that kills its decoder costs one process here, not the training. Children get
-their orders as lines of JSON and answer with errors, if any: see `crop_server`.
+Threads of one process wait for each other at Python's lock: two of them load four fifths of what two processes do.
+And a photograph that kills its decoder costs one process here, not the training. Children get their orders as lines of
+JSON and answer with errors, if any: see `crop_server`.
 """
 
 import contextlib
