@@ -1,4 +1,4 @@
-"""A process that loads a training's crops, for `inputs.build_loader`: `python -m segtrain.commands.crop_child`."""
+"""The program of a process that loads crops of a training: `inputs.build_loader` has `data.processes` start it."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -130,16 +130,23 @@ def in_processes(cfg: DictConfig, samples: Sequence[Sample]) -> bool:
     """Decide whether processes load crops, or threads: with a cache, which is shared by threads only, these do.
 
     Raises:
-        ConfigError: Processes are asked for, and a cache.
+        ConfigError: Processes are asked for, and a cache, or samples that are more than their files.
     """
-    if cfg.loader == "processes" and cfg.cache is not None:
+    if cfg.loader == "threads":
+        return False
+    only_files = all(type(sample) is Sample for sample in samples)
+    if cfg.loader == "auto":
+        return cfg.cache is None and not cfg.trusted_modules and only_files
+    if cfg.cache is not None:
         raise ConfigError(
             f"loader=processes, cache={cfg.cache}: a cache is shared by threads only. Fix: loader=auto, or cache=null"
         )
-    if cfg.loader != "auto":
-        return bool(cfg.loader == "processes")
-    # A dataset of one's own may know more of its samples than their files.
-    return cfg.cache is None and not cfg.trusted_modules and all(type(sample) is Sample for sample in samples)
+    if not only_files:
+        raise ConfigError(
+            "loader=processes: the dataset has samples of a class of its own, expected segtrain.data.Sample, which is "
+            "all that processes are told. Fix: loader=threads"
+        )
+    return True
 
 
 def _reader(cfg: DictConfig, dataset: Dataset) -> Read:

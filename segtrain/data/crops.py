@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 
 from segtrain.data.augment import Augmentation
-from segtrain.data.augment.augmentation import Pair
+from segtrain.data.augment.augmentation import Pair, put
 from segtrain.data.dataset import Sample
 from segtrain.errors import DataError
 
@@ -82,10 +82,7 @@ class Crops:
         if self._write is not None:
             self._write(*pair, rng, self._another, out)
             return
-        image, labels = self._augment(*pair, rng, self._another)
-        if image.shape != out[0].shape or labels.shape != out[1].shape:
-            raise ValueError(f"augmentation gave {image.shape} and {labels.shape}, expected crops of {self.crop_size}")
-        out[0][...], out[1][...] = image, labels
+        put(self._augment(*pair, rng, self._another), out)
 
     def crop(self, position: int) -> Pair:
         """Load the crop at one position into arrays of its own."""

@@ -164,8 +164,10 @@ def _plain_rows(data: bytes, header: Header) -> np.ndarray | None:
     Returns:
         (H, W) uint8; None where the rows are filtered or interlaced, or anything is wrong with them.
     """
-    row, is_interlaced = header.width + 1, data[28] > 0  # a row begins with the number of its filter
-    if header.bits != 8 or is_interlaced:
+    row = header.width + 1  # it begins with the number of its filter
+    if header.bits != 8 or any(
+        data[26:29]
+    ):  # ways to compress and to filter that the standard does not know; interlaced
         return None
     inflater = zlib.decompressobj()
     packed = b"".join([data[start:end] for name, start, end in png_chunks(data) if name == b"IDAT"])

@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import weakref
 from collections.abc import Sequence
 from typing import IO, Any, final
@@ -27,11 +29,18 @@ from segtrain.data.crops import Crops
 from segtrain.data.dataset import Sample
 from segtrain.errors import DataError, ResourceError, SegtrainError
 
-# Batches in use at a time; memory is taken when a batch is first written to.
-_MOST_BATCHES = 16
+# Batches that may be in use at a time, beside one a child; memory is taken when a batch is first written to.
+_SPARE_BATCHES = 10
+_TRIES = 2  # of a crop whose loading has ended a child
 # What is sent to all processes of a group, as by Ctrl-C, is this one's to answer: a child ends when its orders do.
 _NOT_FOR_CHILDREN = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 _SECONDS_TO_END = 5
+# The path is set when all that starts with Python has been imported: PYTHONPATH would also say where `sitecustomize` is
+# looked for, and the command has the working directory on its path.
+_PROGRAM = """import runpy, sys
+module, sys.path[:] = sys.argv[1], sys.argv[2:]
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
 _ENVIRONMENT = {
     # A child is one thread, and keeps the memory of one crop for the next.
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
@@ -44,7 +53,7 @@ class Processes:
     """Children that load crops; one that dies is started again.
 
     Args:
-        module: What `python -m` runs in a child: see `crop_server.serve`.
+        module: The program of a child: see `crop_server.serve`.
         job: What the crops are made of, as far as JSON tells it.
         crops: The same, here.
         count: Children.
@@ -60,10 +69,11 @@ class Processes:
     def __init__(self, module: str, job: dict[str, Any], crops: Crops, *, count: int, batch_bytes: int) -> None:
         self._module = module
         self._crops = crops
+        num_batches = count + _SPARE_BATCHES
         length = -(-batch_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         try:
             self._memory, self._list = _anonymous_file(), _anonymous_file()
-            self._memory.truncate(_MOST_BATCHES * length)
+            self._memory.truncate(num_batches * length)
             shared = mmap.mmap(self._memory.fileno(), 0)
             self._list.writelines(line([str(part) for part in sample]) for sample in crops.samples)
             self._list.flush()
@@ -71,11 +81,10 @@ class Processes:
             raise ResourceError(
                 f"cannot share memory with processes that load photographs: {error.strerror}. Fix: loader=threads"
             ) from error
-        self.memories = [
-            np.frombuffer(shared, np.uint8, batch_bytes, number * length) for number in range(_MOST_BATCHES)
-        ]
+        self.memories = [np.frombuffer(shared, np.uint8, batch_bytes, at * length) for at in range(num_batches)]
         self._first_byte = self.memories[0].ctypes.data
         self._job = line({"job": job, "memory": self._memory.fileno(), "samples": self._list.fileno()})
+        self._lock = threading.Lock()  # of starting a child, and of ending all of them
         self._children: list[subprocess.Popen[bytes]] = []
         self._idle: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._end = weakref.finalize(self, _end, self._children, (self._memory, self._list))
@@ -104,29 +113,42 @@ class Processes:
         try:
             if self._ask(number, orders):
                 return
-            _reap(self._children[number])
-            self._children[number] = self._start()
-            for each in orders:  # one by one, to tell which
-                if not self._ask(number, [each]):
-                    raise _died(self._children[number].wait(), self._crops.sample(each[0]))
+            for (position, place), order in zip(task, orders, strict=True):  # one by one, to tell which
+                for _ in range(_TRIES):
+                    if not self._revive(number):
+                        self._crops.load(position, (batch[0][place], batch[1][place]))
+                        break
+                    if self._ask(number, [order]):
+                        break
+                else:
+                    raise _died(self._children[number].returncode, self._crops.sample(position))
         finally:
             self._idle.put(number)
 
     def close(self) -> None:
-        """Let the children end."""
-        self.memories = []
-        self._end()
+        """Let the children end; what they have not loaded yet is loaded here."""
+        with self._lock:
+            self.memories = []
+            self._end()
+
+    def _revive(self, number: int) -> bool:
+        """Start a child again if it has died. Returns False when all have ended."""
+        with self._lock:
+            if self._end.alive and self._children[number].returncode is not None:
+                self._children[number] = self._start()
+            return self._end.alive
 
     def _ask(self, number: int, orders: Sequence[Sequence[int]]) -> bool:
-        """Give a child orders and wait until it has done them. Returns whether it lives."""
-        orders_to, answers_of = _pipes(self._children[number])
-        try:
+        """Give a child orders and wait until it has done them. Returns False if it is dead."""
+        child = self._children[number]
+        orders_to, answers_of = _pipes(child)
+        answer = b""
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended, or has been ended
             orders_to.write(line(orders))
             orders_to.flush()
             answer = answers_of.readline()
-        except BrokenPipeError:
-            return False
         if not answer.endswith(b"\n"):
+            _reap(child)
             return False
         kind, message = json.loads(answer)
         if kind == "bug":
@@ -140,12 +162,11 @@ class Processes:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_CHILDREN)
         try:
             child = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+                [sys.executable, "-I", "-c", _PROGRAM, self._module, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[self._memory.fileno(), self._list.fileno()],
-                # What this process imports from, whoever has put it there.
-                env=os.environ | _ENVIRONMENT | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+                env=os.environ | _ENVIRONMENT,
             )
         except OSError as error:
             raise ResourceError(
@@ -171,16 +192,18 @@ def _end(children: Sequence[subprocess.Popen[bytes]], files: Sequence[IO[bytes]]
     for child in children:
         with contextlib.suppress(BrokenPipeError):
             _pipes(child)[0].close()
+    deadline = time.monotonic() + _SECONDS_TO_END
     for child in children:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_SECONDS_TO_END)
+            child.wait(max(0, deadline - time.monotonic()))
         _reap(child)
 
 
 def _reap(child: subprocess.Popen[bytes]) -> None:
     """Leave nothing of a child that has ended, or should have."""
     child.kill()
-    child.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in a call to the system, as to a file server
+        child.wait(1)
     for pipe in _pipes(child):
         with contextlib.suppress(BrokenPipeError):
             pipe.close()
@@ -188,15 +211,19 @@ def _reap(child: subprocess.Popen[bytes]) -> None:
 
 def _died(code: int, sample: Sample) -> SegtrainError:
     crop = f"the crop of {shown(sample.image)} with {shown(sample.labels)}"
-    if code == -signal.SIGKILL:
+    if code in (-signal.SIGKILL, -signal.SIGBUS):  # the latter where no page is left for the shared memory
         return ResourceError(
-            f"the process that loads {crop} was killed twice, as the system does where memory is short. Fix: fewer "
+            f"the process that loads {crop} was killed each time, as the system does where memory is short. Fix: fewer "
             f"workers, or a smaller batch_size or crop_size"
         )
-    how = f"of {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    if code >= 0:
+        return ResourceError(
+            f"processes that load photographs end with exit code {code} before they load one; what they say stands "
+            f"above. Fix: loader=threads"
+        )
     return DataError(
-        f"cannot load {crop}: the process that tries dies {how}, each time. Fix: remove the sample; "
-        f"loader=threads shows what happens"
+        f"cannot load {crop}: the process that tries dies of {signal.Signals(-code).name}, each time. Fix: remove the "
+        f"sample; loader=threads shows what happens"
     )
 
 

@@ -114,7 +114,7 @@ class Knowing(Sample):
         ({"trusted_modules": ["mine"]}, Sample, False),
         ({}, Knowing, False),
         ({"loader": "threads"}, Sample, False),
-        ({"loader": "processes", "trusted_modules": ["mine"]}, Knowing, True),
+        ({"loader": "processes", "trusted_modules": ["mine"]}, Sample, True),
     ],
 )
 def test_processes_load_what_they_can_load(keys, kind, expected):
@@ -122,7 +122,10 @@ def test_processes_load_what_they_can_load(keys, kind, expected):
     assert in_processes(cfg, [Sample("a", Path("a"), Path("b")), kind("b", Path("c"), Path("d"))]) is expected
 
 
-def test_processes_with_a_cache_are_refused():
+def test_processes_with_a_cache_or_samples_of_ones_own_are_refused():
     cfg = OmegaConf.create({"loader": "processes", "cache": "memory", "trusted_modules": []})
     with pytest.raises(ConfigError, match=r"loader=processes, cache=memory: .* threads only\. Fix: loader=auto, or"):
         in_processes(cfg, [])
+    cfg.cache = None
+    with pytest.raises(ConfigError, match=r"loader=processes: .* a class of its own, .* Fix: loader=threads"):
+        in_processes(cfg, [Knowing("a", Path("a"), Path("b"))])

@@ -114,6 +114,14 @@ def test_rows_are_unfiltered_one_by_one(tmp_path):
     assert read_labels(write(tmp_path, whole)).tolist() == [[7, 8, 9], [8, 8, 3], [5, 5, 5]]
 
 
+@pytest.mark.parametrize("place", [26, 27])  # how it is compressed, how it is filtered
+def test_ways_to_store_pixels_that_the_standard_does_not_know_are_refused(tmp_path, place):
+    data = bytearray(png(np.ones((3, 3), np.uint8), 8, GREY))
+    data[place] = 1
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    refused(write(tmp_path, bytes(data)), "damaged PNG data")
+
+
 @pytest.mark.parametrize("rows", [2, 4])
 def test_more_or_fewer_rows_than_the_header_says_are_not_made_up(tmp_path, rows):
     data = png(np.ones((rows, 3), np.uint8), 8, GREY)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,11 +69,11 @@ def test_batches_are_those_of_threads(loader, count, batch_size):
 
 def test_batches_that_are_held_keep_what_they_show_even_beyond_the_shared_memory(loader):
     loads = loader(listed(*["plain"] * 8))
-    held = [loads.batch(step) for step in range(20)]  # 16 shared ones and 4 of threads
+    held = [loads.batch(step) for step in range(16)]  # 12 shared ones and 4 of threads
     for step, (images, labels) in enumerate(held):
         first = 4 * (step % 2)
         assert labels[:, 0, 0].tolist() == [first, first + 1, first + 2, first + 3] == images[:, -1, -1, 0].tolist()
-    assert [is_shared(loads, labels) for _, labels in held] == [True] * 16 + [False] * 4
+    assert [is_shared(loads, labels) for _, labels in held] == [True] * 12 + [False] * 4
     del held, images, labels
     assert is_shared(loads, loads.batch(0)[1])
 
@@ -143,7 +144,7 @@ def test_a_process_that_dies_at_work_is_started_again(loader, tmp_path):
         (
             "SIGKILL",
             ResourceError,
-            r"loads the crop of /photographs/2\.jpg with .* killed twice, .* Fix: fewer",
+            r"loads the crop of /photographs/2\.jpg with .* killed each time, .* Fix: fewer",
         ),
     ],
 )
@@ -153,6 +154,31 @@ def test_a_sample_that_kills_its_process_each_time_is_named(loader, event, error
         loads.batch(0)
     assert "\n" not in str(caught.value) and "Fix: " in str(caught.value)
     assert numbers(loads, 1) == [4, 5, 6, 7]
+
+
+def test_two_samples_that_kill_a_process_once_each_are_loaded(loader, tmp_path):
+    loads = loader(listed("plain", "once", "once", "plain", folder=tmp_path), count=1)
+    assert numbers(loads, 0) == [0, 1, 2, 3]
+
+
+def test_a_program_that_ends_at_once_is_not_put_down_to_a_photograph(monkeypatch, capfd):
+    crops = crop_job.make_crops(JOB, listed("plain", "plain"))
+    processes = Processes("data.no_such_job", JOB, crops, count=1, batch_bytes=batch_bytes(2, crop_job.SIZE))
+    loads = BatchLoader(crops, workers=1, processes=processes)
+    with pytest.raises(ResourceError, match=r"end with exit code 1 before they load one; .* Fix: loader=threads"):
+        loads.batch(0)
+    assert "No module named data.no_such_job" in capfd.readouterr().err
+    loads.close()
+
+
+def test_a_folder_that_one_works_in_runs_no_code(loader, tmp_path, monkeypatch):
+    # The command has it on its path, and Python looks for this one at every start.
+    (tmp_path / "sitecustomize.py").write_text("open('ran', 'w')")
+    (tmp_path / "usercustomize.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path, str(tmp_path)])
+    assert numbers(loader(listed(*["plain"] * 4)), 0) == [0, 1, 2, 3]
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_program_that_cannot_run_is_told(loader, monkeypatch):
@@ -181,6 +207,16 @@ def test_closed_loaders_leave_no_process_and_load_with_threads(loader):
     loads.close()
     assert [child.returncode for child in children(loads)] == [0, 0]
     assert labels[:, 0, 0].tolist() == [0, 1, 2, 3] == numbers(loads, 1)
+
+
+def test_batches_in_the_making_are_whole_when_a_loader_is_closed(loader):
+    loads = loader(listed(*["slow"] * 12), count=1)
+    with ThreadPoolExecutor(3) as pool:
+        batches = [pool.submit(loads.batch, step) for step in range(3)]
+        time.sleep(0.5)  # the first one has begun: 4 photographs of 0.3 s each
+        loads.close()
+        assert [each.result()[1][:, 0, 0].tolist() for each in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert children(loads)[0].returncode is not None
 
 
 def test_forgotten_loaders_leave_no_process():

@@ -51,6 +51,19 @@ def run_steps(
     return pair
 
 
+def put(pair: Pair, out: Pair) -> None:
+    """Write a photograph and its labels into other arrays, where they are not these already.
+
+    Raises:
+        ValueError: They are of another size.
+    """
+    for given, wanted in zip(pair, out, strict=True):
+        if given.shape != wanted.shape:
+            raise ValueError(f"augmentation gave {given.shape}, expected {wanted.shape}, as crop_size asks for")
+        if given is not wanted:
+            wanted[...] = given
+
+
 def mirrored_classes(swap_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     """Tabulate what each id becomes in a mirrored photograph, (256,) uint8."""
     table = np.arange(256, dtype=np.uint8)

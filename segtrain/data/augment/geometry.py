@@ -16,6 +16,7 @@ from segtrain.data.augment.augmentation import (
     Augmentation,
     Pair,
     mirrored_classes,
+    put,
     require_share,
     run_steps,
 )
@@ -98,10 +99,7 @@ class ScaleCropFlip:
     ) -> None:
         """Do what a call does, but into arrays that are there already, such as parts of a batch."""
         self._crop(image, labels, rng, out)
-        changed = run_steps(self._steps, out, rng, another, self._new_crop)
-        for given, wanted in zip(changed, out, strict=True):
-            if given is not wanted:
-                wanted[...] = given
+        put(run_steps(self._steps, out, rng, another, self._new_crop), out)
 
     def reduction(self, rng: np.random.Generator) -> int:
         """How much smaller than its labels the photograph may be decoded for the draw of this generator: 1, 2, 4 or 8.

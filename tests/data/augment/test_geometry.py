@@ -407,6 +407,14 @@ def test_a_crop_is_written_into_its_part_of_a_batch_and_nowhere_else(scale, flip
     assert (images[[0, 3]] == 77).all() and (ids[[0, 3]] == 77).all()
 
 
+def test_a_step_that_gives_another_size_is_told_not_spread_over_the_crop():
+    def grey(image, labels, rng, another=None):
+        return image[..., :1], labels
+
+    with pytest.raises(ValueError, match=r"augmentation gave \(24, 32, 1\), expected \(24, 32, 3\), as crop_size asks"):
+        augment(steps={"grey": grey})(*painted(60, 70), keyed(0))
+
+
 def test_the_source_is_left_as_it_was():
     image, labels = painted(24, 32)
     copies = image.copy(), labels.copy()
