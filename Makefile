@@ -11,19 +11,10 @@ INSTALLED := .venv/installed
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED)  ## Make .venv with segtrain and all that it needs (about a minute, 2.6 GB)
+install: $(INSTALLED)  ## Make .venv with segtrain and its packages (about a minute, 2.6 GB)
 
-$(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "error: $(PYTHON) is" \
-	  "$$($(PYTHON) --version 2>&1), expected 3.11 to 3.13. Fix: make install PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv .venv
-	@echo "installing requirements.lock into .venv: about a minute (the download is 0.8 GB)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile --require-hashes -r requirements.lock \
-	  | awk '/Downloading.*[0-9][0-9.]+ MB|^Installing/ {print "  " substr($$0, 1, 100); fflush()}'
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
-	@# Without bytecode, and many containers forbid Python to write it, TensorFlow takes 8 seconds to start instead of 3.
-	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
-	@touch $@
+$(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
+	@PYTHON=$(PYTHON) scripts/install.sh
 
 demo: install  ## Train on the drawn sample photographs, evaluate, and say where the overlays are (6 minutes)
 	@$(BIN)/segtrain train +experiment=people
