@@ -23,6 +23,7 @@ from segtrain.data.headers import (
     read_header,
 )
 from segtrain.data.labels import AlphaPolicy, read_labels
+from segtrain.data.list_entry import require_inside
 from segtrain.errors import DataError
 
 __all__ = [
@@ -173,13 +174,15 @@ def read_names(path: Path) -> list[str]:
         raise DataError(
             f"cannot read the list {shown(path)}: {error}. Fix: give a text file with one name a line"
         ) from error
-    names = [line.strip() for line in lines if line.strip()]
+    names: list[str] = []
     seen: set[str] = set()
-    for name in names:
+    for number, line in enumerate(lines, 1):
+        if not (name := line.strip()):
+            continue
         if name in seen:
             raise DataError(f"list {shown(path)}: '{name}' stands twice, expected once. Fix: remove one of the lines")
-        if name.startswith(("/", "~")) or ".." in Path(name).parts:
-            raise DataError(f"list {shown(path)}: '{name}' leaves the dataset, expected a name below its root")
+        require_inside(name, path, number)
+        names.append(name)
         seen.add(name)
     return names
 
