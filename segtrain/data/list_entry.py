@@ -6,7 +6,6 @@ The rule is about the spelling: nothing on the disk is looked up, so a symlinked
 import re
 import unicodedata
 from pathlib import Path
-from urllib.parse import unquote
 
 from segtrain.data.contents import shown
 from segtrain.errors import DataError
@@ -15,6 +14,7 @@ _FIELDS = re.compile(r"[\s,;|]+")
 # Between the parts of a path, of either system, and between the fields of a line, quoted or not.
 _PARTS = re.compile(r"""[\s,;|/\\"'`]+""")
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]|[A-Za-z][A-Za-z0-9+.-]+:/")
+_PERCENT = re.compile("%([0-9A-Fa-f]{2})")
 _HOME = re.compile(r"~[^/\\]*[/\\]")
 
 
@@ -64,7 +64,8 @@ def _readings(text: str) -> list[str]:
     """List a text as it is and as decoders and normalizers would change it."""
     readings = [text]
     for _ in range(3):  # percent codes of percent codes
-        decoded = unicodedata.normalize("NFKC", unquote(readings[-1], errors="replace"))
+        decoded = _PERCENT.sub(lambda code: chr(int(code[1], 16)), readings[-1])
+        decoded = unicodedata.normalize("NFKC", decoded)
         decoded = "".join(letter for letter in decoded if unicodedata.category(letter) != "Cf")
         if decoded == readings[-1]:
             break
