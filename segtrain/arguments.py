@@ -1,6 +1,5 @@
 """The words after `segtrain COMMAND`, put as Hydra wants them: flags first, `+` where it is needed."""
 
-import re
 from collections.abc import Sequence
 
 from segtrain.errors import ConfigError
@@ -60,15 +59,6 @@ def _check_value(flag: str, value: str) -> None:
     choices = VALUED[flag]
     if choices and value not in choices:
         raise ConfigError(f"{flag} {value}: expected {', '.join(choices)}{did_you_mean(value, choices)}")
-
-
-def override(key: str, value: object) -> str:
-    """Write an override so that Hydra reads any value as it stands: quoted where it would read more into it."""
-    text = str(value)
-    if re.fullmatch(r"[\w./-]+", text):
-        return f"{key}={text}"
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
 
 
 def config_dir_flag(flags: Sequence[str]) -> list[str]:

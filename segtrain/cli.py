@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segtrain import __version__, sweeps
-from segtrain.arguments import config_dir_flag, override, rewrite, split_flags
+from segtrain.arguments import config_dir_flag, rewrite, split_flags
 from segtrain.errors import ConfigError, ResourceError, SegtrainError, Stopped
 from segtrain.quiet import quiet_tensorflow
+from segtrain.shell import override
 from segtrain.suggest import did_you_mean
 
 if TYPE_CHECKING:

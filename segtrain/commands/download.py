@@ -1,6 +1,5 @@
 """`segtrain download NAME`: a public dataset fetched, verified, unpacked and checked."""
 
-import shlex
 import sys
 from pathlib import Path, PurePath
 from typing import Any
@@ -9,11 +8,11 @@ import hydra
 from omegaconf import DictConfig, ListConfig
 
 from segtrain import config
-from segtrain.arguments import override
 from segtrain.download.connection import Patience
 from segtrain.download.install import Installed, install
 from segtrain.download.sources import SOURCES, Source
 from segtrain.errors import ConfigError
+from segtrain.shell import override, setting
 from segtrain.suggest import did_you_mean
 
 LIST = "list"
@@ -69,7 +68,7 @@ def command_lines(source: Source, folder: Path) -> list[str]:
 def _word(word: str) -> str:
     """Quote a word of a command line for Hydra and for the shell."""
     key, equals, value = word.partition("=")
-    return shlex.quote(override(key, value)) if equals else word
+    return setting(key, value) if equals else word
 
 
 def _paths(archive: Any) -> list[Path]:

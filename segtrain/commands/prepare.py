@@ -2,14 +2,13 @@
 
 import logging
 import os
-import re
-import shlex
 import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from segtrain.data.sbd import LABELS, LIST, plan_train_aug, write_train_aug
+from segtrain.shell import setting
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +41,4 @@ def prepare(cfg: DictConfig) -> None:
         )
     keys = {"dataset.root": voc, "dataset.labels": output / LABELS, "dataset.train_list": output / LIST}
     print("Train on them with")
-    print("  segtrain train +experiment=voc " + " ".join(_word(key, path) for key, path in keys.items()))
-
-
-def _word(key: str, path: Path) -> str:
-    """An override as a word for a shell, quoted where Hydra or the shell would read more into the path."""
-    if re.fullmatch(r"[\w./-]+", str(path)):
-        return f"{key}={path}"
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return shlex.quote(f"{key}='{escaped}'")
+    print("  segtrain train +experiment=voc " + " ".join(setting(key, path) for key, path in keys.items()))

@@ -73,7 +73,7 @@ def test_an_archive_of_ones_own_is_unpacked_and_checked(cihp, capsys, tmp_path, 
     assert f"{folder}: " in said
     assert "No sum of instance-level-human-parsing.zip has been published" in said
     line = next(line for line in said.splitlines() if "segtrain train" in line)
-    assert shlex.split(line)[2:] == ["+experiment=cihp", f"dataset.root='{folder}'"]
+    assert shlex.split(line)[2:] == ["+experiment=cihp", f'dataset.root="{folder}"']
     (cfg,) = seen
     assert cfg.dataset.root == str(folder)
     assert cfg.name == "check"
