@@ -30,9 +30,10 @@ pip_install() {
 }
 
 explain() {
-  if grep -qiE 'NewConnectionError|ConnectTimeout|Failed to establish|name resolution|Network is unreachable|ProxyError' "$log"; then
-    fail "the package index cannot be reached, and .venv is incomplete. Fix: connect and run make install again, or name a" \
-      "reachable index (PIP_INDEX_URL=https://... make install) or a folder of the packages (PIP_NO_INDEX=1" \
+  local missing='s/.*satisfies the requirement ([^ ]+).*/\1/p'
+  if missing=$(sed -nE "$missing" "$log" | head -1) && [[ -n $missing ]]; then
+    fail "the package index cannot be reached, or lacks $missing. Fix: connect and run make install again, or name another" \
+      "index (PIP_INDEX_URL=https://... make install) or a folder of the packages (PIP_NO_INDEX=1" \
       "PIP_FIND_LINKS=/folder make install). pip's output: $log"
   fi
   grep -E '^ *ERROR|^error' "$log" | tail -3 >&2
