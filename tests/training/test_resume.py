@@ -222,7 +222,18 @@ def test_a_state_that_is_no_number_is_never_written(tmp_path):
     assert [found.step for found in find_checkpoints(tmp_path)] == [5]
 
 
-def test_signals_become_wishes_and_are_themselves_again_afterwards():
+@pytest.fixture
+def default_signals():
+    """Signals as in a terminal, whatever ignores them for this process: nohup SIGHUP, a shell's `&` SIGINT."""
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    handlers |= dict.fromkeys((signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1), signal.SIG_DFL)
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_signals_become_wishes_and_are_themselves_again_afterwards(default_signals):
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
     for number, stop in (
         (signal.SIGTERM, signal.SIGTERM),
