@@ -20,9 +20,9 @@ fail() {
 
 # What a user's pip configuration may hold for other projects and would break this one. pip takes an empty variable for
 # an absent one, so a constraint is replaced by an empty file.
-export PIP_CONSTRAINT=/dev/null PIP_BUILD_CONSTRAINT=/dev/null PIP_NO_BINARY=:none: PIP_ONLY_BINARY=:none: PIP_USER=0
+export PIP_CONSTRAINT=/dev/null PIP_NO_BINARY=:none: PIP_ONLY_BINARY=:none: PIP_USER=0
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_USE_PEP517=1 PIP_NO_INPUT=1
-unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIREMENT PIP_EDITABLE
+unset PIP_BUILD_CONSTRAINT PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIREMENT PIP_EDITABLE
 
 pip_install() {
   .venv/bin/python -m pip install --no-compile --no-deps "$@" 2>&1 | tee -a "$log" |
@@ -30,13 +30,14 @@ pip_install() {
 }
 
 explain() {
-  local missing='s/.*satisfies the requirement ([^ ]+).*/\1/p'
+  local cause missing='s/.*satisfies the requirement ([^ ]+).*/\1/p'
   if missing=$(sed -nE "$missing" "$log" | head -1) && [[ -n $missing ]]; then
-    fail "the package index cannot be reached, or lacks $missing. Fix: connect and run make install again, or name another" \
+    cause=$(grep -oE '\[Errno [^]]+\] [A-Za-z ]+|SSL[A-Za-z ]+not available|CERTIFICATE[A-Z_]+|timed out' "$log" | head -1) || true
+    fail "the package index cannot be reached, or lacks $missing${cause:+ ($cause)}. Fix: connect and run make install again, or name another" \
       "index (PIP_INDEX_URL=https://... make install) or a folder of the packages (PIP_NO_INDEX=1" \
       "PIP_FIND_LINKS=/folder make install). pip's output: $log"
   fi
-  grep -E '^ *ERROR|^error' "$log" | tail -3 >&2
+  grep -E '^ *ERROR|^error' "$log" | tail -3 >&2 || true
   fail "pip could not install requirements.lock (exit code $1). Fix: read $log, then run make install again"
 }
 
