@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Try the doors as a stranger does: a bare clone in an empty folder with an empty pip cache, for each installed Python
-# with the pip it ships and with the newest one: install, --help, one epoch, one eval. About 2 minutes for each pair.
+# with the pip it ships and with the newest one: `make install`, then in another clone `pip install .` (the newest versions
+# that pyproject.toml allows); then --help, one epoch, one eval. About 90 seconds each.
 #   scripts/check_doors.sh                         python3.11, 3.12 and 3.13, where they are installed; the last commit
 #   scripts/check_doors.sh python3.12              named ones
-#   SEGTRAIN_DOOR=wheel scripts/check_doors.sh     `pip install .` instead: no lock, the newest versions allowed
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
-door=${SEGTRAIN_DOOR:-lock}
+
 pythons=("$@")
 if [[ $# -eq 0 ]]; then
   for version in 3.11 3.12 3.13; do
@@ -26,7 +26,7 @@ install_lock() {
   make install PYTHON="$1"
 }
 
-install_wheel() {
+install_newest() {
   .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-compile . && .venv/bin/python -m pip check
 }
 
@@ -39,21 +39,24 @@ use() {
     ls runs/eval/*/scores.json runs/eval/*/overlays/*.png >/dev/null
 }
 
+try() {
+  "$1" -m venv .venv && { [[ $2 == shipped ]] || .venv/bin/python -m pip install --quiet --upgrade pip; } &&
+    "install_$3" "$1" && use
+}
+
 failed=0
 for python in "${pythons[@]}"; do
   for pip in shipped newest; do
-    cd "$scratch" && rm -rf "$scratch/door" "$PIP_CACHE_DIR"
-    git clone --quiet "$repository" "$scratch/door"
-    cd "$scratch/door"
-    started=$SECONDS log=$scratch/log result=passed
-    {
-      "$python" -m venv .venv &&
-        { [[ $pip == shipped ]] || .venv/bin/python -m pip install --quiet --upgrade pip; } &&
-        "install_$door" "$python" && use
-    } >"$log" 2>&1 || result=FAILED
-    printf '%-7s %-14s pip %-8s %-6s install, --help, train, eval: %d s\n' "$result" "$("$python" --version)" \
-      "$(.venv/bin/python -m pip --version | cut -d ' ' -f 2)" "$door" $((SECONDS - started))
-    if [[ $result == FAILED ]]; then failed=1 && tail -20 "$log" >&2; fi
+    for door in lock newest; do
+      cd "$scratch" && rm -rf "$scratch/door" "$PIP_CACHE_DIR"
+      git clone --quiet "$repository" "$scratch/door"
+      cd "$scratch/door"
+      started=$SECONDS log=$scratch/log result=passed
+      try "$python" "$pip" "$door" >"$log" 2>&1 || result=FAILED
+      printf '%-7s %s, pip %s, versions: %-7s %4d s\n' "$result" "$("$python" --version)" \
+        "$(.venv/bin/python -m pip --version | cut -d ' ' -f 2)" "$door" $((SECONDS - started))
+      if [[ $result == FAILED ]]; then failed=1 && tail -20 "$log" >&2; fi
+    done
   done
 done
 exit $failed
