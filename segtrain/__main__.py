@@ -2,7 +2,10 @@
 
 import sys
 
-from segtrain.cli import main
+from segtrain import working_folder
 
 if __name__ == "__main__":
+    working_folder.take_off_path()  # before anything else is imported: `python -m` puts it first
+    from segtrain.cli import main
+
     sys.exit(main())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+from segtrain import working_folder
 from segtrain.errors import ConfigError
 from segtrain.suggest import did_you_mean
 
@@ -55,6 +56,12 @@ def resolve(target: str, trusted: Sequence[str], where: str) -> Callable[..., An
         module = importlib.import_module(module_path)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_path}.".startswith(f"{error.name}."):
+            if error.name is not None and working_folder.is_module_of(error.name, working_folder.current()):
+                named = ",".join([*trusted, error.name.partition(".")[0]])
+                raise ConfigError(
+                    f"{where}._target_={target}: it imports {error.name}, which is in the working folder and not in "
+                    f"trusted_modules. Fix: trusted_modules=[{named}]"
+                ) from error
             raise
         raise ConfigError(f"{where}._target_={target}: there is no module {error.name}") from error
     members = {each: getattr(module, each) for each in dir(module)}  # dir: some names are imported when asked for

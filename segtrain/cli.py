@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segtrain import __version__, sweeps
+from segtrain import __version__, sweeps, working_folder
 from segtrain.arguments import config_dir_flag, rewrite, split_flags
 from segtrain.errors import ConfigError, ResourceError, SegtrainError, Stopped
 from segtrain.quiet import quiet_tensorflow
@@ -67,8 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 for a bug, 130 for Ctrl-C, else that of the error's class.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    working_folder.take_off_path()
     try:
-        code = _dispatch(words)
+        with working_folder.kept_off_children():
+            code = _dispatch(words)
         sys.stdout.flush()
         return code
     except (SegtrainError, OSError) as error:
@@ -180,6 +182,7 @@ class Job:
     def __init__(self, command: str) -> None:
         self.command = command
         self._process = os.getpid()
+        self._folder = working_folder.current()  # a launcher may start the job in another
         self._wants_trace = _wants_trace()
 
     def __call__(self, cfg: "DictConfig") -> Any:
@@ -219,10 +222,9 @@ class Job:
     def _run(self, cfg: "DictConfig") -> Any:
         from segtrain import config
 
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # for trusted_modules; a console script does not have it
         config.set_up()  # once more, for a launcher that runs the job in a process of its own
         config.check_root(cfg, self.command)
+        working_folder.trust(cfg.trusted_modules, self._folder)
         with quiet_tensorflow():
             module = importlib.import_module(f"segtrain.commands.{self.command}")
         return getattr(module, COMMANDS[self.command][0])(cfg)

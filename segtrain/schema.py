@@ -58,7 +58,9 @@ class CommandConfig:
     """What every command takes."""
 
     name: str = key("ends the name of the run folder", pattern=r"[\w.-]+")
-    trusted_modules: list[str] = key("modules of yours that a _target_ may name; the working folder is importable")
+    trusted_modules: list[str] = key(
+        "your modules that a _target_ may name; from the working folder, only these are imported"
+    )
 
 
 @dataclass

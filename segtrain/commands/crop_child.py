@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from segtrain import working_folder
 from segtrain.commands.inputs import build_crops
 from segtrain.config import build
 from segtrain.data.crop_server import serve
@@ -15,6 +16,7 @@ from segtrain.data.dataset import Sample
 def make_crops(job: dict[str, Any], samples: Sequence[Sample]) -> Crops:
     """Build the very crops that the training has."""
     cfg = OmegaConf.create(job["config"])
+    working_folder.trust(cfg.trusted_modules, working_folder.current())
     return build_crops(cfg, build(cfg.dataset), samples, job["swap_pairs"])
 
 
