@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain import calls, usage
+from segtrain import calls, tables, usage
 from segtrain.calls import MISSING
 from segtrain.composition import dotted_keys
 from segtrain.errors import CheckpointError, ConfigError
@@ -48,7 +48,8 @@ def refuse_clashes(folder: str) -> None:
 
 
 def set_up() -> None:
-    """Tell Hydra the schemas of the root keys and OmegaConf our resolvers. May be called again."""
+    """Register the schemas of the root keys, the loader of tables and our resolvers. May be called again."""
+    tables.install()
     store = ConfigStore.instance()
     for command, schema in SCHEMAS.items():
         store.store(name=f"{command}_schema", node=schema)

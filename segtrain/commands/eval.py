@@ -19,6 +19,7 @@ from segtrain.metrics import scores
 from segtrain.overlay import draw_panels, write_labels
 from segtrain.report import print_scores, write_scores
 from segtrain.runs import new_run_folder, newest_run, read_json, require_run
+from segtrain.tables import merge_dataset
 from segtrain.training.checkpoint import pick_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def _with_dataset(stored: DictConfig, cfg: DictConfig) -> DictConfig:
     """Put the command line's dataset, whole or single keys, in the place of the run's own."""
     if cfg.dataset is not None:
         stored.trusted_modules = cfg.trusted_modules
-        stored.dataset = cfg.dataset if "_target_" in cfg.dataset else OmegaConf.merge(stored.dataset, cfg.dataset)
+        stored.dataset = cfg.dataset if "_target_" in cfg.dataset else merge_dataset(stored.dataset, cfg.dataset)
     return stored
 
 

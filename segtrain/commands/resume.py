@@ -50,7 +50,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
             continue
         value = OmegaConf.select(cfg, key)
         if key not in ("debug", "experiment") and not isinstance(value, DictConfig):
-            OmegaConf.update(stored, key, value)
+            OmegaConf.update(stored, key, value, merge=False)  # a list upon a mapping cannot be merged
         else:
             raise ConfigError(
                 f"{override}: a resumed run keeps its own parts, only single values may change. Fix: leave it out, or "

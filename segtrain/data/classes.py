@@ -1,12 +1,14 @@
 """How a YAML tells a dataset's classes: their names and colours, and what the values in label files stand for."""
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from segtrain.data.colormap import voc_colormap
 from segtrain.errors import ConfigError
+from segtrain.shell import setting
 from segtrain.suggest import did_you_mean
 
 ClassTable = Sequence[str] | Mapping[str, Sequence[int]]
@@ -37,9 +39,51 @@ def class_table(classes: ClassTable) -> tuple[list[str], np.ndarray]:
         if not isinstance(name, str) or not name or name == IGNORE:
             fix = f'quote it, "{name}"' if isinstance(name, bool | int | float) else "give the class another name"
             raise ConfigError(f"dataset.classes: {name!r} is no name for a class, expected text. Fix: {fix}")
-    if not isinstance(classes, Mapping):
-        return list(classes), voc_colormap(len(classes))
-    return list(classes), np.array([_color(color, f"dataset.classes.{name}") for name, color in classes.items()])
+    names = list(classes)
+    colors = voc_colormap(len(names))
+    if isinstance(classes, Mapping):
+        colors = np.array([_color(color, f"dataset.classes.{name}") for name, color in classes.items()])
+    require_two_classes(names)
+    return names, colors
+
+
+def require_two_classes(names: Sequence[str]) -> None:
+    """Refuse fewer than two classes, and one named twice: with one class, every pixel is right and every score is 1.
+
+    Raises:
+        ConfigError: There are fewer than two, or two names differ in nothing but blanks or their Unicode form.
+    """
+    plain = [unicodedata.normalize("NFC", name).strip() for name in names]
+    if twice := [name for index, name in enumerate(plain) if name in plain[:index]]:
+        raise ConfigError(f"dataset.classes: {twice[0]!r} is named twice, expected once. Fix: rename or remove one")
+    if len(names) < 2:
+        two = [*names, "object"] if names == ["background"] else ["background", *(names or ["object"])]
+        raise ConfigError(
+            f"dataset.classes={list(names)}: {len(names)} {'class' if names else 'classes'}, expected at least 2: what "
+            f"is not {names[0] if names else 'labeled'} is a class, too. Fix: "
+            f"dataset=binary {setting('dataset.classes', two)} for masks of 0 and 255 (or 1), "
+            f"{setting('dataset.classes', two)} for label files of the ids 0 and 1"
+        )
+
+
+def require_two_reached(names: Sequence[str], reached: Iterable[int], key: str) -> None:
+    """Refuse that all but one class are ignored or have no stored value.
+
+    Args:
+        names: Of the classes.
+        reached: The ids that some stored value stands for, the ignored one perhaps among them.
+        key: That says what stored values mean.
+
+    Raises:
+        ConfigError: Pixels can be of one class only, or of none.
+    """
+    found = sorted(index for index in set(reached) if index < len(names))
+    if len(found) < 2:
+        missing = [name for index, name in enumerate(names) if index not in found]
+        raise ConfigError(
+            f"{key}: only {names[found[0]] if found else 'ignored pixels'} can occur, expected at least 2 classes. "
+            f"Fix: give {' and '.join(missing[:3])} a value in {key}"
+        )
 
 
 def class_id(given: int | str, names: Sequence[str], ignore_class: int, key: str) -> int:
@@ -54,8 +98,22 @@ def class_id(given: int | str, names: Sequence[str], ignore_class: int, key: str
         return list(names).index(given)
     if isinstance(given, int) and not isinstance(given, bool) and (0 <= given < len(names) or given == ignore_class):
         return given
-    near = did_you_mean(str(given), [*names, IGNORE]) or f". Fix: a class's name or id (0..{len(names) - 1}), or ignore"
-    raise ConfigError(f"{key}={given}: there is no such class{near}")
+    near = did_you_mean(str(given), [*names, IGNORE])
+    expected = f", expected a class's name or id (0..{len(names) - 1}), or {IGNORE}"
+    raise ConfigError(f"{key}={given}: there is no such class{near or expected + _for_other_classes(key, names)}")
+
+
+def _for_other_classes(key: str, names: Sequence[str]) -> str:
+    """How to change a key that names the classes of a dataset's YAML along with `dataset.classes`."""
+    if key.startswith("dataset.label_values"):
+        table = {value: name for value, name in enumerate(names[:3])}
+        return (
+            f". Fix: {setting('dataset.label_values', 'ids')} where label files hold 0..{len(names) - 1}, else a table "
+            f"like {setting('dataset.label_values', table)}"
+        )
+    if "swap_pairs" in key:
+        return f". Fix: correct the name, or {setting('dataset.swap_pairs', [])} where no class has a left and a right"
+    return ". Fix: correct the name"
 
 
 def stored_labels(

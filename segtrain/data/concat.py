@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from segtrain.data.classes import IGNORE, ClassTable, class_id, class_table
+from segtrain.data.classes import IGNORE, ClassTable, class_id, class_table, require_two_reached
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.pairing import require_split
 from segtrain.errors import ConfigError, DataError
@@ -62,6 +62,10 @@ class Concat(Dataset):
         self._class_tables = {
             name: self._class_table_of(name, dataset, mapping.get(name) or {}) for name, dataset in datasets.items()
         }
+        reached = np.concatenate(
+            [self._class_tables[name][: dataset.num_classes] for name, dataset in datasets.items()]
+        )
+        require_two_reached(names, reached.tolist(), "dataset.mapping")
 
     def samples(self, split: str) -> list[Sample]:
         require_split(split, self.splits)

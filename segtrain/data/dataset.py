@@ -10,6 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from segtrain.data.classes import require_two_classes, require_two_reached
 from segtrain.data.contents import shown
 from segtrain.data.exif import TURNS
 from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_header, read_size
@@ -59,8 +60,7 @@ class Dataset(abc.ABC):
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         num_classes = len(class_names)
-        if not num_classes or len(set(class_names)) != num_classes:
-            raise ConfigError(f"dataset.classes={list(class_names)}: expected at least one class, each named once")
+        require_two_classes(list(class_names))
         if not 0 <= ignore_class <= 255 or ignore_class < num_classes:
             raise ConfigError(
                 f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class ids"
@@ -78,6 +78,7 @@ class Dataset(abc.ABC):
         self.alpha = alpha
         self.max_pixels = max_pixels
         values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
+        require_two_reached(class_names, values.values(), "dataset.label_values")
         self._class_of_value = np.full(256, ignore_class, np.uint8)
         self._is_known = np.zeros(256, np.uint8)
         for value, class_id in values.items():

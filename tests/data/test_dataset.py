@@ -150,15 +150,15 @@ def test_stored_values_become_class_ids(sample):
 
 @pytest.mark.parametrize(
     "known",
-    [range(3), [0, 1, 2, 255], [0, 255], [0, 1, 2, 11], [10, 20, 30], [255], range(1, 256), range(256)],
-    ids=["from 0", "round the end", "ends", "two runs", "three runs", "one", "all but 0", "all"],
+    [range(3), [0, 1, 2, 255], [0, 255], [0, 1, 2, 11], [10, 20, 30], range(1, 256), range(256)],
+    ids=["from 0", "round the end", "ends", "two runs", "three runs", "all but 0", "all"],
 )
 def test_a_value_is_known_exactly_where_it_is_given(sample, known):
-    dataset = Listed(label_values=dict.fromkeys(known, 0))
+    dataset = Listed(label_values={value: index % 2 for index, value in enumerate(known)})
     for value in range(256):
         write_ids(sample.labels, [[known[0], value, known[-1]], [known[0]] * 3])
         if value in known:
-            assert not dataset.read_labels(sample).any()
+            assert dataset.read_labels(sample)[0, 1] == list(known).index(value) % 2
         else:
             with pytest.raises(DataError, match=rf"unknown value {value} \(1 pixels\)"):
                 dataset.read_labels(sample)
@@ -347,8 +347,14 @@ def test_transparency_of_labels_is_dropped_where_the_dataset_says_so(sample):
 
 def test_colours_become_stored_values_and_those_class_ids(sample):
     Image.fromarray(np.array([[(255, 0, 0), (0, 0, 9), (255, 0, 0)]] * 2, np.uint8)).save(sample.labels)
-    dataset = Listed(label_colors={(255, 0, 0): 40, (0, 0, 9): 50}, label_values={40: 2, 50: 255})
+    dataset = Listed(label_colors={(255, 0, 0): 40, (0, 0, 9): 50}, label_values={40: 2, 50: 255, 60: 0})
     assert dataset.read(sample)[1].tolist() == [[2, 255, 2]] * 2
+
+
+@pytest.mark.parametrize("values", [{0: 0, 255: 255}, {0: 2, 128: 2}, {0: 255}], ids=["ignored", "joined", "nothing"])
+def test_values_that_leave_one_class_are_refused(values):
+    with pytest.raises(ConfigError, match=r"^dataset\.label_values: only \w+.* can occur.*Fix: give .*\b(door|wall)\b"):
+        Listed(label_values=values)
 
 
 @pytest.mark.parametrize("reduction", [1, 2, 4, 8])

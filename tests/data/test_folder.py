@@ -51,9 +51,29 @@ def test_bad_swap_pairs_are_refused(folder_root, pairs):
         street(folder_root, swap_pairs=pairs)
 
 
-def test_no_classes_are_refused(folder_root):
-    with pytest.raises(ConfigError, match="class"):
-        Folder(str(folder_root), [], *FOLDERS, ignore_class=11)
+@pytest.mark.parametrize(
+    ("classes", "two"),
+    [
+        (["crack"], "[background,crack]"),
+        ({"crack": [255, 0, 0]}, "[background,crack]"),
+        (["background"], "[background,object]"),
+        ([], "[background,object]"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"label_values": {0: 0, 255: 0}}, {"label_values": "from_one"}])
+def test_fewer_than_two_classes_are_refused_with_two_to_paste(folder_root, classes, two, options):
+    with pytest.raises(ConfigError) as caught:
+        Folder(str(folder_root), classes, *FOLDERS, ignore_class=11, **options)
+    assert str(caught.value).startswith(f"dataset.classes={list(classes)}: {len(classes)} class")
+    assert f"Fix: dataset=binary 'dataset.classes={two}'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "classes", [["a", "b", "a"], ["a", "a "], ["caf\u00e9", "cafe\u0301"], {"a": [0] * 3, " a": [1] * 3}]
+)
+def test_a_class_named_twice_is_refused(folder_root, classes):
+    with pytest.raises(ConfigError, match=r"dataset\.classes: '(a|caf\u00e9)' is named twice"):
+        Folder(str(folder_root), classes, *FOLDERS, ignore_class=11)
 
 
 def test_lists_split_one_folder(folder_root):
