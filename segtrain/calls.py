@@ -10,10 +10,13 @@ import re
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from segtrain import working_folder
 from segtrain.errors import ConfigError
+from segtrain.keras_limits import beyond_keras_limits
+from segtrain.limits import Limits, out_of_range
+from segtrain.shell import brief
 from segtrain.suggest import did_you_mean
 
 PARTS = ("segtrain.data", "segtrain.models", "segtrain.losses", "segtrain.training")
@@ -127,7 +130,9 @@ def problems(call: Callable[..., Any], node: Mapping[str, Any], facts: Collectio
                 mend = did_you_mean(name, options) or f"; it takes {', '.join(options) or 'none'}"
                 yield f"{key}: {node['_target_']} has no argument {name!r}{mend}"
         elif expected := misfit(value, _annotation(named[name])):
-            yield f"{key}={value!r} is of type {type(value).__name__}, expected {expected}"
+            yield f"{key}={brief(repr(value))} is of type {type(value).__name__}, expected {expected}"
+        elif expected := out_of_range(value, named[name].annotation) or beyond_keras_limits(call, name, value):
+            yield f"{key}={brief(value)}: expected {expected}"
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in given and name not in facts:
             yield f"{where}.{name} is not given: {node['_target_']} needs it. Fix: +{where}.{name}=..."
@@ -145,17 +150,32 @@ def _annotation(parameter: inspect.Parameter) -> Any:
 
 def misfit(value: Any, annotation: Any) -> str:
     """What the annotation expects where `value` is not it; empty when it fits or cannot be told."""
-    if _fits(value, annotation):
-        return ""
-    plain = inspect.isclass(annotation) and not get_args(annotation)
-    name = annotation.__name__ if plain else str(annotation)
-    return re.sub(r"\b(?:[a-z]\w*\.)+", "", name).replace("None", "null")
+    return "" if _fits(value, annotation) else _described(annotation)
+
+
+def _described(annotation: Any) -> str:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        limits = next((f" {each}" for each in annotation.__metadata__ if isinstance(each, Limits)), "")
+        return f"{_described(args[0])}{limits}"
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(_described, args))
+    if origin in (list, Sequence, Iterable, Collection):
+        return f"list of {_described(args[0])}"
+    if origin is tuple:
+        return f"list of {_described(args[0])}" if args[-1] is ... else f"[{', '.join(map(_described, args))}]"
+    if origin in (dict, Mapping):
+        return f"mapping of {_described(args[0])} to {_described(args[1])}"
+    name = annotation.__name__ if inspect.isclass(annotation) and not args else str(annotation)
+    return re.sub(r"\b(?:[a-z]\w*\.)+", "", name).replace("NoneType", "null").replace("None", "null")
 
 
 def _fits(value: Any, annotation: Any) -> bool:
     origin, args = get_origin(annotation), get_args(annotation)
     if isinstance(value, Mapping) and "_target_" in value:
         return True  # a node of its own: what it returns shows when it is built
+    if origin is Annotated:
+        return _fits(value, args[0])
     if origin in (Union, types.UnionType):
         return any(_fits(value, each) for each in args)
     if origin is Literal:

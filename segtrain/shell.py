@@ -46,7 +46,7 @@ def setting(key: str, value: object) -> str:
 
     Example:
         >>> setting("dataset.root", "/data/my images")
-        '\\'dataset.root="/data/my images"\\''
+        '\'dataset.root="/data/my images"\''
     """
     return quote(override(key, value))
 
@@ -59,6 +59,18 @@ def command(*words: object) -> str:
         "segtrain train 'crop_size=[64,64]'"
     """
     return " ".join(quote(str(word)) for word in words)
+
+
+def brief(value: object, most: int = 80) -> str:
+    """Write a value for a message: on one line, without control characters, and not without end.
+
+    Example:
+        >>> brief("a" * 200, 20)
+        'aaaaaaaaaaaa... (200 characters)'
+    """
+    text = str(value)
+    text = text if text.isprintable() else "".join(map(_escaped, text))
+    return text if len(text) <= most else f"{text[: most - 8]}... ({len(text):,} characters)"
 
 
 def _written(value: object) -> str:

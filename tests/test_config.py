@@ -284,7 +284,7 @@ def test_a_value_fits_its_annotation(annotation, right, wrong):
 
 def test_an_expected_type_reads_as_in_yaml():
     assert calls.misfit(1, str | None) == "str | null"
-    assert calls.misfit(1, Sequence[float]) == "Sequence[float]"
+    assert calls.misfit(1, Sequence[float]) == "list of float"
     assert calls.misfit("a", int) == "int"
 
 

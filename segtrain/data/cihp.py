@@ -1,6 +1,7 @@
 """Crowd Instance-level Human Parsing: 20 body parts and garments (Gong et al. 2018, arXiv:1808.00157)."""
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.pairing import pair_files, require_root, require_split
 from segtrain.errors import ConfigError, DataError
+from segtrain.limits import Limits, PositiveCount, limited
 
 CLASS_NAMES = (
     "Background", "Hat", "Hair", "Glove", "Sunglasses", "UpperClothes", "Dress", "Coat", "Socks", "Pants",
@@ -49,22 +51,20 @@ class Cihp(Dataset):
         DataError: The colour table is there and cannot be read.
     """
 
+    @limited
     def __init__(
         self,
         root: str,
-        num_train_images: int | None = None,
-        num_val_images: int | None = None,
+        num_train_images: PositiveCount | None = None,
+        num_val_images: PositiveCount | None = None,
         val_folder: str = "Validation",
-        colormap_scale: float = 256,
+        colormap_scale: Annotated[float, Limits(0, 65536, above=True)] = 256,
         exif: ExifPolicy = "refuse",
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: PositiveCount = MAX_PIXELS,
     ) -> None:
         self.root = Path(root).expanduser()
         if val_folder == "Training" and num_train_images is None:
             raise ConfigError("dataset.val_folder=Training needs dataset.num_train_images, to know where training ends")
-        for key, limit in (("num_train_images", num_train_images), ("num_val_images", num_val_images)):
-            if limit is not None and limit < 1:
-                raise ConfigError(f"dataset.{key}={limit}: expected at least 1, or null for all")
         self._limits = {"train": num_train_images, "val": num_val_images}
         self._val_folder = val_folder
         super().__init__(

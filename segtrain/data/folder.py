@@ -8,6 +8,7 @@ from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_names
 from segtrain.data.pairing import is_held_out, listed_pairs, pair_files, read_split, require_root, require_split
 from segtrain.errors import ConfigError, DataError
+from segtrain.limits import Count, InnerFraction, PositiveCount, limited
 
 
 class Folder(Dataset):
@@ -41,6 +42,7 @@ class Folder(Dataset):
         ConfigError: Training and validation would be the same files, or classes and values do not fit together.
     """
 
+    @limited
     def __init__(
         self,
         root: str,
@@ -51,8 +53,8 @@ class Folder(Dataset):
         val_labels: str | None = None,
         train_list: str | None = None,
         val_list: str | None = None,
-        val_fraction: float | None = None,
-        split_seed: int = 0,
+        val_fraction: InnerFraction | None = None,
+        split_seed: Count = 0,
         image_suffix: str = "",
         label_suffix: str = "",
         recursive: bool = False,
@@ -62,7 +64,7 @@ class Folder(Dataset):
         swap_pairs: Sequence[Sequence[int | str]] = (),
         exif: ExifPolicy = "refuse",
         alpha: AlphaPolicy = "refuse",
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: PositiveCount = MAX_PIXELS,
     ) -> None:
         self.root = Path(root).expanduser()
         train = (train_images, train_labels, train_list)
@@ -137,8 +139,6 @@ def _refuse_same(train: tuple[str | None, ...], val: tuple[str | None, ...]) -> 
 
 
 def _check_fraction(fraction: float, others: dict[str, str | None]) -> None:
-    if not 0 < fraction < 1:
-        raise ConfigError(f"dataset.val_fraction={fraction}: expected a share between 0 and 1. Fix: 0.2 for a fifth")
     if given := [f"dataset.{key}" for key, value in others.items() if value is not None]:
         raise ConfigError(
             f"dataset.val_fraction={fraction}: validation is told by {', '.join(given)} too, expected once. Fix: "

@@ -9,10 +9,11 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -28,6 +29,10 @@ from segtrain.data.drawing.figure import draw_figure
 from segtrain.data.drawing.outfit import random_outfit
 from segtrain.data.pairing import require_split
 from segtrain.errors import DataError, ResourceError
+from segtrain.limits import Count, Limits, limited
+
+Images = Annotated[int, Limits(1, 1_000_000)]
+Side = Annotated[int, Limits(32, 4096)]
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +54,18 @@ class People(Dataset):
         seed: Another seed draws other people.
     """
 
+    @limited
     def __init__(
         self,
         root: str,
-        num_train_images: int = 240,
-        num_val_images: int = 60,
-        size: Sequence[int] = (224, 256),
-        seed: int = 0,
+        num_train_images: Images = 240,
+        num_val_images: Images = 60,
+        size: tuple[Side, Side] = (224, 256),
+        seed: Count = 0,
     ) -> None:
         self.root = Path(root).expanduser()
         self._num_images = {"num_train": num_train_images, "num_val": num_val_images}
-        self._size = (size[0], size[1])
+        self._size = (size[0], size[1])  # a list from YAML
         self._seed = seed
         super().__init__(CLASS_NAMES, COLORS, swap_pairs=SWAP_PAIRS)
 

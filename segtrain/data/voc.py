@@ -6,6 +6,7 @@ from segtrain.data.colormap import voc_colormap
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.pairing import pair_files, read_split, require_root, require_split
+from segtrain.limits import PositiveCount, limited
 
 CLASS_NAMES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
@@ -26,6 +27,7 @@ class Voc(Dataset):
         max_pixels: Larger pictures are refused by their headers.
     """
 
+    @limited
     def __init__(
         self,
         root: str,
@@ -33,7 +35,7 @@ class Voc(Dataset):
         train_list: str = "train",
         val_list: str = "val",
         exif: ExifPolicy = "refuse",
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: PositiveCount = MAX_PIXELS,
     ) -> None:
         self.root = Path(root).expanduser()
         self._labels = str(Path(labels).expanduser())

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from segtrain.limits import DropRate, Exponent, Probability, limited
 from segtrain.losses.base import PixelLoss, check_class_weights, check_number, targets
 
 
@@ -31,15 +32,15 @@ class CrossEntropy(PixelLoss):
             its range.
     """
 
+    @limited
     def __init__(
         self,
         ignore_class: int,
         num_classes: int,
         class_weights: Sequence[float] | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: DropRate = 0.0,
     ) -> None:
         check_class_weights(class_weights, num_classes)
-        check_number("label_smoothing", label_smoothing, "0 <= label_smoothing < 1", 0 <= label_smoothing < 1)
         self.num_logits = num_classes
         self._ignore_class = ignore_class
         self._class_weights = class_weights
@@ -75,17 +76,16 @@ class OhemCrossEntropy(PixelLoss):
         ConfigError: An argument is out of its range, or no pixel would be hard.
     """
 
+    @limited
     def __init__(
         self,
         ignore_class: int,
         num_classes: int,
         class_weights: Sequence[float] | None = None,
-        threshold: float = 0.7,
-        min_share: float = 0.1,
+        threshold: DropRate = 0.7,
+        min_share: Probability = 0.1,
     ) -> None:
         check_class_weights(class_weights, num_classes)
-        check_number("threshold", threshold, "0 <= threshold < 1", 0 <= threshold < 1)
-        check_number("min_share", min_share, "0 <= min_share <= 1", 0 <= min_share <= 1)
         check_number("min_share", min_share, "more than 0 where threshold=0", threshold + min_share > 0)
         self.num_logits = num_classes
         self._ignore_class = ignore_class
@@ -127,11 +127,11 @@ class Focal(PixelLoss):
         ConfigError: An argument is out of its range.
     """
 
+    @limited
     def __init__(
-        self, ignore_class: int, num_classes: int, class_weights: Sequence[float] | None = None, gamma: float = 2.0
+        self, ignore_class: int, num_classes: int, class_weights: Sequence[float] | None = None, gamma: Exponent = 2.0
     ) -> None:
         check_class_weights(class_weights, num_classes)
-        check_number("gamma", gamma, "at least 0", gamma >= 0)
         self.num_logits = num_classes
         self._ignore_class = ignore_class
         self._class_weights = class_weights

@@ -5,13 +5,15 @@ B batch, H height, W width.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 
-from segtrain.errors import ConfigError
-from segtrain.losses.base import Loss, PixelLoss, check_class_weights, check_number, ratio, targets
+from segtrain.limits import Factor, Limits, limited
+from segtrain.losses.base import Loss, PixelLoss, check_class_weights, ratio, targets
+
+Width = Annotated[int, Limits(1, 1000)]  # in pixels
 
 
 def find_edges(labels: Any, ignore_class: int, width: int) -> tuple[Any, Any]:
@@ -54,17 +56,16 @@ class BoundaryCrossEntropy(PixelLoss):
         ConfigError: An argument is out of its range.
     """
 
+    @limited
     def __init__(
         self,
         ignore_class: int,
         num_classes: int,
         class_weights: Sequence[float] | None = None,
-        width: int = 3,
-        factor: float = 5.0,
+        width: Width = 3,
+        factor: Factor = 5.0,
     ) -> None:
         check_class_weights(class_weights, num_classes)
-        _check_width(width)
-        check_number("factor", factor, "at least 0", factor >= 0)
         self.num_logits = num_classes
         self._ignore_class = ignore_class
         self._class_weights = class_weights
@@ -100,8 +101,8 @@ class EdgeCrossEntropy(Loss):
 
     num_logits = 1
 
-    def __init__(self, ignore_class: int, num_classes: int, *, width: int = 1) -> None:
-        _check_width(width)
+    @limited
+    def __init__(self, ignore_class: int, num_classes: int, *, width: Width = 1) -> None:
         self._ignore_class = ignore_class
         self._width = width
 
@@ -137,8 +138,3 @@ class EdgeCrossEntropy(Loss):
         hits, said, edges = (int(number) for number in counts)
         ratios = {"precision": (hits, said), "recall": (hits, edges), "f1": (2 * hits, said + edges)}
         return {name: part / whole if whole else math.nan for name, (part, whole) in ratios.items()}
-
-
-def _check_width(width: int) -> None:
-    if width < 1:
-        raise ConfigError(f"loss.width={width}: expected at least 1, in pixels")

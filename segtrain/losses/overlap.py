@@ -6,10 +6,11 @@ pixel of the batch is of it. The classes' losses are averaged by weight: sum_c w
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 
+from segtrain.limits import Factor, Limits, limited
 from segtrain.losses.base import Loss, check_class_weights, check_number, ratio
 
 
@@ -32,17 +33,17 @@ class Dice(Loss):
         ConfigError: An argument is out of its range.
     """
 
+    @limited
     def __init__(
         self,
         ignore_class: int,
         num_classes: int,
         class_weights: Sequence[float] | None = None,
-        smooth: float = 0.0,
+        smooth: Factor = 0.0,
         squared: bool = False,
         absent: bool = False,
     ) -> None:
         check_class_weights(class_weights, num_classes)
-        check_number("smooth", smooth, "at least 0", smooth >= 0)
         check_number("smooth", smooth, "more than 0 where absent=true", smooth > 0 or not absent)
         self.num_logits = num_classes
         self._ignore_class = ignore_class
@@ -88,19 +89,18 @@ class Tversky(Loss):
         ConfigError: An argument is out of its range.
     """
 
+    @limited
     def __init__(
         self,
         ignore_class: int,
         num_classes: int,
         class_weights: Sequence[float] | None = None,
-        alpha: float = 0.3,
-        beta: float = 0.7,
-        gamma: float = 1.0,
+        alpha: Factor = 0.3,
+        beta: Factor = 0.7,
+        gamma: Annotated[float, Limits(0, 100, above=True)] = 1.0,
     ) -> None:
         check_class_weights(class_weights, num_classes)
-        check_number("alpha", alpha, "at least 0", alpha >= 0)
-        check_number("beta", beta, "at least 0, and more where alpha=0", beta >= 0 and alpha + beta > 0)
-        check_number("gamma", gamma, "more than 0", gamma > 0)
+        check_number("beta", beta, "more than 0 where alpha=0", alpha + beta > 0)
         self.num_logits = num_classes
         self._ignore_class = ignore_class
         self._class_weights = class_weights

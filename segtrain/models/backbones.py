@@ -6,11 +6,12 @@ A tap is a layer by name. `high` is deep and coarse (the ASPP reads it), `low` i
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import keras
 
 from segtrain.errors import ConfigError
+from segtrain.limits import Limits, Stride, limited
 from segtrain.models.dilation import Padding, places, rebuild
 from segtrain.models.layers import Preprocessing, PreprocessingMode
 from segtrain.models.taps import (
@@ -79,6 +80,7 @@ class WeightSource(NamedTuple):
     stock: Callable[[], keras.Model] | None
 
 
+@limited
 def application(
     *,
     name: str,
@@ -87,10 +89,10 @@ def application(
     high: str | None = None,
     low: str | None = None,
     output_stride: int = 16,
-    multi_grid: Sequence[int] | None = None,
+    multi_grid: Sequence[Stride] | None = None,
     dilate_strided: bool = False,
     padding: Padding = "keras",
-    alpha: float | None = None,
+    alpha: Annotated[float, Limits(0.1, 4)] | None = None,
     weights: str | None = "imagenet",
     partial_weights: bool = False,
     preprocessing: PreprocessingMode | None = None,
@@ -134,8 +136,6 @@ def application(
     if alpha is not None:
         if "alpha" not in accepted:
             raise ConfigError(f"backbone.alpha={alpha}: {name} has no such factor, expected null")
-        if not alpha > 0:
-            raise ConfigError(f"backbone.alpha={alpha}: expected a positive number, as 1.0")
         options["alpha"] = alpha
     mode = preprocessing or _PREPROCESSING.get(build.__module__.rpartition(".")[2], "tf")
     if mode != "none" and "include_preprocessing" in accepted:
@@ -157,13 +157,14 @@ def application(
     )
 
 
+@limited
 def torch_resnet(
     *,
     depth: int = 50,
     high: str | None = None,
     low: str | None = None,
     output_stride: int = 16,
-    multi_grid: Sequence[int] | None = None,
+    multi_grid: Sequence[Stride] | None = None,
     dilate_strided: bool = False,
     weights: str | None = None,
     partial_weights: bool = False,
@@ -213,7 +214,7 @@ def _backbone(
     high: str | None,
     low: str | None,
     output_stride: int,
-    multi_grid: Sequence[int] | None,
+    multi_grid: Sequence[Stride] | None,
     dilate_strided: bool,
     padding: Padding,
     preprocessing: PreprocessingMode,

@@ -9,19 +9,22 @@ from typing import Any
 import keras
 
 from segtrain.errors import ConfigError
+from segtrain.limits import Channels, DropRate, Stride, limited
 from segtrain.models.backbones import Backbone
 from segtrain.models.blocks import classify, conv_block
 from segtrain.models.layers import ResizeLike
 from segtrain.models.pooling import AdaptiveAveragePooling
+from segtrain.shell import setting
 
 
+@limited
 def fcn(
     backbone: Backbone,
     num_classes: int,
     *,
-    channels: int | None = None,
-    skips: Sequence[int] = (),
-    dropout: float = 0.1,
+    channels: Channels | None = None,
+    skips: Sequence[Stride] = (),
+    dropout: DropRate = 0.1,
 ) -> keras.Model:
     """Build a fully convolutional network (Long et al. 2015, arXiv:1411.4038), the simplest head there is.
 
@@ -41,12 +44,10 @@ def fcn(
     Raises:
         ConfigError: The backbone has no stage at a stride of `skips`, or an option is out of range.
     """
-    _check_dropout(dropout)
     if list(skips) != sorted(set(skips), reverse=True):
         raise ConfigError(f"model.skips={list(skips)}: expected strides from coarse to fine, each once, as [16, 8]")
     if channels is None:
-        channels = backbone.high.shape[-1] // 4
-    _check_channels(channels)
+        channels = max(1, backbone.high.shape[-1] // 4)
     x = conv_block(backbone.high, channels, 3, "head")
     logits = _classifier(num_classes, "classifier")(_dropout(x, dropout))
     for stride in skips:
@@ -57,7 +58,10 @@ def fcn(
     return keras.Model(backbone.pixels, _upsample(logits, backbone), name="fcn")
 
 
-def unet(backbone: Backbone, num_classes: int, *, decoder_channels: Sequence[int] = (256, 128, 64, 32)) -> keras.Model:
+@limited
+def unet(
+    backbone: Backbone, num_classes: int, *, decoder_channels: Sequence[Channels] = (256, 128, 64, 32)
+) -> keras.Model:
     """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597, section 2) with the backbone as its contracting path.
 
     From the deepest stage up, features are resized to the next finer stage, joined with it and go through two 3x3
@@ -76,14 +80,14 @@ def unet(backbone: Backbone, num_classes: int, *, decoder_channels: Sequence[int
         ConfigError: There are more `decoder_channels` than stages, or one is not positive.
     """
     given = list(decoder_channels)
-    if not given or min(given) < 1:
-        raise ConfigError(f"model.decoder_channels={given}: expected positive numbers, as [256, 128, 64, 32]")
+    if not given:
+        raise ConfigError("model.decoder_channels=[]: expected at least one number, as [256, 128, 64, 32]")
     deepest, *finer = sorted(backbone.stages, reverse=True)
     if len(given) > len(finer):
         raise ConfigError(
             f"model.decoder_channels={given}: {len(given)} numbers, expected at most {len(finer)}, one for each of the "
             f"backbone's stages at strides {_listed(finer)}. "
-            f"Fix: model.decoder_channels=[{','.join(map(str, given[: len(finer)]))}]"
+            f"Fix: {setting('model.decoder_channels', given[: len(finer)])}"
         )
     x = backbone.stages[deepest]
     for stride, channels in zip(finer, given, strict=False):
@@ -95,13 +99,14 @@ def unet(backbone: Backbone, num_classes: int, *, decoder_channels: Sequence[int
     return keras.Model(backbone.pixels, classify(x, backbone, num_classes), name="unet")
 
 
+@limited
 def pspnet(
     backbone: Backbone,
     num_classes: int,
     *,
-    bins: Sequence[int] = (1, 2, 3, 6),
-    channels: int = 512,
-    dropout: float = 0.1,
+    bins: Sequence[Stride] = (1, 2, 3, 6),
+    channels: Channels = 512,
+    dropout: DropRate = 0.1,
 ) -> keras.Model:
     """Build PSPNet (Zhao et al. 2016, arXiv:1612.01105, section 3.2): the deep tap joined with its means over grids.
 
@@ -118,9 +123,7 @@ def pspnet(
     Raises:
         ConfigError: An option is out of range.
     """
-    _check_dropout(dropout)
-    _check_channels(channels)
-    if not bins or min(bins) < 1 or len(set(bins)) < len(bins):
+    if not bins or len(set(bins)) < len(bins):
         raise ConfigError(f"model.bins={list(bins)}: expected positive numbers, each once, as [1, 2, 3, 6]")
     levels = [backbone.high]
     for size in bins:
@@ -133,7 +136,8 @@ def pspnet(
     return keras.Model(backbone.pixels, classify(x, backbone, num_classes), name="pspnet")
 
 
-def lraspp(backbone: Backbone, num_classes: int, *, channels: int = 128) -> keras.Model:
+@limited
+def lraspp(backbone: Backbone, num_classes: int, *, channels: Channels = 128) -> keras.Model:
     """Build LR-ASPP (Howard et al. 2019, arXiv:1905.02244, section 6.4), made for phones.
 
     The deep tap, gated channel by channel by its own mean, is classified, and so is the stage at stride 8; the scores
@@ -151,7 +155,6 @@ def lraspp(backbone: Backbone, num_classes: int, *, channels: int = 128) -> kera
     Raises:
         ConfigError: The backbone has no stage at stride 8, or `channels` is not positive.
     """
-    _check_channels(channels)
     low = _stage(backbone, 8, "model=lraspp")
     x = conv_block(backbone.high, channels, 1, "head")
     gate = keras.layers.GlobalAveragePooling2D(keepdims=True, name="gate_pool")(backbone.high)  # (B, 1, 1, C)
@@ -162,7 +165,10 @@ def lraspp(backbone: Backbone, num_classes: int, *, channels: int = 128) -> kera
     return keras.Model(backbone.pixels, _upsample(logits, backbone), name="lraspp")
 
 
-def segformer_mlp(backbone: Backbone, num_classes: int, *, channels: int = 256, dropout: float = 0.1) -> keras.Model:
+@limited
+def segformer_mlp(
+    backbone: Backbone, num_classes: int, *, channels: Channels = 256, dropout: DropRate = 0.1
+) -> keras.Model:
     """Build SegFormer's all-MLP decoder (Xie et al. 2021, arXiv:2105.15203, section 3.2) on four stages.
 
     Args:
@@ -177,8 +183,6 @@ def segformer_mlp(backbone: Backbone, num_classes: int, *, channels: int = 256, 
     Raises:
         ConfigError: The backbone lacks one of the stages, or an option is out of range.
     """
-    _check_dropout(dropout)
-    _check_channels(channels)
     stages = {stride: _stage(backbone, stride, "model=segformer_mlp") for stride in (32, 16, 8, 4)}
     levels = []
     for stride, features in stages.items():
@@ -219,13 +223,3 @@ def _stage(backbone: Backbone, stride: int, key: str) -> Any:
 
 def _listed(strides: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(strides)))
-
-
-def _check_channels(channels: int) -> None:
-    if channels < 1:
-        raise ConfigError(f"model.channels={channels}: expected a positive number, as 256")
-
-
-def _check_dropout(dropout: float) -> None:
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"model.dropout={dropout}: expected a share from 0 to below 1, as 0.1")

@@ -6,21 +6,23 @@ from typing import Any
 import keras
 
 from segtrain.errors import ConfigError
+from segtrain.limits import Channels, Dilation, DropRate, Layers, limited
 from segtrain.models.backbones import Backbone
 from segtrain.models.blocks import aspp, classify, conv_block
 from segtrain.models.layers import ResizeLike
 
 
+@limited
 def deeplabv3(
     backbone: Backbone,
     num_classes: int,
     *,
-    aspp_dilations: Sequence[int] | None = None,
-    aspp_channels: int = 256,
-    head_convolutions: int = 0,
+    aspp_dilations: Sequence[Dilation] | None = None,
+    aspp_channels: Channels = 256,
+    head_convolutions: Layers = 0,
     separable: bool = False,
     depthwise_norm: bool = True,
-    dropout: float = 0.1,
+    dropout: DropRate = 0.1,
     conv_bias: bool = False,
     pool_bias: bool = False,
     aspp_relu: bool = True,
@@ -53,7 +55,7 @@ def deeplabv3(
     Raises:
         ConfigError: An option is out of its range.
     """
-    _check(num_classes, dropout, single_logit, aspp_channels=aspp_channels)
+    _check_classes(num_classes, single_logit)
     options = {"separable": separable, "depthwise_norm": depthwise_norm, "use_bias": conv_bias}
     x = aspp(
         backbone.high,
@@ -76,19 +78,20 @@ def deeplabv3(
     return keras.Model(backbone.pixels, logits, name="deeplabv3")
 
 
+@limited
 def deeplabv3plus(
     backbone: Backbone,
     num_classes: int,
     *,
-    aspp_dilations: Sequence[int] | None = None,
-    aspp_channels: int = 256,
-    aspp_convolutions: int = 0,
-    low_level_channels: int = 48,
-    decoder_channels: int = 256,
-    decoder_convolutions: int = 2,
+    aspp_dilations: Sequence[Dilation] | None = None,
+    aspp_channels: Channels = 256,
+    aspp_convolutions: Layers = 0,
+    low_level_channels: Channels = 48,
+    decoder_channels: Channels = 256,
+    decoder_convolutions: Layers = 2,
     separable: bool = True,
     depthwise_norm: bool = True,
-    dropout: float = 0.1,
+    dropout: DropRate = 0.1,
     conv_bias: bool = False,
     pool_bias: bool = False,
     relu_before_norm: bool = False,
@@ -124,14 +127,7 @@ def deeplabv3plus(
     Raises:
         ConfigError: An option is out of its range.
     """
-    _check(
-        num_classes,
-        dropout,
-        single_logit,
-        aspp_channels=aspp_channels,
-        low_level_channels=low_level_channels,
-        decoder_channels=decoder_channels,
-    )
+    _check_classes(num_classes, single_logit)
     options = {"separable": separable, "depthwise_norm": depthwise_norm, "use_bias": conv_bias}
     x = aspp(
         backbone.high,
@@ -169,20 +165,15 @@ def _dilations(given: Sequence[int] | None, output_stride: int) -> list[int]:
     """Return the ASPP's dilations; derived ones span the same part of the photograph at every output stride."""
     if given is None:
         return [rate * 16 // output_stride for rate in (6, 12, 18)]
-    if not given or min(given) < 1:
+    if not given:
         raise ConfigError(
-            f"model.aspp_dilations={list(given)}: expected positive numbers, as [6, 12, 18], or null to derive them "
-            f"from backbone.output_stride"
+            "model.aspp_dilations=[]: expected at least one, as [6, 12, 18]. Fix: model.aspp_dilations=null, which "
+            "derives them from backbone.output_stride"
         )
     return list(given)
 
 
-def _check(num_classes: int, dropout: float, single_logit: bool, **channels: int) -> None:
-    for key, value in channels.items():
-        if value < 1:
-            raise ConfigError(f"model.{key}={value}: expected at least 1")
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"model.dropout={dropout}: expected a number from 0 to below 1")
+def _check_classes(num_classes: int, single_logit: bool) -> None:
     if single_logit and num_classes != 2:
         raise ConfigError(
             f"model.single_logit=true: the dataset has {num_classes} classes, expected 2. Fix: model.single_logit=false"

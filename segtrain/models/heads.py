@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from segtrain.errors import ConfigError
+from segtrain.limits import Channels, DropRate, limited
 from segtrain.models.backbones import Backbone
 from segtrain.models.blocks import conv_block
 from segtrain.models.layers import ResizeLike
@@ -16,14 +17,15 @@ from segtrain.models.layers import ResizeLike
 EDGE_STAGES = (4, 8, 16)
 
 
+@limited
 def auxiliary(
     backbone: Backbone,
     num_classes: int,
     *,
     name: str = "auxiliary",
     tap: str | None = None,
-    channels: int | None = None,
-    dropout: float = 0.1,
+    channels: Channels | None = None,
+    dropout: DropRate = 0.1,
 ) -> Any:
     """Classify an earlier stage as well, so that gradients reach it on a short way (arXiv:1612.01105, section 4).
 
@@ -43,19 +45,17 @@ def auxiliary(
     Raises:
         ConfigError: There is no such tap or stage, or an option is out of its range.
     """
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"heads.{name}.head.dropout={dropout}: expected a number from 0 to below 1, as 0.1")
     features = _stage(backbone, 16, name) if tap is None else _layer(backbone, tap, name)
     if channels is None:
         channels = max(1, features.shape[-1] // 4)
-    _check_channels(channels, name)
     x = conv_block(features, channels, 3, name)  # (B, h, w, channels)
     if dropout:
         x = keras.layers.Dropout(dropout, name=f"{name}_dropout")(x)
     return _resize(_score(x, num_classes, 1, f"{name}_classifier"), backbone.pixels, f"{name}_upsampling")
 
 
-def edges(backbone: Backbone, num_classes: int, *, name: str = "edges", channels: int = 256) -> Any:
+@limited
+def edges(backbone: Backbone, num_classes: int, *, name: str = "edges", channels: Channels = 256) -> Any:
     """Find where classes meet, from three stages: the edge branch of CE2P for human parsing (arXiv:1809.05996).
 
     After its section 3.3, with these differences: an edge is one logit, not the softmax of two; each stage has a 3x3
@@ -74,7 +74,6 @@ def edges(backbone: Backbone, num_classes: int, *, name: str = "edges", channels
     Raises:
         ConfigError: The backbone lacks a stage, or an option is out of its range.
     """
-    _check_channels(channels, name)
     features = {stride: _stage(backbone, stride, name) for stride in EDGE_STAGES}
     finest = features[EDGE_STAGES[0]]
     scores = []
@@ -114,8 +113,3 @@ def _layer(backbone: Backbone, tap: str, name: str) -> Any:
             f"heads.{name}.head.tap={near[0]}"
         )
     return maps[tap]
-
-
-def _check_channels(channels: int, name: str) -> None:
-    if channels < 1:
-        raise ConfigError(f"heads.{name}.head.channels={channels}: expected at least 1")

@@ -2,13 +2,14 @@
 
 import keras
 
-from segtrain.errors import ConfigError
+from segtrain.limits import Channels, Epsilon, InnerFraction, limited
 from segtrain.models.backbones import Backbone
 from segtrain.models.layers import BatchNormalization, GroupNormalization
 
 
+@limited
 def trained_norm(
-    model: keras.Model, backbone: Backbone, *, momentum: float = 0.95, epsilon: float = 1e-3
+    model: keras.Model, backbone: Backbone, *, momentum: InnerFraction = 0.95, epsilon: Epsilon = 1e-3
 ) -> keras.Model:
     """Train batch norm everywhere, from each batch's own statistics.
 
@@ -23,10 +24,6 @@ def trained_norm(
     Raises:
         ConfigError: `momentum` is not within 0..1 or `epsilon` not positive.
     """
-    if not 0 < momentum < 1:
-        raise ConfigError(f"norm.momentum={momentum}: expected a number between 0 and 1")
-    if not epsilon > 0:
-        raise ConfigError(f"norm.epsilon={epsilon}: expected a positive number")
     for layer in _batch_norms(model):
         layer.momentum = momentum
         if layer.name not in backbone.tensors:
@@ -34,8 +31,9 @@ def trained_norm(
     return model
 
 
+@limited
 def frozen_norm(
-    model: keras.Model, backbone: Backbone, *, momentum: float = 0.95, epsilon: float = 1e-3
+    model: keras.Model, backbone: Backbone, *, momentum: InnerFraction = 0.95, epsilon: Epsilon = 1e-3
 ) -> keras.Model:
     """Keep the backbone's batch norm as its weights came, statistics and all: for batches of a few photographs.
 
@@ -48,8 +46,9 @@ def frozen_norm(
     return model
 
 
+@limited
 def synchronized_norm(
-    model: keras.Model, backbone: Backbone, *, momentum: float = 0.95, epsilon: float = 1e-3
+    model: keras.Model, backbone: Backbone, *, momentum: InnerFraction = 0.95, epsilon: Epsilon = 1e-3
 ) -> keras.Model:
     """Take the statistics over the batches of all devices together. Arguments as of `trained_norm`."""
     model = trained_norm(model, backbone, momentum=momentum, epsilon=epsilon)
@@ -67,7 +66,10 @@ def synchronize(model: keras.Model) -> None:
         layer.synchronized = layer.synchronized or layer.trainable
 
 
-def group_norm(model: keras.Model, backbone: Backbone, *, groups: int = 32, epsilon: float = 1e-5) -> keras.Model:
+@limited
+def group_norm(
+    model: keras.Model, backbone: Backbone, *, groups: Channels = 32, epsilon: Epsilon = 1e-5
+) -> keras.Model:
     """Put group norm (arXiv:1803.08494) in the place of every batch norm: no statistics, any batch size.
 
     The backbone's scales and offsets still fit, its statistics are left out; expect to train longer.
@@ -84,10 +86,6 @@ def group_norm(model: keras.Model, backbone: Backbone, *, groups: int = 32, epsi
     Raises:
         ConfigError: `groups` or `epsilon` is not positive.
     """
-    if groups < 1:
-        raise ConfigError(f"norm.groups={groups}: expected at least 1")
-    if not epsilon > 0:
-        raise ConfigError(f"norm.epsilon={epsilon}: expected a positive number")
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, keras.layers.BatchNormalization):

@@ -9,6 +9,7 @@ import keras
 
 from segtrain.errors import ConfigError
 from segtrain.models.dilation import Place
+from segtrain.shell import setting
 
 
 def stable_names(network: keras.Model) -> dict[str, str]:
@@ -35,15 +36,15 @@ def grid_factors(network: keras.Model, blocks: Sequence[str], multi_grid: Sequen
     """Give each layer of the last stage's blocks its factor of dilation.
 
     Raises:
-        ConfigError: There are not as many numbers as blocks, or one is not positive.
+        ConfigError: There are not as many numbers as blocks.
     """
     if multi_grid is None:
         return {}
-    if not blocks or len(multi_grid) != len(blocks) or min(multi_grid) < 1:
-        expected = f"{len(blocks)} positive numbers, one a block of its last stage" if blocks else "null"
+    if not blocks or len(multi_grid) != len(blocks):
+        expected = f"{len(blocks)} numbers, one a block of its last stage" if blocks else "null"
         raise ConfigError(
             f"backbone.multi_grid={list(multi_grid)}: expected for {network.name} {expected}. Fix: "
-            f"backbone.multi_grid={[1, 2, 4][: len(blocks)] if 0 < len(blocks) <= 3 else 'null'}"
+            f"{setting('backbone.multi_grid', [1, 2, 4][: len(blocks)] if 0 < len(blocks) <= 3 else None)}"
         )
     factors = dict(zip(blocks, multi_grid, strict=True))
     return {

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 
 from segtrain.errors import ConfigError
+from segtrain.limits import Factor, Limits, PositiveCount, limited
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,11 @@ class EarlyStopping(keras.callbacks.Callback):
         ConfigError: An argument is out of its range, or an epoch was validated and has no score `monitor`.
     """
 
+    @limited
     def __init__(
-        self, monitor: str, patience: int, min_delta: float = 0.0, mode: Literal["max", "min"] = "max"
+        self, monitor: str, patience: PositiveCount, min_delta: Factor = 0.0, mode: Literal["max", "min"] = "max"
     ) -> None:
         super().__init__()
-        if patience < 1:
-            raise ConfigError(f"callbacks.patience={patience}: expected at least 1")
-        if min_delta < 0:
-            raise ConfigError(f"callbacks.min_delta={min_delta}: expected at least 0")
         self._monitor = monitor
         self._patience = patience
         self._min_delta = min_delta
@@ -84,7 +82,8 @@ class ReachScore(keras.callbacks.Callback):
         threshold: What it has to be above.
     """
 
-    def __init__(self, monitor: str, threshold: float) -> None:
+    @limited
+    def __init__(self, monitor: str, threshold: Annotated[float, Limits(-1e6, 1e6)]) -> None:
         super().__init__()
         self._monitor = monitor
         self._threshold = threshold

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from segtrain.errors import ConfigError
+from segtrain.limits import PositiveCount, limited
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +31,12 @@ class Profile(keras.callbacks.Callback):
 
     chief_only = True
 
-    def __init__(self, run_folder: Path, first_step: int = 10, last_step: int = 20) -> None:
+    @limited
+    def __init__(self, run_folder: Path, first_step: PositiveCount = 10, last_step: PositiveCount = 20) -> None:
         super().__init__()
-        if not 1 <= first_step <= last_step:
+        if not first_step <= last_step:
             raise ConfigError(
-                f"callbacks.first_step={first_step}, callbacks.last_step={last_step}: expected 1 <= first_step <= "
-                f"last_step"
+                f"callbacks.first_step={first_step}, callbacks.last_step={last_step}: expected first_step <= last_step"
             )
         self._folder = run_folder / "tensorboard"
         self._first_step, self._last_step = first_step, last_step

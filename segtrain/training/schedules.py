@@ -6,11 +6,15 @@ that never stopped. Past `total_steps` the rate stays what it was there.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 
 from segtrain.errors import ConfigError
+from segtrain.limits import Count, Exponent, Fraction, InnerFraction, Limits, Probability, limited
+from segtrain.shell import setting
+
+LearningRate = Annotated[float, Limits(0, 100)]
 
 
 @keras.saving.register_keras_serializable("segtrain")
@@ -28,13 +32,14 @@ class Poly(keras.optimizers.schedules.LearningRateSchedule):
         ConfigError: `warmup_steps` is negative or leaves no step; `final_learning_rate` is not below `learning_rate`.
     """
 
+    @limited
     def __init__(
         self,
         learning_rate: float,
         total_steps: int,
-        power: float = 0.9,
-        warmup_steps: int = 0,
-        final_learning_rate: float = 0.0,
+        power: Exponent = 0.9,
+        warmup_steps: Count = 0,
+        final_learning_rate: LearningRate = 0.0,
     ) -> None:
         _check_warmup(warmup_steps, total_steps)
         _check_final(final_learning_rate, learning_rate)
@@ -74,8 +79,9 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
         ConfigError: `warmup_steps` is negative or leaves no step; `final_learning_rate` is not below `learning_rate`.
     """
 
+    @limited
     def __init__(
-        self, learning_rate: float, total_steps: int, warmup_steps: int = 0, final_learning_rate: float = 0.0
+        self, learning_rate: float, total_steps: int, warmup_steps: Count = 0, final_learning_rate: LearningRate = 0.0
     ) -> None:
         _check_warmup(warmup_steps, total_steps)
         _check_final(final_learning_rate, learning_rate)
@@ -113,14 +119,15 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         ConfigError: `rise` is not between 0 and 1, or `start` or `end` is not from 0 to 1.
     """
 
+    @limited
     def __init__(
-        self, learning_rate: float, total_steps: int, rise: float = 0.3, start: float = 0.04, end: float = 0.0
+        self,
+        learning_rate: float,
+        total_steps: int,
+        rise: InnerFraction = 0.3,
+        start: Probability = 0.04,
+        end: Probability = 0.0,
     ) -> None:
-        if not 0 < rise < 1:
-            raise ConfigError(f"schedule.rise={rise}: expected a share of the steps, above 0 and below 1")
-        for name, share in {"start": start, "end": end}.items():
-            if not 0 <= share <= 1:
-                raise ConfigError(f"schedule.{name}={share}: expected 0..1, a share of the highest rate")
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.rise = rise
@@ -161,23 +168,22 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
             or leaves no step.
     """
 
+    @limited
     def __init__(
         self,
         learning_rate: float,
         total_steps: int,
-        milestones: Sequence[float] = (0.6, 0.9),
-        factor: float = 0.1,
-        warmup_steps: int = 0,
+        milestones: Sequence[InnerFraction] = (0.6, 0.9),
+        factor: Fraction = 0.1,
+        warmup_steps: Count = 0,
     ) -> None:
         _check_warmup(warmup_steps, total_steps)
         bounds = [0, *milestones, 1]
         if not all(before < after for before, after in zip(bounds, bounds[1:], strict=False)):
             raise ConfigError(
                 f"schedule.milestones={list(milestones)}: expected shares of the steps in rising order, each above 0 "
-                f"and below 1. Fix: schedule.milestones=[0.6,0.9]"
+                f"and below 1. Fix: {setting('schedule.milestones', [0.6, 0.9])}"
             )
-        if not 0 < factor <= 1:
-            raise ConfigError(f"schedule.factor={factor}: expected above 0 and at most 1")
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.milestones = list(milestones)

@@ -72,26 +72,12 @@ def mirrored_classes(swap_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     return table
 
 
-def require_share(key: str, value: float, meaning: str = "a probability") -> float:
-    """Return `value` if it is in 0..1.
+def require_range(key: str, value: Sequence[float], example: str) -> tuple[float, float]:
+    """Return `value` if it is a smallest and a largest number.
 
     Raises:
         ConfigError: It is not.
     """
-    if not 0 <= value <= 1:
-        raise ConfigError(f"augment.{key}={value}: expected {meaning}, 0..1")
-    return value
-
-
-def require_range(key: str, value: Sequence[float], lowest: float, highest: float, example: str) -> tuple[float, float]:
-    """Return `value` if it is a smallest and a largest number between two bounds.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if len(value) != 2 or not lowest <= value[0] <= value[1] <= highest:
-        bounds = f"{lowest:g} up" if highest == float("inf") else f"{lowest:g}..{highest:g}"
-        raise ConfigError(
-            f"augment.{key}={list(value)}: expected the smallest and the largest, of {bounds}, as {example}"
-        )
+    if len(value) != 2 or value[0] > value[1]:
+        raise ConfigError(f"augment.{key}={list(value)}: expected the smallest and the largest, as {example}")
     return value[0], value[1]

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Annotated
 
 import cv2
 import numpy as np
 
-from segtrain.data.augment.augmentation import Another, Pair, require_range, require_share
-from segtrain.errors import ConfigError
+from segtrain.data.augment.augmentation import Another, Pair, require_range
+from segtrain.limits import Limits, Probability, limited
 
 # Luma, and the two axes of colour across it, from RGB: the television's YIQ.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -34,14 +35,17 @@ class ColorJitter:
         ConfigError: A change is out of its range.
     """
 
+    @limited
     def __init__(
-        self, brightness: float = 0.2, contrast: float = 0.2, saturation: float = 0.2, hue: float = 0.0
+        self,
+        brightness: Probability = 0.2,
+        contrast: Probability = 0.2,
+        saturation: Probability = 0.2,
+        hue: Annotated[float, Limits(0, 0.5)] = 0.0,
     ) -> None:
-        if not 0 <= hue <= 0.5:
-            raise ConfigError(f"augment.hue={hue}: expected a part of a turn, 0..0.5")
-        self._brightness = require_share("brightness", brightness, "the largest relative change")
-        self._contrast = require_share("contrast", contrast, "the largest relative change")
-        self._saturation = require_share("saturation", saturation, "the largest relative change")
+        self._brightness = brightness
+        self._contrast = contrast
+        self._saturation = saturation
         self._hue = hue
 
     def __call__(
@@ -68,9 +72,12 @@ class Blur:
         ConfigError: An argument is out of its range.
     """
 
-    def __init__(self, sigma: Sequence[float] = (0.2, 1.5), probability: float = 0.5) -> None:
-        self._sigma = require_range("sigma", sigma, 0.05, 20, "[0.2, 1.5]")
-        self._probability = require_share("probability", probability)
+    @limited
+    def __init__(
+        self, sigma: Sequence[Annotated[float, Limits(0.05, 20)]] = (0.2, 1.5), probability: Probability = 0.5
+    ) -> None:
+        self._sigma = require_range("sigma", sigma, "[0.2, 1.5]")
+        self._probability = probability
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
@@ -93,9 +100,12 @@ class Noise:
         ConfigError: An argument is out of its range.
     """
 
-    def __init__(self, sigma: Sequence[float] = (1.0, 8.0), probability: float = 0.5) -> None:
-        self._sigma = require_range("sigma", sigma, 0, 80, "[1, 8]")
-        self._probability = require_share("probability", probability)
+    @limited
+    def __init__(
+        self, sigma: Sequence[Annotated[float, Limits(0, 80)]] = (1.0, 8.0), probability: Probability = 0.5
+    ) -> None:
+        self._sigma = require_range("sigma", sigma, "[1, 8]")
+        self._probability = probability
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None

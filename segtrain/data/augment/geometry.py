@@ -5,7 +5,7 @@ Labels are taken by nearest neighbour with the same pixel centres as the photogr
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -17,12 +17,12 @@ from segtrain.data.augment.augmentation import (
     Pair,
     mirrored_classes,
     put,
-    require_share,
     run_steps,
 )
 from segtrain.data.augment.pixels import Flips, paste, to_source, warp
 from segtrain.data.augment.window import draw_windows
 from segtrain.errors import ConfigError
+from segtrain.limits import Fraction, Limits, Probability, limited
 
 
 class ScaleCropFlip:
@@ -49,37 +49,34 @@ class ScaleCropFlip:
         ConfigError: `scale` is not two growing positive numbers, or another is out of its range.
     """
 
+    @limited
     def __init__(
         self,
         crop_size: tuple[int, int],
         ignore_class: int,
         swap_pairs: Sequence[tuple[int, int]],
-        scale: Sequence[float] = (0.5, 2.0),
-        flip: float = 0.5,
-        vertical_flip: float = 0.0,
-        rotate: float = 0.0,
-        max_class_share: float = 1.0,
-        class_balanced: float = 0.0,
+        scale: Sequence[Annotated[float, Limits(0.01, 100)]] = (0.5, 2.0),
+        flip: Probability = 0.5,
+        vertical_flip: Probability = 0.0,
+        rotate: Annotated[float, Limits(0, 180)] = 0.0,
+        max_class_share: Fraction = 1.0,
+        class_balanced: Probability = 0.0,
         steps: Mapping[str, Augmentation] | None = None,
     ) -> None:
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1] < math.inf:
+        if len(scale) != 2 or scale[0] > scale[1]:
             raise ConfigError(
                 f"augment.scale={list(scale)}: expected the smallest and the largest factor, as [0.5, 2.0]"
             )
-        if not 0 <= rotate <= 180:
-            raise ConfigError(f"augment.rotate={rotate}: expected degrees, 0..180")
-        if not 0 < max_class_share <= 1:
-            raise ConfigError(f"augment.max_class_share={max_class_share}: expected a share above 0, up to 1")
         self._crop_size = crop_size
         self._ignore_class = ignore_class
         self._mirrored_class = mirrored_classes(swap_pairs)
         self._swaps = bool(swap_pairs)
         self._scale = scale
-        self._flip = require_share("flip", flip)
-        self._vertical_flip = require_share("vertical_flip", vertical_flip)
+        self._flip = flip
+        self._vertical_flip = vertical_flip
         self._rotate = rotate
         self._max_class_share = max_class_share
-        self._class_balanced = require_share("class_balanced", class_balanced)
+        self._class_balanced = class_balanced
         self._steps = steps or {}
         # A row is repeated three times as fast as three numbers are.
         self._padding = (
@@ -157,6 +154,7 @@ class Resize:
         ConfigError: There is no such interpolation.
     """
 
+    @limited
     def __init__(
         self,
         crop_size: tuple[int, int],

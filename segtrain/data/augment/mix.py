@@ -1,12 +1,14 @@
 """Steps that put something else into a part of a crop: nothing at all, or another sample."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import cv2
 import numpy as np
 
-from segtrain.data.augment.augmentation import PADDING_COLOR, Another, Pair, require_range, require_share
+from segtrain.data.augment.augmentation import PADDING_COLOR, Another, Pair, require_range
 from segtrain.errors import ConfigError
+from segtrain.limits import Limits, Probability, limited
 
 
 class Cutout:
@@ -24,15 +26,18 @@ class Cutout:
         ConfigError: An argument is out of its range.
     """
 
+    @limited
     def __init__(
-        self, ignore_class: int, count: int = 1, size: Sequence[float] = (0.1, 0.3), probability: float = 0.5
+        self,
+        ignore_class: int,
+        count: Annotated[int, Limits(1, 1000)] = 1,
+        size: Sequence[Probability] = (0.1, 0.3),
+        probability: Probability = 0.5,
     ) -> None:
-        if count < 1:
-            raise ConfigError(f"augment.count={count}: expected at least 1")
         self._ignore_class = ignore_class
         self._count = count
-        self._size = require_range("size", size, 0, 1, "[0.1, 0.3]")
-        self._probability = require_share("probability", probability)
+        self._size = require_range("size", size, "[0.1, 0.3]")
+        self._probability = probability
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
@@ -59,8 +64,9 @@ class CutMix:
         ConfigError: `probability` is none.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
-        self._probability = require_share("probability", probability)
+    @limited
+    def __init__(self, probability: Probability = 0.5) -> None:
+        self._probability = probability
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
@@ -91,12 +97,18 @@ class CopyPaste:
         ConfigError: An argument is out of its range.
     """
 
-    def __init__(self, ignore_class: int, classes: Sequence[int] | None = None, probability: float = 0.5) -> None:
-        if classes is not None and not all(0 <= each <= 255 and each != ignore_class for each in classes):
+    @limited
+    def __init__(
+        self,
+        ignore_class: int,
+        classes: Sequence[Annotated[int, Limits(0, 255)]] | None = None,
+        probability: Probability = 0.5,
+    ) -> None:
+        if classes is not None and ignore_class in classes:
             raise ConfigError(f"augment.classes={list(classes)}: expected ids of the dataset's classes")
         self._ignore_class = ignore_class
         self._classes = classes
-        self._probability = require_share("probability", probability)
+        self._probability = probability
 
     def __call__(
         self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
