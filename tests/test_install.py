@@ -93,7 +93,9 @@ def test_constraints_and_choices_of_other_projects_in_pips_configuration_change_
 
 def test_without_an_index_one_line_states_what_to_do(project):
     # Port 9 of this machine refuses connections, as an index does where there is no network.
-    finished = install(project, PIP_NO_INDEX="", PIP_FIND_LINKS="", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="0")
+    finished = install(
+        project, PIP_NO_INDEX="", PIP_FIND_LINKS="", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="0"
+    )
     assert finished.returncode == 1
     assert len(finished.stderr.splitlines()) == 1, finished.stderr
     (line,) = finished.stderr.splitlines()
@@ -110,7 +112,7 @@ def test_a_lock_that_misses_a_dependency_is_refused(project):
 
 
 def test_another_python_is_refused_by_name(project, tmp_path):
-    (tmp_path / "python3.10").write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo Python 3.10.4\nexit 1\n")
+    (tmp_path / "python3.10").write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.10.4\nexit 1\n')
     (tmp_path / "python3.10").chmod(0o755)
     finished = install(project, PYTHON=str(tmp_path / "python3.10"))
     assert finished.returncode == 1

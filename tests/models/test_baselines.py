@@ -133,7 +133,9 @@ def test_fcn_has_torchvisions_number_of_parameters():
 def test_a_step_of_training_reaches_every_weight_and_lowers_the_loss(name):
     keras.utils.set_random_seed(0)
     network = NETWORKS[name]
-    model = network(_tiny_backbone(), 3, **({"dropout": 0} if "dropout" in inspect.signature(network).parameters else {}))
+    model = network(
+        _tiny_backbone(), 3, **({"dropout": 0} if "dropout" in inspect.signature(network).parameters else {})
+    )
     pixels, labels = _pixels(4, 64, 96), np.random.default_rng(1).integers(0, 3, (4, 64, 96))
     losses = []
     for _ in range(2):
