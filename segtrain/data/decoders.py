@@ -16,6 +16,7 @@ from PIL import Image
 
 from segtrain.data.contents import shown
 from segtrain.data.headers import Header, png_chunks, png_damage
+from segtrain.data.tiff import unread_image
 from segtrain.errors import DataError
 
 # tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
@@ -79,6 +80,7 @@ def decode_rgb(data: bytes, header: Header, path: Path, reduction: int = 1) -> n
     Raises:
         DataError: The file is cut short or damaged.
     """
+    require_read(header, path)
     if header.kind == "JPEG":
         _require_end_of_jpeg(data, path)
         image = _opencv(data, _RGB | _SCALES[reduction])
@@ -102,6 +104,11 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
     Raises:
         DataError: The file is cut short or damaged.
     """
+    if header.tiff and header.tiff.bits == 32:  # Pillow reads these of one byte order only
+        stored_values = _opencv(data, _VALUES)
+        if stored_values is None or stored_values.shape != header.size:
+            raise DataError(_undecodable(data, header, path))
+        return stored_values, "grey"
     if header.kind != "PNG":
         picture = _pillow(data, header, path)
         stored = np.array(picture)
@@ -110,10 +117,13 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
         return stored, _MODES.get(picture.mode, picture.mode)
     _require_whole_png(data, path)
     if header.mode not in ("grey", "palette"):
-        # OpenCV gives grey with alpha as four channels, the first three alike.
-        image = _opencv(data, _VALUES if header.mode == "grey+alpha" else _RGB)
-        if image is None:
+        # As they are stored: of 16 bits the upper eight alone would be other ids. OpenCV gives grey with alpha as four
+        # channels, the first three alike, and colors as BGR.
+        image = _opencv(data, _VALUES)
+        if image is None or image.ndim != 3:
             raise DataError(_undecodable(data, header, path))
+        if header.mode != "grey+alpha":
+            image[..., [0, 2]] = image[..., [2, 0]]
         return image, header.mode
     values = _plain_rows(data, header)
     if values is None:
@@ -220,6 +230,22 @@ def _rgb_of(picture: Image.Image) -> np.ndarray | None:
     else:
         return np.array(picture.convert("RGB"))
     return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def require_read(header: Header, path: Path) -> None:
+    """Refuse an image of a kind that no decoder here reads, by its header.
+
+    Raises:
+        DataError: It is a TIFF of other bands or numbers, or a JPEG of other than 8 bits.
+    """
+    if (header.tiff and (unread := unread_image(header.tiff, path))) or (unread := _unread_jpeg(header)):
+        raise DataError(f"cannot read {shown(path)}: {unread}")
+
+
+def _unread_jpeg(header: Header) -> str:
+    if header.kind != "JPEG" or header.bits == 8:
+        return ""
+    return f"a JPEG of {header.bits} bits a channel, expected 8. Fix: export the image again with 8 bits, or as PNG"
 
 
 def _require_end_of_jpeg(data: bytes, path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from segtrain.data.contents import read_bytes, shown
-from segtrain.data.decoders import decode_rgb, turn
+from segtrain.data.decoders import decode_rgb, require_read, turn
 from segtrain.data.exif import TURNS
 from segtrain.data.headers import (
     MAX_PIXELS,
@@ -99,6 +99,7 @@ def read_size(path: Path, exif: ExifPolicy = "refuse") -> tuple[int, int]:
         DataError: The file is missing, has no picture's header, or is turned.
     """
     header = read_header(path)
+    require_read(header, path)
     _require_upright(header, path, exif)
     return header.upright_size if exif == "apply" else header.size
 

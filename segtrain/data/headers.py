@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from segtrain.data.contents import read_bytes, shown, what_it_is
 from segtrain.data.exif import ORIENTATION, exif_orientation, known_turn, tiff_tags
+from segtrain.data.tiff import Tiff, classic_tiff, describe
 from segtrain.errors import DataError
 
 # 64 Mi pixels: above any camera's photograph, below what would fill a small machine's memory once decoded.
@@ -44,6 +45,7 @@ class Header(NamedTuple):
         lossy: The compression that would blur class ids; "" where there is none.
         several: "animation" or "pages" where the file holds more than one picture.
         inverted: A grey TIFF whose 0 is white.
+        tiff: What the pixels of a TIFF are.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Header(NamedTuple):
     lossy: str = ""
     several: str = ""
     inverted: bool = False
+    tiff: Tiff | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -87,6 +90,8 @@ def parse_header(data: bytes, path: Path, expected: str = "a JPEG, PNG, BMP, Web
             f"cannot decode {shown(path)}: its header ends after {len(data)} bytes, a truncated file. Fix: copy the "
             f"file again or remove it"
         ) from None
+    if header is None and data[:4] in (b"II+\0", b"MM\0+"):
+        raise DataError(f"cannot read {shown(path)}: a BigTIFF picture, expected {expected}. Fix: {classic_tiff(path)}")
     if header is None:
         raise DataError(
             f"cannot decode {shown(path)}: {what_it_is(data)}, expected {expected}. Fix: replace or remove the file"
@@ -261,4 +266,5 @@ def _tiff(data: bytes) -> Header | None:
         lossy=_TIFF_LOSSY.get(tags.get(_TIFF_COMPRESSION, 1), ""),
         several="pages" if next_page else "",
         inverted=tags.get(_TIFF_PHOTOMETRIC) == 0,
+        tiff=describe(tags),
     )

@@ -15,6 +15,7 @@ from segtrain.data.contents import read_bytes, shown
 from segtrain.data.decoders import decode_rgb, decode_values
 from segtrain.data.exif import TURNS
 from segtrain.data.headers import MAX_PIXELS, Header, check_limits, most_bytes, parse_header, read_header
+from segtrain.data.tiff import unread_labels
 from segtrain.errors import DataError
 
 AlphaPolicy = Literal["refuse", "drop"]
@@ -30,12 +31,13 @@ def read_labels(
     """Read class ids exactly as they are stored.
 
     Palette files yield their indices, whatever their colours and transparency; greys of 1, 2 and 4 bits the numbers
-    0 and 1, 0 to 3 and 0 to 15; sixteen-bit files their values where all fit a byte.
+    0 and 1, 0 to 3 and 0 to 15; sixteen-bit files their values where all fit a byte; files of three channels that are
+    equal in every pixel the values of one.
 
     Args:
         path: A PNG, BMP or TIFF file.
         colors: RGB colour to stored value, for files in colours; others are refused where None.
-        alpha: "refuse" files with a channel of transparency, or "drop" it.
+        alpha: "refuse" files with transparent pixels, or "drop" their transparency; opaque files are read either way.
         max_pixels: Larger files are refused before anything is decoded.
 
     Returns:
@@ -53,14 +55,9 @@ def read_labels(
     check_limits(header, path, max_pixels, len(data))
     if colors is not None:
         return _values_of_colors(_colors(data, header, path, alpha), colors, path)
-    if header.mode in ("RGB", "RGBA"):
-        raise DataError(_in_colors(decode_rgb(data, header, path), header.mode, path))
     values, mode = decode_values(data, header, path)
-    if mode == "grey+alpha":
-        _require_no_alpha(mode, alpha, path)
-        values = np.ascontiguousarray(values[..., 0])
-    elif mode in ("RGB", "RGBA"):
-        raise DataError(_in_colors(values, mode, path))
+    if mode in ("grey+alpha", "RGB", "RGBA"):
+        values = _single_channel(values, mode, alpha, path)
     elif values.ndim != 2 or values.dtype.kind not in "bui":
         raise DataError(
             f"labels in {shown(path)}: mode {mode}, expected class ids (H, W) in a grey or palette PNG. Fix: export "
@@ -100,6 +97,11 @@ def _require_exact(header: Header, path: Path) -> None:
             f"labels in {shown(path)}: several pictures ({header.several}), expected one. Fix: save the one that holds "
             f"the labels"
         )
+    if header.tiff and (unread := unread_labels(header.tiff)):
+        raise DataError(
+            f"labels in {shown(path)}: {unread}, expected class ids in one band of integers. Fix: export the labels "
+            f"again as a grey PNG of 8 bits"
+        )
     if header.inverted:
         raise DataError(
             f"labels in {shown(path)}: a TIFF in which 0 is white, so that readers turn ids round, expected 0 as "
@@ -107,18 +109,39 @@ def _require_exact(header: Header, path: Path) -> None:
         )
 
 
+def _single_channel(values: np.ndarray, mode: str, alpha: AlphaPolicy, path: Path) -> np.ndarray:
+    """Take the ids of a file with several channels where they are unambiguous: all equal, and nothing transparent."""
+    ids = values[..., 0]
+    if mode != "grey+alpha" and not all(np.array_equal(ids, values[..., channel]) for channel in (1, 2)):
+        raise DataError(_in_colors(_upper_eight(values), mode, path))
+    if mode != "RGB" and not _opaque(values[..., -1]):
+        _require_no_alpha(mode, alpha, path)
+    return np.ascontiguousarray(ids)
+
+
+def _opaque(channel: np.ndarray) -> bool:
+    return bool((channel == np.iinfo(channel.dtype).max).all())
+
+
+def _upper_eight(values: np.ndarray) -> np.ndarray:
+    return (values >> 8).astype(np.uint8) if values.dtype == np.uint16 else values
+
+
 def _require_no_alpha(mode: str, alpha: AlphaPolicy, path: Path) -> None:
     if alpha == "refuse":
         raise DataError(
-            f"labels in {shown(path)}: mode {mode}, expected class ids without transparency. Fix: dataset.alpha=drop "
-            f"where it means nothing, or save the file without it"
+            f"labels in {shown(path)}: mode {mode} with transparent pixels, expected class ids without transparency. "
+            f"Fix: dataset.alpha=drop where it means nothing, or save the file without it"
         )
 
 
 def _colors(data: bytes, header: Header, path: Path, alpha: AlphaPolicy) -> np.ndarray:
     """Decode a label file in colours, (H, W, 3) uint8 RGB; palettes and greys are colours too."""
-    mode = header.mode or decode_values(data, header, path)[1]
-    if mode in ("grey+alpha", "RGBA"):
+    mode = header.mode
+    values = None
+    if mode in ("", "grey+alpha", "RGBA"):
+        values, mode = decode_values(data, header, path)
+    if values is not None and mode in ("grey+alpha", "RGBA") and not _opaque(values[..., -1]):
         _require_no_alpha(mode, alpha, path)
     if header.bits == 16 or mode.startswith("I"):
         raise DataError(
@@ -160,8 +183,6 @@ def _in_colors(image: np.ndarray, mode: str, path: Path) -> str:
     codes, first = np.unique(_codes(np.ascontiguousarray(image[..., :3])), return_index=True)
     seen = [[int(code) >> shift & 255 for shift in (0, 8, 16)] for code in codes[np.argsort(first)][:3]]
     mend = "dataset.label_values=colors and a colour for each of dataset.classes, or convert the colours to ids first"
-    if (image[..., :1] == image[..., 1:3]).all():
-        mend = "save one of its three channels, which are alike, as a grey PNG"
     listed = ", ".join(map(str, seen)) + (", ..." if len(codes) > 3 else "")
     return (
         f"labels in {shown(path)}: mode {mode}, colours {listed}, expected class ids (H, W) in a grey or palette PNG. "

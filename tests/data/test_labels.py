@@ -167,7 +167,7 @@ def test_negative_labels_are_refused_not_wrapped(tmp_path):
 
 
 def test_fractions_are_refused(tmp_path):
-    refused(write(tmp_path, saved(np.array([[0.0, 1.0]], np.float32), "TIFF"), "a.tif"), "mode F")
+    refused(write(tmp_path, saved(np.array([[0.0, 1.0]], np.float32), "TIFF"), "a.tif"), "32-bit floats")
 
 
 @pytest.mark.parametrize("kind", ["BMP", "TIFF"])
@@ -232,8 +232,46 @@ def test_labels_in_colours_are_refused_with_their_first_colours(tmp_path, kind):
     )
 
 
-def test_greys_saved_as_colours_are_told_from_colours(tmp_path):
-    refused(write(tmp_path, saved(np.repeat(IDS[..., None], 3, axis=-1), "PNG")), "mode RGB", "save one of its three")
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [*[(kind, mode) for kind in ("PNG", "BMP", "TIFF") for mode in ("RGB", "RGBA")], ("PNG", "LA"), ("TIFF", "LA")],
+)
+def test_ids_in_channels_that_are_all_equal_are_read(tmp_path, kind, mode):
+    channels = 3 if mode != "LA" else 1
+    image = np.dstack([random_ids(256)] * channels + ([np.full((11, 13), 255)] if mode != "RGB" else [])).astype(
+        np.uint8
+    )
+    found = read_labels(write(tmp_path, saved(Image.fromarray(image, mode), kind)))
+    np.testing.assert_array_equal(found, image[..., 0])
+    assert found.dtype == np.uint8 and found.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(16, RGB), (16, RGBA), (16, GREY_ALPHA), (8, RGBA)])
+def test_equal_channels_of_a_png_are_held_to_a_byte(tmp_path, depth, kind):
+    opaque = [] if kind == RGB else [2**depth - 1]
+    values = np.array(
+        [[[7] * (1 if kind == GREY_ALPHA else 3) + opaque, [255] * (1 if kind == GREY_ALPHA else 3) + opaque]]
+    )
+    assert read_labels(write(tmp_path, png(values, depth, kind))).tolist() == [[7, 255]]
+    if depth == 16:
+        values[0, 0, : 1 if kind == GREY_ALPHA else 3] = 256
+        refused(write(tmp_path, png(values, depth, kind)), "255..256", "0..255")
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_one_channel_that_differs_in_one_pixel_makes_colours(tmp_path, channel):
+    image = np.repeat(IDS[..., None], 3, axis=-1)
+    image[-1, -1, channel] += 1
+    refused(write(tmp_path, saved(image, "PNG")), "mode RGB", "dataset.label_values=colors")
+
+
+@pytest.mark.parametrize("alpha", [0, 128, 254])
+def test_equal_channels_with_a_transparent_pixel_are_refused(tmp_path, alpha):
+    image = np.dstack([IDS, IDS, IDS, np.full(IDS.shape, 255, np.uint8)])
+    image[0, 0, 3] = alpha
+    path = write(tmp_path, saved(image, "PNG"))
+    refused(path, "mode RGBA with transparent pixels", "dataset.alpha=drop")
+    np.testing.assert_array_equal(read_labels(path, alpha="drop"), IDS)
 
 
 def test_colours_of_a_table_become_its_values(tmp_path):

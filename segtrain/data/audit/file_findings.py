@@ -1,6 +1,6 @@
 """Findings about single files: what cannot be read, does not fit together, or shows nothing."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -40,7 +40,7 @@ def unfit_samples(evidence: Evidence) -> Iterator[Finding]:
     for split, records in evidence.records.items():
         for kind, (summary, fix) in _READERS.items():
             if cases := _with_problem(records, kind):
-                yield Finding(kind, "error", summary, fix, split, cases)
+                yield Finding(kind, "error", summary, _readers_fix(cases) or fix, split, cases)
 
 
 def repeated_names(evidence: Evidence) -> Iterator[Finding]:
@@ -117,6 +117,12 @@ def plain_photographs(evidence: Evidence) -> Iterator[Finding]:
                 split,
                 cases,
             )
+
+
+def _readers_fix(cases: Sequence[Case]) -> str:
+    """The reader's own fix: that of most files where they differ, as it names what this table cannot know."""
+    fixes = Counter(fix for case in cases if (fix := case.detail.partition(". Fix: ")[2]))
+    return fixes.most_common(1)[0][0] if fixes else ""
 
 
 def _with_problem(records: Sequence[Record], kind: str) -> tuple[Case, ...]:
