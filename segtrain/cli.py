@@ -3,6 +3,7 @@
 Nothing here imports TensorFlow, and nothing but a command's own run imports Hydra: help answers at once.
 """
 
+import atexit
 import contextlib
 import errno
 import importlib
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 from segtrain import __version__, sweeps, working_folder
 from segtrain.arguments import config_dir_flag, rewrite, split_flags
 from segtrain.errors import ConfigError, ResourceError, SegtrainError, Stopped
+from segtrain.memory import out_of_memory
 from segtrain.quiet import quiet_tensorflow
 from segtrain.shell import override
 from segtrain.suggest import did_you_mean
+from segtrain.threads import left_running
+from segtrain.writing import disk_error, named
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -54,7 +58,7 @@ examples
 BUG, INTERRUPTED, BROKEN_PIPE = 1, 130, 141  # the last two are what a shell reports for SIGINT and SIGPIPE
 # Flags that make Hydra print something instead of running a job, which it refuses beside --multirun.
 LOOKS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
-DISK_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+NOT_WRITTEN = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,14 +70,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for a bug, 130 for Ctrl-C, else that of the error's class.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    code = _exit_code(list(sys.argv[1:] if argv is None else argv))
+    if hung := left_running():
+        # A thread that comes back from a library while the interpreter finalizes would abort the process.
+        print(f"reads that hang are abandoned: {', '.join(hung)}", file=sys.stderr)
+        atexit.register(_leave, code)
+    return code
+
+
+def _leave(code: int) -> None:
+    if left_running():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _exit_code(words: list[str]) -> int:
     working_folder.take_off_path()
     try:
         with working_folder.kept_off_children():
             code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except (SegtrainError, OSError) as error:
+    except (SegtrainError, OSError, MemoryError) as error:
         return _report(error, _wants_trace())
     except SystemExit as exit:  # Hydra's --help, and a job that has failed
         return exit.code if isinstance(exit.code, int) else 0
@@ -248,12 +267,23 @@ def _report(error: Exception, trace: bool) -> int:
         # `segtrain ... | head`: nobody reads on; nor must the interpreter's last flush complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        mend = "Fix: look at the permissions and the free space of this folder"
-        error = ResourceError(f"{error.filename}: {error.strerror}. {mend}")
-    if trace or not isinstance(error, SegtrainError):
-        traceback.print_exception(error)
+    told = error
     if not isinstance(error, SegtrainError):
+        told = out_of_memory(error) or error
+    if isinstance(told, OSError):
+        told = _of_system(told)
+    if trace or not isinstance(told, SegtrainError):
+        traceback.print_exception(error)
+    if not isinstance(told, SegtrainError):
         return BUG
-    print(f"{error}" if isinstance(error, Stopped) else f"error: {error}", file=sys.stderr)
-    return error.exit_code
+    print(f"{told}" if isinstance(told, Stopped) else f"error: {told}", file=sys.stderr)
+    return told.exit_code
+
+
+def _of_system(error: OSError) -> SegtrainError:
+    """Make one line of an error of the system that no part has described."""
+    if error.errno in NOT_WRITTEN:
+        return disk_error(error.filename or Path.cwd(), error)
+    where = named(error.filename) if error.filename else "a file or service"
+    fix = "choose a shorter path" if error.errno == errno.ENAMETOOLONG else "check that it exists and its permissions"
+    return ResourceError(f"{where}: {error.strerror or error}. Fix: {fix}")

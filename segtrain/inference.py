@@ -1,6 +1,6 @@
 """A network's answer to whole photographs, each at its own size."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from segtrain.data.batches import whole_images
+from segtrain.data.batches import ignore_wait, whole_images
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import NumericError
 from segtrain.losses import HeadLoss, scored
@@ -83,32 +83,45 @@ class Predictor:
 
         self._answer = answer
 
-    def predict(self, dataset: Dataset, samples: list[Sample], workers: int = 2) -> Iterator[Prediction]:
-        """Answer each sample in turn, read by `workers` threads.
+    def predict(
+        self, dataset: Dataset, samples: list[Sample], workers: int = 2, poll: Callable[[], None] = ignore_wait
+    ) -> Generator[Prediction, None, None]:
+        """Answer each sample in turn, read by `workers` threads, which `close` of the generator ends.
+
+        Args:
+            dataset: Reads the samples.
+            samples: What to answer.
+            workers: Threads.
+            poll: Called several times a second while a sample is awaited; may raise.
 
         Raises:
             DataError: A sample cannot be read.
             NumericError: A logit is NaN or infinite.
         """
         answer = self._frozen() if len(samples) >= FREEZE_FROM else self._answer
-        for sample, (images, labels) in zip(samples, whole_images(dataset, samples, workers), strict=True):
-            predicted, loss, is_finite, counts = answer(images, labels)
-            if not is_finite:
-                raise NumericError(
-                    f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier "
-                    f"checkpoint, or train again with a lower optimizer.learning_rate"
+        with whole_images(dataset, samples, workers, poll) as batches:
+            for sample, (images, labels) in zip(samples, batches, strict=True):
+                predicted, loss, is_finite, counts = answer(images, labels)
+                if not is_finite:
+                    raise _not_finite(sample)
+                yield Prediction(
+                    sample,
+                    images.numpy()[0],
+                    labels.numpy()[0],
+                    predicted.numpy()[0],
+                    float(loss),
+                    {name: each.numpy() for name, each in counts.items()},
                 )
-            yield Prediction(
-                sample,
-                images.numpy()[0],
-                labels.numpy()[0],
-                predicted.numpy()[0],
-                float(loss),
-                {name: each.numpy() for name, each in counts.items()},
-            )
 
     def _frozen(self) -> Callable[[tf.Tensor, tf.Tensor], tuple[Any, ...]]:
         """Return the graph with today's weights as constants: TensorFlow then folds batch norm into convolutions."""
         graph = self._answer.get_concrete_function()
         frozen = convert_variables_to_constants_v2(graph)
         return lambda images, labels: tf.nest.pack_sequence_as(graph.structured_outputs, frozen(images, labels))
+
+
+def _not_finite(sample: Sample) -> NumericError:
+    return NumericError(
+        f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier checkpoint, or "
+        f"train again with a lower optimizer.learning_rate"
+    )

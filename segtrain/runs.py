@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import CheckpointError, ResourceError, SegtrainError
+from segtrain.memory import out_of_memory
+from segtrain.writing import write_whole
 
 RUNS = Path("runs")
 _held: list[Path] = []  # the run folder that this process has held last
@@ -43,9 +45,10 @@ def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
         ) from error
     try:
         yield folder
-    except (SegtrainError, KeyboardInterrupt):
-        if not (folder / keep_if).exists():
-            shutil.rmtree(folder)
+    except BaseException as error:
+        is_users = isinstance(error, SegtrainError | KeyboardInterrupt | OSError) or out_of_memory(error) is not None
+        if is_users and not (folder / keep_if).exists():
+            shutil.rmtree(folder, ignore_errors=True)
             _remove_empty(made)
         raise
 
@@ -148,8 +151,12 @@ def require_run(path: str | Path) -> Path:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON; NaN becomes null beforehand at the caller's."""
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    """Write readable JSON; NaN becomes null beforehand at the caller's.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

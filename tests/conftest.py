@@ -55,6 +55,11 @@ def absl_keeps_its_hands_off_the_captured_stderr() -> None:
         absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
+@pytest.fixture(autouse=True)
+def failed_reads_are_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segtrain.data.retries.PAUSES", (0.0, 0.001, 0.002))
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The shared folder of real data; a test that asks for it is skipped where there is none."""

@@ -107,10 +107,11 @@ class Parts:
             metrics=scores if with_metrics else None,
         )
         callbacks = [Turns(turns), *([also] if also else [])]
+        crop = (asked.batch, asked.size, asked.size)
+        specs = tf.TensorSpec((*crop, 3), tf.uint8), tf.TensorSpec(crop, tf.uint8)
+        pipeline = tf.data.Dataset.from_generator(lambda: iter(self.batches), output_signature=specs)
         with contextlib.suppress(Ended):
-            self.model.fit(
-                self.batches.pipeline, steps_per_epoch=ENDLESS, epochs=1, shuffle=False, verbose=0, callbacks=callbacks
-            )
+            self.model.fit(pipeline, steps_per_epoch=ENDLESS, epochs=1, shuffle=False, verbose=0, callbacks=callbacks)
 
 
 class LossSeen(keras.callbacks.Callback):

@@ -3,6 +3,7 @@
 import logging
 import math
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -44,19 +45,19 @@ def evaluate(cfg: DictConfig) -> float:
         drawn = {int(place) for place in np.linspace(0, len(samples) - 1, min(cfg.overlays, len(samples)))}
         resize = None if stored.resize is None else tuple(stored.resize)
         predictor = Predictor(model, loss=build_loss(stored, dataset), resize=resize, heads=heads)
-        predictions = predictor.predict(dataset, samples, stored.workers)
-        shown = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
-        for place, prediction in enumerate(shown):
-            name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted
-            matrix = tally.add(prediction)
-            if cfg.save_predictions:
-                write_labels(_file(folder, "predictions", name), predicted, dataset.colors)
-            if place in drawn:
-                caption = f"{name}   mean IoU {scores(matrix).mean_iou:.3f}"
-                picture = draw_panels(
-                    prediction.image, labels, predicted, dataset.class_names, dataset.colors, cfg.alpha, caption
-                )
-                picture.save(_file(folder, "overlays", name))
+        with closing(predictor.predict(dataset, samples, stored.workers)) as predictions:
+            shown = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
+            for place, prediction in enumerate(shown):
+                name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted
+                matrix = tally.add(prediction)
+                if cfg.save_predictions:
+                    write_labels(_file(folder, "predictions", name), predicted, dataset.colors)
+                if place in drawn:
+                    caption = f"{name}   mean IoU {scores(matrix).mean_iou:.3f}"
+                    picture = draw_panels(
+                        prediction.image, labels, predicted, dataset.class_names, dataset.colors, cfg.alpha, caption
+                    )
+                    picture.save(_file(folder, "overlays", name))
         facts = {
             "run": str(run.resolve()),
             "step": checkpoint.step,

@@ -15,6 +15,7 @@ from segtrain.data.crops import Crops, Read
 from segtrain.data.dataset import Dataset, Sample, one_sided_pairs
 from segtrain.data.loading import BatchLoader, batch_bytes
 from segtrain.data.processes import Processes
+from segtrain.data.retries import retrying
 from segtrain.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -150,12 +151,13 @@ def in_processes(cfg: DictConfig, samples: Sequence[Sample]) -> bool:
 
 
 def _reader(cfg: DictConfig, dataset: Dataset) -> Read:
+    read = retrying(dataset.read)
     if cfg.cache is None:
-        return dataset.read
+        return read
     if cfg.cache == "memory":
-        return MemoryCache(dataset.read)
+        return MemoryCache(read)
     rules = json.dumps(OmegaConf.to_container(cfg.dataset, resolve=True), sort_keys=True)
-    return DiskCache(dataset.read, Path(cfg.cache).expanduser(), rules)
+    return DiskCache(read, Path(cfg.cache).expanduser(), rules)
 
 
 def _steps(cfg: DictConfig) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 import numpy as np
 from tqdm import tqdm
@@ -70,13 +71,15 @@ def validate(
     workers: int,
     heads: Mapping[str, HeadLoss],
     poll: Callable[[], None],
+    poll_in_wait: Callable[[], None],
     look: Callable[[Prediction], None],
     replicas: Replicas,
 ) -> dict[str, float]:
     """Score a split as `segtrain eval` does: whole photographs, every pixel at its own size.
 
-    `look` is called with each photograph's prediction, then `poll`, which may end the validation with an error. Of
-    several processes each scores its share, `share_of`, and none polls before all are through.
+    `look` is called with each image's prediction, then `poll`, which may end the validation with an error, as may
+    `poll_in_wait`, which is called while an image is awaited. Of several processes each scores its share, `share_of`,
+    and none polls before all are through.
 
     Returns:
         By name as in a run's logs: `val_loss`, to be compared with a training's `loss` or, where further heads add to
@@ -84,12 +87,12 @@ def validate(
     """
     tally = Tally(dataset, heads)
     own = share_of(samples, replicas)
-    predictions = predictor.predict(dataset, own, workers)
-    for prediction in tqdm(predictions, "validation", len(own), leave=False, disable=not sys.stderr.isatty()):
-        tally.add(prediction)
-        look(prediction)
-        if replicas.num_processes == 1:
-            poll()
+    with closing(predictor.predict(dataset, own, workers, poll_in_wait)) as predictions:
+        for prediction in tqdm(predictions, "validation", len(own), leave=False, disable=not sys.stderr.isatty()):
+            tally.add(prediction)
+            look(prediction)
+            if replicas.num_processes == 1:
+                poll()
     if len(own) < len(samples):
         tally.add_up(replicas)
     found = scores(tally.matrix)

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,17 @@ from segtrain.inference import Prediction, Predictor
 from segtrain.models.norm import synchronize
 from segtrain.runs import new_run_folder, only_process, require_run, write_json
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
+from segtrain.training.checkpoint import require_room
 from segtrain.training.fingerprint import fingerprint
 from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.replicas import Replicas, find_replicas
+from segtrain.training.rescue import saving_on_error
 from segtrain.training.signals import listening
-from segtrain.training.state import hand_over
+from segtrain.training.state import count_bytes, hand_over
 from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars
 from segtrain.training.trainer import Trainer
+from segtrain.writing import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -126,12 +129,13 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         if trainer.progress.epochs_done >= cfg.epochs:
             print(f"{run} is finished: all of its {cfg.epochs} epochs are done; resume={run} epochs=N adds to them")
         warn_of_poor_statistics(cfg, model, total_steps)
+        require_room(run, count_bytes(model, trainer.optimizer, trainer.averages))
         _write_facts(run, cfg, dataset)
     precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
     resize = None if cfg.resize is None else tuple(cfg.resize)
     predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
     log = _log_file(run / "train.log") if replicas.is_chief else _no_reports()
-    with closing(loader), log, logging_redirect_tqdm(), listening() as wishes:
+    with log, logging_redirect_tqdm(), listening() as wishes, ExitStack() as stack:
         checkpoints = Checkpoints(
             run / "checkpoints",
             trainer,
@@ -158,11 +162,14 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
 
         def validated() -> dict[str, float]:
             if precise_norm is not None:
-                precise_norm.measure(training_batches(loader, max(0, trainer.step - cfg.precise_norm), trainer.step))
+                first = max(0, trainer.step - cfg.precise_norm)
+                with training_batches(loader, first, trainer.step, checkpoints.poll_in_wait) as measured:
+                    precise_norm.measure(measured)
             looks = images.look if replicas.is_chief else _look_away
             return validate(
                 *(predictor, dataset, validation, cfg.workers, heads),
                 poll=checkpoints.poll,
+                poll_in_wait=checkpoints.poll_in_wait,
                 look=looks,
                 replicas=replicas,
             )
@@ -171,8 +178,12 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
             *(len(samples), len(validation), dataset.num_classes, cfg.epochs, steps_per_epoch, run),
         )
+        batches = training_batches(loader, trainer.step, total_steps, checkpoints.poll_in_wait)
+        stack.callback(batches.close)
+        stack.callback(loader.close)  # first: batches that wait for it end at once
+        stack.enter_context(saving_on_error(checkpoints, run))
         trainer.run(
-            training_batches(loader, trainer.step, total_steps),
+            batches,
             steps_per_epoch=steps_per_epoch,
             epochs=cfg.epochs,
             validate=validated,
@@ -223,7 +234,7 @@ def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> None:
     """Write what eval and resume need beside the checkpoints."""
     stored = cfg.copy()
     stored.resume = None
-    OmegaConf.save(stored, run / "config.yaml", resolve=True)
+    write_whole(run / "config.yaml", OmegaConf.to_yaml(stored, resolve=True).encode())
     classes = {
         "class_names": dataset.class_names,
         "colors": dataset.colors.tolist(),

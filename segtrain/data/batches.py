@@ -1,46 +1,113 @@
-"""Samples to tensors with tf.data: training batches by step, whole photographs one by one.
+"""Samples to tensors: training batches by step, full-size images one by one.
+
+Python threads load ahead, not tf.data: its threads cannot be interrupted while a read hangs, and when they call into
+Python as the interpreter exits, the process aborts ("terminate called without an active exception").
 
 B batch, H height, W width.
 """
 
+import concurrent.futures
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self, final
 
 import numpy as np
 import tensorflow as tf
 
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.loading import BatchLoader
-from segtrain.errors import SegtrainError
+from segtrain.data.retries import retrying
+from segtrain.threads import Threads
+
+_SECONDS_BETWEEN_POLLS = 0.2
 
 
+def ignore_wait() -> None:
+    """Do nothing while a batch is awaited."""
+
+
+@final
 class Batches:
-    """Iterate a tf.data pipeline once; an error of a data thread arrives as the DataError that it was.
+    """Iterate once over tensors that threads load ahead, in order; a context manager that ends the threads.
 
     Args:
-        pipeline: What to iterate.
-        failures: Where the pipeline's own functions leave the errors they raise, since TensorFlow hands on only text.
-        num_batches: The length.
+        load: Loads the arrays of one number.
+        first: The first number.
+        last: The number after the last.
+        ahead: How many are loaded at a time.
+        poll: Called several times a second while a batch is awaited, in the thread that iterates; may raise.
     """
 
-    def __init__(self, pipeline: tf.data.Dataset, failures: list[SegtrainError], num_batches: int) -> None:
-        self.pipeline = pipeline
-        self._failures = failures
-        self._num_batches = num_batches
+    def __init__(
+        self,
+        load: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        first: int,
+        last: int,
+        *,
+        ahead: int,
+        poll: Callable[[], None] = ignore_wait,
+    ) -> None:
+        self._load = load
+        self._numbers = range(first, last)
+        self._ahead = ahead
+        self._poll = poll
+        self._threads: Threads | None = None
 
     def __len__(self) -> int:
-        return self._num_batches
+        return len(self._numbers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._threads is not None:
+            self._threads.close()
 
     def __iter__(self) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        self._threads = threads = Threads(min(self._ahead, max(1, len(self))), "segtrain-batch")
+        numbers = iter(self._numbers)
         try:
-            yield from self.pipeline
-        except tf.errors.OpError:
-            if self._failures:
-                raise self._failures[0] from None
-            raise
+            pending = deque(threads.submit(self._tensors, number) for number in islice(numbers, self._ahead))
+            while pending:
+                tensors = self._wait_for(pending.popleft())
+                pending.extend(threads.submit(self._tensors, number) for number in islice(numbers, 1))
+                yield tensors
+                del tensors
+        finally:
+            threads.close()
+
+    def _wait_for(self, future: concurrent.futures.Future[Any]) -> tuple[tf.Tensor, tf.Tensor]:
+        # Waiting in Python, a slice at a time, lets signal handlers run.
+        while not concurrent.futures.wait([future], _SECONDS_BETWEEN_POLLS).done:
+            self._poll()
+        if error := future.exception():
+            raise error from None
+        found: tuple[tf.Tensor, tf.Tensor] = future.result()
+        return found
+
+    def _tensors(self, number: int) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = self._load(number)
+        return tf.convert_to_tensor(images), tf.convert_to_tensor(labels)
 
 
-def training_batches(loader: BatchLoader, first_step: int, last_step: int) -> Batches:
+def training_batches(
+    loader: BatchLoader, first_step: int, last_step: int, poll: Callable[[], None] = ignore_wait
+) -> Batches:
     """Batches of the training split, from `first_step` up to `last_step`, in order.
+
+    Args:
+        loader: Loads a batch by its step.
+        first_step: Step of the first batch.
+        last_step: The step after the last batch's.
+        poll: See `Batches`.
 
     Returns:
         Batches of (B, H, W, 3) uint8 RGB and (B, H, W) uint8 class ids.
@@ -48,12 +115,19 @@ def training_batches(loader: BatchLoader, first_step: int, last_step: int) -> Ba
     Raises:
         DataError: While iterating, whatever `Dataset.read` raises.
     """
-    shape = (loader.num_loaded, *loader.crops.crop_size)
-    return _batches(loader.batch, first_step, last_step, shape, at_once=loader.at_once)
+    return Batches(loader.batch, first_step, last_step, ahead=loader.at_once + 1, poll=poll)
 
 
-def whole_images(dataset: Dataset, samples: list[Sample], workers: int = 2) -> Batches:
-    """One photograph a batch at its own size, unchanged, in the order of `samples`: for validation and evaluation.
+def whole_images(
+    dataset: Dataset, samples: list[Sample], workers: int = 2, poll: Callable[[], None] = ignore_wait
+) -> Batches:
+    """One image a batch at its own size, unchanged, in the order of `samples`: for validation and evaluation.
+
+    Args:
+        dataset: Reads the samples.
+        samples: What to read.
+        workers: Images that are read at a time, in addition to one that waits.
+        poll: See `Batches`.
 
     Returns:
         Batches of (1, H, W, 3) uint8 RGB and (1, H, W) uint8 class ids.
@@ -61,41 +135,10 @@ def whole_images(dataset: Dataset, samples: list[Sample], workers: int = 2) -> B
     Raises:
         DataError: While iterating, whatever `Dataset.read` raises.
     """
+    read = retrying(dataset.read)
 
     def load(index: int) -> tuple[np.ndarray, np.ndarray]:
-        image, labels = dataset.read(samples[index])
+        image, labels = read(samples[index], 1)
         return image[None], labels[None]
 
-    return _batches(load, 0, len(samples), (1, None, None), at_once=workers)
-
-
-def _batches(
-    load: Callable[[int], tuple[np.ndarray, np.ndarray]],
-    first: int,
-    last: int,
-    shape: tuple[int | None, ...],
-    *,
-    at_once: int,
-) -> Batches:
-    """Map numbers to batches in order, keeping the errors that `load` raises."""
-    failures: list[SegtrainError] = []
-
-    def guarded(number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            return load(int(number))
-        except SegtrainError as error:
-            failures.append(error)
-            raise
-
-    def load_tensors(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # One call a batch, not one a sample: fewer turns at Python's lock, and no copy into a batch.
-        images, labels = tf.numpy_function(guarded, [number], (tf.uint8, tf.uint8), stateful=False)
-        return tf.ensure_shape(images, (*shape, 3)), tf.ensure_shape(labels, shape)
-
-    options = tf.data.Options()
-    # Nothing here is left to tune, and giving up an iterator often waits half a second for its tuning thread.
-    options.autotune.enabled = False
-    # The map runs ahead by itself: one batch that waits for whoever takes it, beside those in the making.
-    calls = at_once + 1
-    pipeline = tf.data.Dataset.range(first, last).map(load_tensors, num_parallel_calls=calls, deterministic=True)
-    return Batches(pipeline.with_options(options), failures, last - first)
+    return Batches(load, 0, len(samples), ahead=workers + 1, poll=poll)

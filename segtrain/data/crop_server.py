@@ -8,6 +8,8 @@ import json
 import mmap
 import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +22,8 @@ from segtrain.data.dataset import Sample
 from segtrain.data.processes import line
 from segtrain.errors import SegtrainError
 
+_SECONDS_BETWEEN_LOOKS = 2
+
 
 def serve(make: Callable[[Any, Sequence[Sample]], Crops]) -> None:
     """Load what is ordered until there are no more orders.
@@ -30,6 +34,7 @@ def serve(make: Callable[[Any, Sequence[Sample]], Crops]) -> None:
     orders = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing that is printed may come between answers
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     given = json.loads(orders.readline() or "null")
     if given is None:
         return
@@ -49,6 +54,13 @@ def serve(make: Callable[[Any, Sequence[Sample]], Crops]) -> None:
             answers.write(line([kind, message]))
         except BrokenPipeError:  # whoever has ordered is gone
             return
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when its parent is gone, even while a read hangs."""
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 def _load(crops: Crops, orders: Sequence[tuple[int, int, int]], memory: np.ndarray) -> None:

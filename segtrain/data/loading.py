@@ -1,4 +1,4 @@
-"""Training batches as NumPy arrays, their crops loaded side by side. No TensorFlow here; `batches` adds tf.data.
+"""Training batches as NumPy arrays, their crops loaded concurrently. No TensorFlow here; `batches` makes tensors.
 
 B batch, H height, W width.
 """
@@ -7,8 +7,6 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from typing import final
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from segtrain.data.augment.augmentation import Pair
 from segtrain.data.crops import Crops
 from segtrain.data.processes import Processes
+from segtrain.threads import Threads
 
 # TensorFlow takes an array over as it is where it begins at a multiple of this many bytes, and copies it elsewhere.
 _TENSOR_ALIGNMENT = 64
@@ -52,7 +51,7 @@ class BatchLoader:
         self._places = range(crops.batch_size) if places is None else places
         self.num_loaded = len(self._places)
         self.at_once = 1 + math.ceil(workers / self.num_loaded)
-        self._pool = ThreadPoolExecutor(workers, "segtrain-loader")
+        self._threads = Threads(workers, "segtrain-loader")
         self._processes = processes
         # One message to each process is less work than one a crop.
         self._crops_a_task = 1 if processes is None else math.ceil(self.num_loaded / workers)
@@ -68,13 +67,14 @@ class BatchLoader:
         Raises:
             DataError: A sample cannot be read.
             ResourceError: A process cannot be started, or is ended by the system.
+            CancelledError: The loader was closed.
         """
         batch, load = self._room()
         first = step * self.crops.batch_size
         wanted = [(first + each, place) for place, each in enumerate(self._places)]
         tasks = [wanted[start : start + self._crops_a_task] for start in range(0, len(wanted), self._crops_a_task)]
-        for _ in self._pool.map(load, tasks, repeat(batch)):
-            pass
+        for loaded in [self._threads.submit(load, task, batch) for task in tasks]:
+            loaded.result()
         return batch
 
     def names(self, step: int) -> list[str]:
@@ -83,9 +83,10 @@ class BatchLoader:
         return [self.crops.sample(first + place).name for place in range(self.crops.batch_size)]
 
     def close(self) -> None:
-        """End the processes; threads load what is asked for afterwards."""
+        """End processes and threads; what they have not loaded is canceled."""
         if self._processes is not None:
             self._processes.close()
+        self._threads.close()
 
     def _room(self) -> tuple[Pair, Callable[[Task, Pair], None]]:
         """Find memory that is no part of a batch in use, by the caller or in a tensor, and who can write there.

@@ -18,6 +18,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from typing import IO, Any, final
 
 import numpy as np
@@ -31,10 +32,10 @@ from segtrain.errors import DataError, ResourceError, SegtrainError
 
 # Batches that may be in use at a time, beside one a child; memory is taken when a batch is first written to.
 _SPARE_BATCHES = 10
-_TRIES = 2  # of a crop whose loading has ended a child
+_RETRIES = 3  # of a crop whose loading has ended a child
 # What is sent to all processes of a group, as by Ctrl-C, is this one's to answer: a child ends when its orders do.
 _NOT_FOR_CHILDREN = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
-_SECONDS_TO_END = 5
+_SECONDS_TO_END = 4
 # The path is set when all that starts with Python has been imported: PYTHONPATH would also say where `sitecustomize` is
 # looked for, and the command has the working directory on its path.
 _PROGRAM = """import runpy, sys
@@ -102,6 +103,7 @@ class Processes:
         Raises:
             DataError: A sample cannot be read, or kills whoever reads it.
             ResourceError: A child cannot be started, or the system ends one after another.
+            CancelledError: `close` has ended the children.
         """
         starts = [array.ctypes.data - self._first_byte for array in batch]
         lengths = [array[0].nbytes for array in batch]
@@ -113,11 +115,9 @@ class Processes:
         try:
             if self._ask(number, orders):
                 return
-            for (position, place), order in zip(task, orders, strict=True):  # one by one, to tell which
-                for _ in range(_TRIES):
-                    if not self._revive(number):
-                        self._crops.load(position, (batch[0][place], batch[1][place]))
-                        break
+            for (position, _), order in zip(task, orders, strict=True):  # one by one, to find which
+                for _ in range(_RETRIES):
+                    self._revive(number)
                     if self._ask(number, [order]):
                         break
                 else:
@@ -126,17 +126,28 @@ class Processes:
             self._idle.put(number)
 
     def close(self) -> None:
-        """Let the children end; what they have not loaded yet is loaded here."""
+        """End the children; what they have not loaded is canceled."""
+        idle = set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                idle.add(self._idle.get_nowait())
         with self._lock:
+            if self._end.alive:
+                for number, child in enumerate(self._children):
+                    if number not in idle:  # it may hang
+                        child.kill()
             self.memories = []
             self._end()
+        for number in idle:
+            self._idle.put(number)
 
-    def _revive(self, number: int) -> bool:
-        """Start a child again if it has died. Returns False when all have ended."""
+    def _revive(self, number: int) -> None:
+        """Start a child again if it has died."""
         with self._lock:
-            if self._end.alive and self._children[number].returncode is not None:
+            if not self._end.alive:
+                raise CancelledError("the loader is closed")
+            if self._children[number].returncode is not None:
                 self._children[number] = self._start()
-            return self._end.alive
 
     def _ask(self, number: int, orders: Sequence[Sequence[int]]) -> bool:
         """Give a child orders and wait until it has done them. Returns False if it is dead."""
@@ -204,9 +215,10 @@ def _reap(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in a call to the system, as to a file server
         child.wait(1)
-    for pipe in _pipes(child):
-        with contextlib.suppress(BrokenPipeError):
-            pipe.close()
+    if child.returncode is not None:  # else a thread may still wait for its answer, and `close` for that thread
+        for pipe in _pipes(child):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _died(code: int, sample: Sample) -> SegtrainError:

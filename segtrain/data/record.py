@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
 
-from segtrain.errors import DataError, ResourceError
+from segtrain.errors import DataError
+from segtrain.writing import append, disk_error, write_whole
 
 RECORD = "prepared.jsonl"
 
@@ -16,7 +15,7 @@ RECORD = "prepared.jsonl"
 class Record:
     """The files of one folder: one line a file, its name and the SHA-256 of what was written.
 
-    A context manager; threads may write at a time. What the record does not vouch for is to be made again.
+    Threads may write at a time. What the record does not vouch for is to be made again.
 
     Args:
         output: Where the record lies.
@@ -41,16 +40,10 @@ class Record:
             for leftover in self._folder.glob(".*.part"):
                 leftover.unlink(missing_ok=True)
             self._digests = _digests(path)
-            self._file = path.open("a")
-            self._file.write("\n")  # ends a line that a kill has cut short
         except OSError as error:
-            raise _unwritable(output, error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+            raise disk_error(path, error) from error
+        self._path = path
+        append(path, b"\n")  # ends a line that a kill has cut short
 
     def verified(self, workers: int) -> set[str]:
         """The names of the files that hold what was recorded."""
@@ -65,23 +58,9 @@ class Record:
             ResourceError: It cannot be written.
         """
         write_whole(self._folder / name, data)
+        entry = json.dumps({"name": name, "sha256": hashlib.sha256(data).hexdigest()}) + "\n"
         with self._lock:
-            self._file.write(json.dumps({"name": name, "sha256": hashlib.sha256(data).hexdigest()}) + "\n")
-            self._file.flush()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a name of its own first, so that a kill leaves the old one or the new one.
-
-    Raises:
-        ResourceError: It cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+            append(self._path, entry.encode())
 
 
 def _digests(path: Path) -> dict[str, str]:
@@ -100,7 +79,3 @@ def _digest_of(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def _unwritable(path: Path, error: OSError) -> ResourceError:
-    return ResourceError(f"{path}: {error.strerror}, expected a writable folder with room. Fix: another output=...")

@@ -20,8 +20,9 @@ from segtrain.data.colormap import voc_colormap
 from segtrain.data.files import read_names, read_size
 from segtrain.data.matfile import read_mats
 from segtrain.data.pairing import refuse_missing
-from segtrain.data.record import Record, write_whole
+from segtrain.data.record import Record
 from segtrain.errors import DataError
+from segtrain.writing import write_whole
 
 LABELS = "SegmentationClassAug"
 LIST = "train_aug.txt"
@@ -100,35 +101,35 @@ def write_train_aug(plan: TrainAug, output: Path, *, workers: int = 2, progress:
         ResourceError: The folder cannot be written.
     """
     stop = threading.Event()
-    with Record(output, LABELS) as record:
-        done = record.verified(workers)
-        mats = {name: path for name, path in plan.mats.items() if f"{name}.png" not in done}
-        pngs = {name: path for name, path in plan.pngs.items() if f"{name}.png" not in done}
-        total = len(plan.mats) + len(plan.pngs)
-        kept = total - len(mats) - len(pngs)
-        with (
-            ThreadPoolExecutor(workers) as pool,
-            tqdm(total=total, initial=kept, desc="SBD", unit="file", disable=not progress) as bar,
-        ):
+    record = Record(output, LABELS)
+    done = record.verified(workers)
+    mats = {name: path for name, path in plan.mats.items() if f"{name}.png" not in done}
+    pngs = {name: path for name, path in plan.pngs.items() if f"{name}.png" not in done}
+    total = len(plan.mats) + len(plan.pngs)
+    kept = total - len(mats) - len(pngs)
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=total, initial=kept, desc="SBD", unit="file", disable=not progress) as bar,
+    ):
 
-            def write(files: Iterator[tuple[str, bytes]]) -> None:
-                for name, data in files:
-                    if stop.is_set():
-                        return
-                    record.write(f"{name}.png", data)
-                    bar.update()
+        def write(files: Iterator[tuple[str, bytes]]) -> None:
+            for name, data in files:
+                if stop.is_set():
+                    return
+                record.write(f"{name}.png", data)
+                bar.update()
 
-            parts = [
-                *(_voc_files(part) for part in _parts(pngs, FILES_A_CHILD)),
-                *(_sbd_files(part, plan.images) for part in _parts(mats, min(FILES_A_CHILD, -(-len(mats) // workers)))),
-            ]
-            try:
-                for _ in pool.map(write, parts):
-                    pass
-            except BaseException:
-                stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
+        parts = [
+            *(_voc_files(part) for part in _parts(pngs, FILES_A_CHILD)),
+            *(_sbd_files(part, plan.images) for part in _parts(mats, min(FILES_A_CHILD, -(-len(mats) // workers)))),
+        ]
+        try:
+            for _ in pool.map(write, parts):
+                pass
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     write_whole(output / LIST, "".join(f"{name}\n" for name in plan.names).encode())
     return kept
 

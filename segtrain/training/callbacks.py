@@ -11,24 +11,25 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 from tqdm import tqdm
 
-from segtrain.data.record import write_whole
 from segtrain.errors import ConfigError, SegtrainError
 from segtrain.training.checkpoint import save_checkpoint
 from segtrain.training.curves import draw_curves
 from segtrain.training.signals import Wishes
 from segtrain.training.state import require_finite, snapshot
 from segtrain.training.trainer import Trainer
+from segtrain.writing import append, removed, write_whole
 
 logger = logging.getLogger(__name__)
 
 Logs = Mapping[str, float]
 # What Keras passes to the hooks that have no logs.
 NO_LOGS: Logs = MappingProxyType({})
+_SECONDS_TO_AGREE = 4
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -97,8 +98,7 @@ class MetricsLog(keras.callbacks.Callback):
         self._epoch_began = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(self._trainer.progress.history[-1]) + "\n")
+        append(self._path, f"{json.dumps(self._trainer.progress.history[-1])}\n".encode())
         self._write_table()
         seconds = time.monotonic() - self._epoch_began
         heads = [name for name in logs if name.startswith("loss_") or name.endswith("_f1")]
@@ -158,9 +158,15 @@ class Checkpoints(keras.callbacks.Callback):
         self._seconds = minutes * 60
         self._facts = facts
         self._saved: tuple[int, int] | None = None
+        self._began_at: tuple[int, int] | None = None
         self._last_save = time.monotonic()
         self._writer = ThreadPoolExecutor(1, "segtrain-checkpoint")
         self._pending: Future[Any] | None = None
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._trainer.step
 
     @property
     def best(self) -> float | None:
@@ -168,18 +174,34 @@ class Checkpoints(keras.callbacks.Callback):
         return max(self._scores(), default=None)
 
     def poll(self) -> None:
-        """Do what signals have asked for; called between steps and between validated photographs.
+        """Do what signals have asked for; called between steps and between validated images.
 
         Of several processes all must call this.
         """
         stop, save = self._wishes.agree(self._trainer.replicas)
         if stop:
-            self.save(wait=True)
-            raise self._wishes.stopped(
-                f"at step {self._trainer.step}, which is saved; go on with: segtrain train resume={self._folder.parent}"
-            )
+            self._stop()
         if save:
             self.save()
+
+    def poll_in_wait(self) -> None:
+        """Do what signals have asked for while a batch is awaited, perhaps in vain.
+
+        Of several processes each waits for data of its own: one that still waits long after the signal ends alone.
+        """
+        if self._trainer.replicas.num_processes == 1:
+            self.poll()
+        elif time.monotonic() - self._wishes.stop_time > _SECONDS_TO_AGREE:
+            self._stop()
+
+    def _stop(self) -> NoReturn:
+        self.save(wait=True)
+        raise self._wishes.stopped(
+            f"at step {self._trainer.step}, which is saved; resume with: segtrain train resume={self._folder.parent}"
+        )
+
+    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
+        self._began_at = self._place
 
     def on_train_batch_end(self, batch: int, logs: Logs = NO_LOGS) -> None:
         if time.monotonic() - self._last_save > self._seconds:
@@ -191,9 +213,7 @@ class Checkpoints(keras.callbacks.Callback):
         if validated and self._monitor not in logs:
             names = ", ".join(sorted(name for name in logs if name.startswith("val_")))
             raise ConfigError(f"monitor={self._monitor}: no such score, expected one of {names}")
-        # NaN is never the best; of two equal ones the earlier stays.
-        value = logs.get(self._monitor, math.nan)
-        self.save(is_best=math.isfinite(value) and value > max(self._scores()[:-1], default=-math.inf))
+        self.save(is_best=self._is_best())
 
     def on_train_end(self, logs: Logs = NO_LOGS) -> None:
         self.wait()
@@ -203,19 +223,21 @@ class Checkpoints(keras.callbacks.Callback):
         if not self._trainer.replicas.is_chief:
             return
         self.wait()
-        progress, step = self._trainer.progress, self._trainer.step
-        place = (step, progress.epochs_done)
+        trainer, progress, step, place = self._trainer, self._trainer.progress, self._trainer.step, self._place
         if self._saved == place:
             return
-        trainer = self._trainer
         arrays = {**snapshot(trainer.model, trainer.optimizer, trainer.averages), **progress.arrays()}
         facts = {**self._facts, "monitor": self._monitor, "best": self.best, "progress": progress.facts()}
+        if trainer.in_step and facts.get("exact_until") is None:
+            facts["exact_until"] = step
         # All steps of an epoch are done, and its validation is not: the state after that has the same step.
         steps_per_epoch = self.params["steps"]
         is_between = step > 0 and step == (progress.epochs_done + 1) * steps_per_epoch
 
         def write() -> None:
             require_finite(arrays)
+            if not self._folder.parent.is_dir():  # else it would be made again, without what resume needs
+                raise removed(self._folder.parent)
             save_checkpoint(
                 self._folder,
                 step,
@@ -231,6 +253,21 @@ class Checkpoints(keras.callbacks.Callback):
         if wait:
             self.wait()
 
+    def rescue(self) -> bool:
+        """Save the last finished step before an error ends the run. Returns False where this process need not.
+
+        Where the error came out of a step, that may have changed some variables: the run is recorded as not exact from
+        there. Nothing is saved where no step is done since the start.
+
+        Raises:
+            NumericError: A weight is NaN or infinite; the checkpoints before stay.
+            ResourceError: The disk is full or not writable.
+        """
+        if self._began_at in (None, self._place) or not self._trainer.replicas.is_chief:
+            return False
+        self.save(is_best=self._trainer.progress.num_steps == 0 and self._is_best(), wait=True)
+        return True
+
     def wait(self) -> None:
         """Wait for the save under way, and raise what it raised."""
         pending, self._pending = self._pending, None
@@ -240,6 +277,16 @@ class Checkpoints(keras.callbacks.Callback):
             except SegtrainError:
                 self._saved = None
                 raise
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        return self._trainer.step, self._trainer.progress.epochs_done
+
+    def _is_best(self) -> bool:
+        """Whether the last epoch is: NaN is never the best; of two equal ones the earlier stays."""
+        history = self._trainer.progress.history
+        value = history[-1].get(self._monitor) if history else None
+        return value is not None and value > max(self._scores()[:-1], default=-math.inf)
 
     def _scores(self) -> list[float]:
         """Those of the epochs so far that were validated."""

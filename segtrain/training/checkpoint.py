@@ -9,6 +9,8 @@ is the last or the best is read from the manifests, never from a pointer or a cl
 import errno
 import hashlib
 import logging
+import os
+import resource
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,8 +22,10 @@ import numpy as np
 import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ResourceError
+from segtrain.shell import command, override
 from segtrain.training.disk import Disk, remove_files, write_file
 from segtrain.training.manifest import MANIFEST, read_manifest, sealed
+from segtrain.writing import NO_ROOM, amount, disk_error, removed
 
 logger = logging.getLogger(__name__)
 
@@ -102,17 +106,43 @@ def save_checkpoint(
     try:
         if not folder.is_dir():
             disk.create_folder(folder)
-        _require_room(disk.free_bytes(folder), len(data), folder)
+        if disk.free_bytes(folder) < len(data) + RESERVE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _write_whole(disk, final, data, {"step": step, "is_best": is_best, "facts": facts})
     except OSError as error:
         with suppress(OSError):
             remove_files(disk, final.with_name(_UNFINISHED + final.name))
-        raise ResourceError(
-            f"cannot write checkpoint {final}: {error.strerror}, {len(data) / 1e6:.0f} MB needed. The checkpoints "
-            f"before are whole. Fix: free space or permission, then segtrain train resume={folder.parent}"
-        ) from error
+        raise _cannot_write(final, error, len(data), disk) from error
     _drop_old(folder, step, keep_last, disk)
     return Checkpoint(final, step, is_best, facts)
+
+
+def require_room(run: Path, size: int, disk: Disk | None = None) -> None:
+    """Refuse to start a training whose checkpoint the disk cannot take.
+
+    Args:
+        run: The run folder.
+        size: Bytes of a checkpoint.
+        disk: What is asked.
+
+    Raises:
+        ResourceError: Too little is free, or the system limits the size of files.
+    """
+    disk = disk or Disk()
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if largest != resource.RLIM_INFINITY and largest < size:
+        raise ResourceError(
+            f"a checkpoint in {run} takes {amount(size)}, the limit of this process is {amount(largest)} a file. Fix: "
+            f"ulimit -f unlimited"
+        )
+    try:
+        free = disk.free_bytes(run)
+    except OSError as error:
+        raise disk_error(run / "checkpoints", error) from error
+    if free < size + RESERVE_BYTES:
+        raise ResourceError(
+            f"no room for a checkpoint in {run}: {_room(size, free, run)}. Fix: free space on the disk of {run}"
+        )
 
 
 def find_checkpoints(folder: Path) -> list[Checkpoint]:
@@ -209,9 +239,26 @@ def _write_whole(disk: Disk, final: Path, data: bytes, facts: dict[str, Any]) ->
     disk.sync_folder(folder)
 
 
-def _require_room(free: int, size: int, folder: Path) -> None:
-    if free < size + RESERVE_BYTES:
-        raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free on the disk of {folder}")
+def _cannot_write(final: Path, error: OSError, size: int, disk: Disk) -> ResourceError:
+    run = final.parent.parent
+    if error.errno == errno.ENOENT and not run.is_dir():
+        return removed(run)
+    room, fix = f"{amount(size)} needed", f"make {final.parent} writable"
+    if error.errno in NO_ROOM:
+        with suppress(OSError):
+            room = _room(size, disk.free_bytes(final.parent if final.parent.is_dir() else run), run)
+        fix = f"free space on the disk of {run}"
+    elif error.errno == errno.EFBIG:
+        fix = "ulimit -f unlimited"
+    return ResourceError(
+        f"cannot write checkpoint {final}: {error.strerror}, {room}. The checkpoints before are complete. Fix: {fix}, "
+        f"then {command('segtrain', 'train', override('resume', run))}"
+    )
+
+
+def _room(size: int, free: int, folder: Path) -> str:
+    reserve = amount(RESERVE_BYTES)
+    return f"{amount(size)} needed and {reserve} kept in reserve, {amount(free)} free on the disk of {folder}"
 
 
 def _drop_old(folder: Path, step: int, keep_last: int, disk: Disk) -> None:

@@ -1,6 +1,8 @@
 """Signals as wishes that a training looks at between its steps: nothing is cut short in the middle."""
 
+import math
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,11 +26,13 @@ class Wishes:
 
     Attributes:
         stop: The signal that asks to save and end; None while there is none.
+        stop_time: When it came, on the monotonic clock.
         save: Whether to save and go on.
     """
 
     def __init__(self) -> None:
         self.stop: signal.Signals | None = None
+        self.stop_time = math.inf
         self.save = False
 
     def agree(self, replicas: "Replicas") -> tuple[bool, bool]:
@@ -65,6 +69,7 @@ def listening() -> Iterator[Wishes]:
     def on_stop(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        wishes.stop_time = min(wishes.stop_time, time.monotonic())
         wishes.stop = signal.Signals(number)
 
     def on_save(number: int, frame: FrameType | None) -> None:

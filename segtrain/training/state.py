@@ -1,6 +1,7 @@
 """The state of a training as arrays by name, and back."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,14 @@ def snapshot(
         variables |= _averaged_variables(averages)
     # Not np.ascontiguousarray: it turns the 0-d step counter into an array of shape (1,).
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
+
+
+def count_bytes(model: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Averages | None = None) -> int:
+    """Count the bytes of the arrays of a `snapshot`."""
+    variables = _model_variables(model) | _optimizer_variables(optimizer)
+    if averages is not None:
+        variables |= _averaged_variables(averages)
+    return sum(math.prod(each.shape) * np.dtype(str(each.dtype)).itemsize for each in variables.values())
 
 
 def require_finite(arrays: Mapping[str, np.ndarray]) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Literal, final
 import keras
 import yaml  # type: ignore[import-untyped]
 
-from segtrain.data.record import write_whole
 from segtrain.errors import ConfigError
+from segtrain.writing import write_whole
 
 logger = logging.getLogger(__name__)
 

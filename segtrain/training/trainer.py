@@ -43,6 +43,7 @@ class Trainer:
     Attributes:
         averages: The averaged weights; None where there are none.
         replicas: See above.
+        in_step: Whether a step has begun and is not counted in `progress`: variables may be those of either.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Trainer:
         self.progress = Progress(num_classes)
         self.averages = Averages(model, recipe.ema) if recipe.ema else None
         self.replicas = replicas or one_replica()
+        self.in_step = False
         self._recipe = recipe
         self._is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         scale = optimizer.scale_loss if self._is_scaled else None
@@ -148,7 +150,10 @@ class Trainer:
         # A run that stopped before its epoch was validated has no step left here.
         for place in range(self.step - epoch * steps_per_epoch, steps_per_epoch):
             hooks.on_train_batch_begin(place)
-            tensors, counts = self._train_step(*next(stream), epoch < self._recipe.freeze_backbone_epochs)
+            images, labels = next(stream)
+            self.in_step = True
+            tensors, counts = self._train_step(images, labels, epoch < self._recipe.freeze_backbone_epochs)
+            del images, labels
             losses = {name: float(tensor) for name, tensor in tensors.items()}
             if not all(math.isfinite(losses[name]) for name in ("loss", "gradient_norm") if name in losses):
                 seen = ", ".join(f"{name}={loss}" for name, loss in losses.items())
@@ -163,6 +168,7 @@ class Trainer:
                     f"ones. Fix: precision=mixed_bfloat16"
                 )
             self.progress.add_step(losses, counts.numpy())
+            self.in_step = False
             hooks.on_train_batch_end(place, {**losses, "mean_iou": scores(self.progress.matrix).mean_iou})
             self._agree_to_stop()
             if self.model.stop_training:

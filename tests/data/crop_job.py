@@ -26,6 +26,8 @@ def read(sample, reduction=1):
         print("words of a decoder")
     if event == "slow":
         time.sleep(0.3)
+    if event == "hangs":
+        time.sleep(3600)
     if event.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, event))
     if event.startswith("once") and not Path(sample.labels).exists():

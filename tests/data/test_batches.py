@@ -4,6 +4,7 @@ B batch, H height, W width.
 """
 
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -16,10 +17,12 @@ from segtrain.data.batches import training_batches, whole_images
 from segtrain.data.crops import Crops, num_steps
 from segtrain.data.loading import BatchLoader
 from segtrain.errors import DataError
+from segtrain.threads import left_running
 
 pytestmark = pytest.mark.tensorflow
 
 SIZE = (4, 6)
+FACTS = {"crop_size": SIZE, "batch_size": 2, "seed": 0}
 
 
 class Numbered(Dataset):
@@ -163,9 +166,10 @@ def test_augmented_batches_are_what_the_parts_give_by_hand(cihp_root):
 
 def test_batches_have_static_shapes_and_bytes(tmp_path):
     pipeline = batches(Numbered(tmp_path, 6))
-    image, labels = pipeline.pipeline.element_spec
-    assert image == tf.TensorSpec((2, *SIZE, 3), tf.uint8) and labels == tf.TensorSpec((2, *SIZE), tf.uint8)
-    assert len(pipeline) == 9 == len(list(pipeline))
+    seen = list(pipeline)
+    assert len(pipeline) == 9 == len(seen)
+    for image, labels in seen:
+        assert image.shape == (2, *SIZE, 3) and labels.shape == (2, *SIZE) and image.dtype == labels.dtype == tf.uint8
 
 
 # Errors -------------------------------------------------------------------------------------------------------
@@ -204,7 +208,7 @@ def test_a_bug_in_an_augmentation_is_not_dressed_as_a_data_error(tmp_path):
     def broken(image, labels, rng, another=None):
         raise ZeroDivisionError("a bug")
 
-    with pytest.raises(tf.errors.OpError, match="a bug"):
+    with pytest.raises(ZeroDivisionError, match="a bug"):
         list(batches(Numbered(tmp_path, 4), broken))
 
 
@@ -216,6 +220,43 @@ def test_fewer_samples_than_a_batch_are_refused(tmp_path):
 def test_steps_of_an_epoch_are_whole_batches():
     samples = [Sample(str(index), None, None) for index in range(7)]
     assert [num_steps(samples, batch_size) for batch_size in (1, 2, 3, 7)] == [7, 3, 2, 1]
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2])
+def test_no_thread_outlives_an_error_of_its_consumer(tmp_path, moment):
+    before = threading.active_count()
+    crops = Crops(*(Numbered(tmp_path, 4).samples("train"), Numbered(tmp_path, 4).read, unchanged), **FACTS)
+    loader = BatchLoader(crops)
+    with pytest.raises(ZeroDivisionError), training_batches(loader, 0, 50) as pipeline, closing(loader):
+        for number, _ in enumerate(pipeline):
+            if number == moment:
+                raise ZeroDivisionError
+    assert threading.active_count() == before
+
+
+def test_a_read_that_hangs_ends_the_wait_when_the_poll_raises_and_is_left_running(tmp_path):
+    released, polls = threading.Event(), []
+
+    def hang(sample, reduction=1):
+        released.wait(60)
+        return np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.uint8)
+
+    def poll():
+        polls.append(None)
+        if len(polls) == 2:
+            raise ZeroDivisionError("stop")
+
+    loader = BatchLoader(Crops(Numbered(tmp_path, 4).samples("train"), hang, unchanged, **FACTS))
+    pipeline = training_batches(loader, 0, 50, poll)
+    with pytest.raises(ZeroDivisionError, match="stop"):
+        list(pipeline)
+    loader._threads.close(0)
+    hung = left_running()
+    released.set()
+    pipeline.close()
+    loader.close()
+    assert {name.rpartition("-")[0] for name in hung} == {"segtrain-batch", "segtrain-loader"}
+    assert left_running() == []
 
 
 # Whole images -------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from segtrain.data.crop_server import SampleList
 from segtrain.data.loading import BatchLoader, batch_bytes
 from segtrain.data.processes import Processes
 from segtrain.errors import DataError, ResourceError
+from segtrain.threads import left_running
 
 JOB = {"batch_size": 2, "shuffle": False, "fails": False}
 
@@ -200,23 +201,36 @@ def test_signals_to_the_whole_group_end_no_process(loader, number):
     assert [child.pid for child in children(loads)] == before
 
 
-def test_closed_loaders_leave_no_process_and_load_with_threads(loader):
+def test_closed_loaders_leave_no_process_and_load_no_more(loader):
     loads = loader(listed(*["plain"] * 4))
-    images, labels = loads.batch(0)
+    _, labels = loads.batch(0)
     loads.close()
     loads.close()
     assert [child.returncode for child in children(loads)] == [0, 0]
-    assert labels[:, 0, 0].tolist() == [0, 1, 2, 3] == numbers(loads, 1)
+    assert labels[:, 0, 0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(CancelledError):
+        loads.batch(1)
 
 
-def test_batches_in_the_making_are_whole_when_a_loader_is_closed(loader):
+def test_batches_in_the_making_are_canceled_when_a_loader_is_closed(loader):
     loads = loader(listed(*["slow"] * 12), count=1)
     with ThreadPoolExecutor(3) as pool:
         batches = [pool.submit(loads.batch, step) for step in range(3)]
-        time.sleep(0.5)  # the first one has begun: 4 photographs of 0.3 s each
         loads.close()
-        assert [each.result()[1][:, 0, 0].tolist() for each in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-    assert children(loads)[0].returncode is not None
+        for each in batches:
+            assert each.exception() is None or isinstance(each.exception(), CancelledError)
+    assert children(loads)[0].returncode is not None and left_running() == []
+
+
+def test_a_process_that_hangs_is_killed_when_a_loader_is_closed(loader):
+    loads = loader(listed(*["hangs"] * 4), count=1)
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(loads.batch, 0)
+        while not loads._processes._idle.empty():
+            pass
+        loads.close()
+        assert isinstance(batch.exception(), CancelledError)
+    assert children(loads)[0].returncode == -signal.SIGKILL and left_running() == []
 
 
 def test_forgotten_loaders_leave_no_process():
@@ -235,7 +249,7 @@ def test_processes_of_a_killed_process_end(tmp_path):
         from segtrain.data.loading import BatchLoader, batch_bytes
         from segtrain.data.processes import Processes
 
-        crops = crop_job.make_crops(JOB, crop_job.listed("plain", "plain", "slow", "slow"))
+        crops = crop_job.make_crops(JOB, crop_job.listed("plain", "plain", "hangs", "hangs"))
         processes = Processes("data.crop_job", JOB, crops, count=2, batch_bytes=batch_bytes(2, crop_job.SIZE))
         loads = BatchLoader(crops, processes=processes)
         loads.batch(0)

@@ -174,7 +174,7 @@ def test_labels_of_others_are_not_written_over(roots, tmp_path):
 
 def test_an_output_that_cannot_be_written_is_named(roots, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(ResourceError, match=r"out.*expected a writable folder.*Fix: another output="):
+    with pytest.raises(ResourceError, match=r"cannot write .*out/prepared\.jsonl: Not a directory.*Fix: "):
         prepare(roots, tmp_path / "out")
 
 

@@ -128,7 +128,7 @@ def test_an_error_of_every_call_loses_nothing_and_is_told_in_one_line(tmp_path, 
             save(folder, 4, keep_last=BEFORE[before][1], disk=Watched(fail))
         except ResourceError as error:
             assert os.strerror(code) in str(error) and str(folder / "step-00000004") in str(error)
-            assert "MB needed" in str(error) and "Fix: " in str(error)
+            assert " bytes needed" in str(error) and "Fix: " in str(error)
             assert not list(folder.glob(".tmp-*"))
         else:
             if not seen:

@@ -1,0 +1,54 @@
+"""Out of memory, however it is reported: one line that names what to lower."""
+
+import errno
+
+from segtrain.errors import ResourceError
+
+_FIX = (
+    "lower batch_size, crop_size or workers, or set accumulate=2 (half of a batch at a time) or recompute=true; for "
+    "images of full size, set resize"
+)
+# Of TensorFlow, oneDNN, OpenCV, NumPy, Python and the C++ library.
+_TEXTS = (
+    "std::bad_alloc",
+    "bad allocation",
+    "oom when allocating",
+    "out of memory",
+    "insufficient memory",
+    "cannot allocate memory",
+    "unable to allocate",
+    "failed to allocate",
+    "can't start new thread",
+    "resource temporarily unavailable",
+    "thread constructor failed",
+)
+_DISK_TEXTS = ("no space left", "quota exceeded", "file too large")
+_ERRNOS = (errno.ENOMEM, errno.EAGAIN)
+
+
+def out_of_memory(error: BaseException) -> ResourceError | None:
+    """Return the one line for an error that means out of memory; None for another."""
+    text = str(error).strip()
+    is_told = any(each in text.lower() for each in _TEXTS)
+    if isinstance(error, OSError):
+        is_memory = error.errno in _ERRNOS
+    elif type(error).__name__ == "ResourceExhaustedError":
+        is_memory = not any(each in text.lower() for each in _DISK_TEXTS)
+    else:
+        is_memory = isinstance(error, MemoryError) or (is_told and isinstance(error, _carriers()))
+    if not is_memory:
+        return None
+    first = text.splitlines()[0][:200] if text else type(error).__name__
+    return ResourceError(f"out of memory: {first}. Fix: {_FIX}")
+
+
+def _carriers() -> tuple[type[BaseException], ...]:
+    """Classes by which libraries report it in text."""
+    import sys
+
+    found: list[type[BaseException]] = [RuntimeError, SystemError, ImportError]
+    if cv2 := sys.modules.get("cv2"):
+        found.append(cv2.error)
+    if tensorflow := sys.modules.get("tensorflow"):
+        found.append(tensorflow.errors.OpError)
+    return tuple(found)

@@ -1,0 +1,89 @@
+"""Daemon threads for blocking reads: one that hangs, as on a file server, delays neither its caller nor the exit.
+
+`concurrent.futures.ThreadPoolExecutor` joins its threads when Python exits, however long they hang.
+"""
+
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, final
+
+SECONDS_TO_END = 1.0
+# Task queue of a pool: a future with the call that fills it in; None ends a thread.
+_Tasks = queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
+_left_running: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+@final
+class Threads:
+    """A pool of daemon threads.
+
+    Args:
+        count: Threads.
+        name: First part of their names.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._tasks: _Tasks = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = [
+            threading.Thread(target=_work, args=(self._tasks,), name=f"{name}-{number}", daemon=True)
+            for number in range(count)
+        ]
+        self._end = weakref.finalize(self, _end, self._tasks, count)
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have a thread call `call(*arguments)`; tasks start in the order of submission, after `close` none does."""
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._end.alive:
+                self._tasks.put((future, call, arguments))
+            else:
+                future.cancel()
+        return future
+
+    def close(self, seconds: float = SECONDS_TO_END) -> None:
+        """Cancel tasks that have not started, and wait so long for the others; `left_running` lists what still runs."""
+        with self._lock:
+            self._end()
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                _left_running.add(thread)
+
+
+def left_running() -> list[str]:
+    """List the names of threads of closed pools that still run: the interpreter must not finalize under them."""
+    return sorted(thread.name for thread in _left_running if thread.is_alive())
+
+
+def _end(tasks: _Tasks, count: int) -> None:
+    try:
+        while task := tasks.get_nowait():
+            task[0].cancel()
+    except queue.Empty:
+        pass
+    for _ in range(count):
+        tasks.put(None)
+
+
+def _work(tasks: _Tasks) -> None:
+    while task := tasks.get():
+        future, call, arguments = task
+        if future.set_running_or_notify_cancel():
+            try:
+                result = call(*arguments)
+            except BaseException as error:  # of any kind: it is raised again where the result is asked for
+                future.set_exception(error)
+                del error
+            else:
+                future.set_result(result)
+                del result
+        # Whoever waits decides how long arrays live, not an idle thread.
+        del task, future, call, arguments

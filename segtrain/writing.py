@@ -1,0 +1,133 @@
+"""Files written complete or not at all, and errors of the disk in one line that names file, folder and room."""
+
+import errno
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from segtrain.errors import ResourceError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an error of the disk into one line.
+
+    Args:
+        path: What is written within; named where the error names no file.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a name of its own first, so that a kill or a full disk leaves the old one or the new one.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.unlink(missing_ok=True)
+        # Not through a link that someone else has left under this name.
+        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with open(file, "wb") as stream:
+            stream.write(data)
+        os.replace(unfinished, path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise disk_error(path, error, len(data)) from error
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append to a file; where not all of it can be written, none is.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    with writing(path):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            size = os.fstat(file).st_size
+            try:
+                if os.write(file, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.ftruncate(file, size)
+                raise
+        finally:
+            os.close(file)
+
+
+def disk_error(path: Path | str, error: OSError, needed: int | None = None) -> ResourceError:
+    """Make the one line for an error of the disk.
+
+    Args:
+        path: The file or folder that was written.
+        error: What the system reports.
+        needed: Bytes that were to be written, where known.
+    """
+    path = Path(path)
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno == errno.ENOENT and (missing := _removed(path)) is not None:
+        return removed(missing)
+    folder = path.parent
+    room = "" if needed is None else f", {amount(needed)} needed"
+    fix = f"check the permissions of {named(folder)}"
+    if error.errno in NO_ROOM:
+        with suppress(OSError):
+            room += f", {amount(shutil.disk_usage(folder).free)} free in {named(folder)}"
+        fix = f"free space on the disk of {named(folder)}"
+    elif error.errno == errno.EFBIG:
+        with suppress(OSError):
+            room += f", {amount(resource.getrlimit(resource.RLIMIT_FSIZE)[0])} allowed for a file by `ulimit -f`"
+        fix = "ulimit -f unlimited"
+    elif error.errno == errno.ENAMETOOLONG:
+        fix = "choose a shorter path"
+    elif error.errno in (errno.EIO, errno.ESTALE):
+        fix = f"check the disk or the server of {named(folder)}"
+    return ResourceError(f"cannot write {named(path)}: {reason}{room}. Fix: {fix}")
+
+
+def removed(folder: Path) -> ResourceError:
+    """Make the one line for a folder that was removed while a command wrote to it."""
+    return ResourceError(
+        f"{named(folder)} was removed while the command was writing to it, expected a folder that stays. Fix: start "
+        f"the command again"
+    )
+
+
+def amount(count: int) -> str:
+    """Write a number of bytes for a message."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"
+
+
+def named(path: Path | str) -> str:
+    """Write a path for a message: on one line, shortened where it is longer than any file's."""
+    text = str(path)
+    if len(text) > _LONGEST:
+        text = f"{text[:60]}...{text[-30:]} ({len(text)} characters)"
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+_LONGEST = 500
+
+
+def _removed(path: Path) -> Path | None:
+    """Find the outermost folder of a path that is missing."""
+    missing = None
+    for folder in path.parents:
+        if folder.exists():
+            break
+        missing = folder
+    return missing
