@@ -1,8 +1,10 @@
 """The words after `segtrain COMMAND`, put as Hydra wants them: flags first, `+` where it is needed."""
 
+import re
 from collections.abc import Sequence
 
 from segtrain.errors import ConfigError
+from segtrain.shell import override
 from segtrain.suggest import did_you_mean
 
 # Hydra's flags, which its parser wants before any override. Not --experimental-rerun: it opens a pickle.
@@ -88,9 +90,18 @@ def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
     for word in overrides:
         bare = word.lstrip("+")
         prefix = next((prefix for start, prefix in prefixes.items() if bare.startswith(start)), None)
-        rewritten.append(word if prefix is None else prefix + bare)
+        rewritten.append(_quoted(word if prefix is None else prefix + bare))
     # Of two that change the same key Hydra takes the later: a debugging mode changes experiments, too.
     return sorted(rewritten, key=lambda word: word.startswith("+debug="))
+
+
+def _quoted(word: str) -> str:
+    """Quote a value that is text to any reader but not to Hydra's grammar, such as `~/data` or `/data/Fotos_für_x`."""
+    key, _, value = word.partition("=")
+    is_text = not re.search(r"[\[\]{}(),'\"$\\\0]", value) and not value.startswith("=")
+    if is_text and re.search(r"[^A-Za-z0-9_ /+.%*@?|:-]", value):
+        return override(key, value)
+    return word
 
 
 def _bare_words(words: Sequence[str]) -> list[str]:

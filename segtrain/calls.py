@@ -29,6 +29,13 @@ PLAIN: dict[Any, Any] = {
 }
 
 
+_PLAIN_VALUES = (bool, int, float, str, Path, None, types.NoneType)
+
+
+class Node:
+    """Stands in an annotation for a node of its own, such as a schedule in the place of a rate."""
+
+
 def refusal(target: Any, trusted: Sequence[str], where: str) -> str:
     """Why a `_target_` is not on the allow-list; empty when it is. Imports nothing."""
     module_path, _, _ = str(target).rpartition(".")
@@ -144,7 +151,7 @@ def _annotation(parameter: inspect.Parameter) -> Any:
         return parameter.annotation
     for kind, taken in ((bool, bool), ((int, float), float), (str, str)):
         if isinstance(parameter.default, kind):
-            return taken | None
+            return taken | None | Node
     return Any
 
 
@@ -159,7 +166,7 @@ def _described(annotation: Any) -> str:
         limits = next((f" {each}" for each in annotation.__metadata__ if isinstance(each, Limits)), "")
         return f"{_described(args[0])}{limits}"
     if origin in (Union, types.UnionType):
-        return " | ".join(map(_described, args))
+        return " | ".join(_described(each) for each in args if each is not Node)
     if origin in (list, Sequence, Iterable, Collection):
         return f"list of {_described(args[0])}"
     if origin is tuple:
@@ -173,7 +180,11 @@ def _described(annotation: Any) -> str:
 def _fits(value: Any, annotation: Any) -> bool:
     origin, args = get_origin(annotation), get_args(annotation)
     if isinstance(value, Mapping) and "_target_" in value:
-        return True  # a node of its own: what it returns shows when it is built
+        # A node of its own: what it returns shows when it is built. No node gives a plain number or text.
+        cases = args if origin in (Union, types.UnionType) else args[:1] if origin is Annotated else [annotation]
+        return any(each not in _PLAIN_VALUES and get_origin(each) is not Literal for each in cases)
+    if annotation is Node:
+        return False
     if origin is Annotated:
         return _fits(value, args[0])
     if origin in (Union, types.UnionType):

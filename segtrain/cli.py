@@ -131,10 +131,13 @@ def run(command: str, words: Sequence[str]) -> int:
     """
     import hydra
 
-    from segtrain import composition, config
+    from segtrain import composition, config, spelling
 
+    options = config.options(config_dir_flag(words)[1:])
+    spelling.refuse_misspelled(command, words, options)
     flags, overrides = split_flags(words)
     overrides = rewrite(command, overrides)
+    composition.refuse_impossible(command, overrides, options)
     looks = any(flag in flags for flag in LOOKS)
     if any(word.startswith("+sweep=") for word in overrides) and not looks:
         flags.append("--multirun")

@@ -1,19 +1,32 @@
 """What Hydra and OmegaConf say when a config cannot be composed, as one line that names the mend."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml  # type: ignore[import-untyped]
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from segtrain.calls import misfit
 from segtrain.errors import ConfigError
+from segtrain.schema import SCHEMAS
+from segtrain.shell import brief, quote, setting
 from segtrain.suggest import did_you_mean
 
 # Hydra checks some of its input by bare ValueError: `backbone=3`, `--cfg job --multirun`, `model.taps.x=1`.
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError)
+COMPOSITION_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    UnicodeDecodeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+)
 # OmegaConf's words for a type -> ours.
 TYPES = {"Integer": "int", "Float": "float"}
 # Plugins of Hydra by what they bring -> the extra that installs them.
@@ -36,10 +49,7 @@ def explain(error: Exception, command: str, overrides: Sequence[str], groups: Se
     """
     where = _containing_file(str(error))
     if isinstance(error, OverrideParseException):
-        key, equals, value = error.override.partition("=")
-        # An override is a sentence of Hydra's grammar; whatever it cannot hold goes into quotes.
-        mend = f"'{key}=\"{value}\"', quotes included" if equals else f"{key}=VALUE"
-        return ConfigError(f"cannot read {error.override!r}, expected key=value. Fix: {mend}")
+        return ConfigError(_unreadable(error.override, command))
     if isinstance(error, MissingConfigException):
         return ConfigError(where + _missing_option(error, command, groups))
     cause = next((each for each in _chain(error) if isinstance(each, OmegaConfBaseException) and each.full_key), None)
@@ -51,6 +61,71 @@ def explain(error: Exception, command: str, overrides: Sequence[str], groups: Se
         mark = error.problem_mark
         return ConfigError(f"{mark.name} line {mark.line + 1}, column {mark.column + 1}: not YAML, {error.problem}")
     return ConfigError(_reworded(str(error), command, overrides, groups))
+
+
+def refuse_impossible(command: str, overrides: Sequence[str], options: Mapping[str, Sequence[str]]) -> None:
+    """Refuse overrides at which Hydra raises what names no key: an option that is none, a key within a number.
+
+    Args:
+        command: Whose command line it is.
+        overrides: Of it.
+        options: Of each config group.
+
+    Raises:
+        ConfigError: The first of them.
+    """
+    declared = {each.name: get_type_hints(SCHEMAS[command])[each.name] for each in fields(SCHEMAS[command])}
+    for word in overrides:
+        key, equals, value = word.lstrip("+~").partition("=")
+        first, dot, rest = key.partition(".")
+        if not key:
+            raise ConfigError(f"cannot read {brief(repr(word))}: no key before '='. Fix: {_listing(command)}")
+        if equals and key in options and command != "eval" and not word.startswith("~"):
+            _refuse_no_option(word, key, value, options[key])
+        is_item = rest.isdigit() and get_origin(_plain_type(declared.get(first))) is list
+        if dot and first in declared and not is_item and not _is_mapping(declared[first]):
+            raise ConfigError(
+                f"{brief(key)}: {first} has no keys, it takes {misfit(object(), declared[first])}. Fix: "
+                f"{_listing(command)}"
+            )
+
+
+def _refuse_no_option(word: str, group: str, value: str, options: Sequence[str]) -> None:
+    values = [each.strip() for each in value.strip("[]").split(",")]
+    none = [each for each in values if re.fullmatch(r"|null|true|false|[-+]?[\d.][\d.e+-]*", each, re.IGNORECASE)]
+    if none and not value.startswith(("{", "'", '"')) and value != "[]":
+        plain = next((each for each in ("none", "default") if each in options), options[0])
+        raise ConfigError(
+            f"{group}={brief(value)}: expected the name of an option, {_some(options)}. Fix: {setting(group, plain)}"
+        )
+    if word.startswith("++"):
+        raise ConfigError(f"{brief(word)}: a group is chosen by one name. Fix: {quote(word.lstrip('+'))}")
+
+
+def _some(options: Sequence[str]) -> str:
+    return ", ".join(options if len(options) <= 8 else [*options[:7], "..."])
+
+
+def _plain_type(hint: Any) -> Any:
+    kinds = [each for each in get_args(hint) if each is not type(None)]
+    return kinds[0] if kinds and get_origin(hint) in (Union, UnionType) else hint
+
+
+def _is_mapping(hint: Any) -> bool:
+    return hint is Any or get_origin(_plain_type(hint)) is dict
+
+
+def _unreadable(word: str, command: str) -> str:
+    key, equals, value = word.partition("=")
+    seen = f"cannot read {brief(repr(word))}"
+    if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w-]*([./@:][A-Za-z_\d][\w-]*)*", key, re.ASCII):
+        return f"{seen}: {brief(repr(key))} is no key, expected letters, digits, '_' and dots. Fix: {_listing(command)}"
+    # An override is a sentence of Hydra's grammar; whatever it cannot hold goes into quotes.
+    return f"{seen}, expected key=value. Fix: {setting(key, value) if equals else f'{key}=VALUE'}"
+
+
+def _listing(command: str) -> str:
+    return f"segtrain {command} --help lists the keys"
 
 
 def dotted_keys(config: Any, parent: str = "") -> Iterator[str]:

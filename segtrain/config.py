@@ -1,10 +1,11 @@
 """From YAML to parts: where the configs lie, what must hold before a command runs, how a node is built."""
 
 import math
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml  # type: ignore[import-untyped]
 from hydra.core.config_store import ConfigStore
@@ -15,12 +16,16 @@ from segtrain import calls, tables, usage
 from segtrain.calls import MISSING
 from segtrain.composition import dotted_keys
 from segtrain.errors import CheckpointError, ConfigError
-from segtrain.schema import SCHEMAS, broken_rules
+from segtrain.schema import GROUPS, SCHEMAS, broken_rules
+from segtrain.shell import brief
 from segtrain.suggest import did_you_mean
 
 # Hydra's instantiate gives these a meaning; here they would change a call behind the reader's back.
 REFUSED_KEYS = ("_partial_", "_args_", "_recursive_", "_convert_")
 MAX_INT = 2**63 - 1
+LONGEST_TEXT, LONGEST_PART = 4096, 255  # of a path, and of a name in it, on Linux
+# Groups that are one call; heads and callbacks are mappings of calls.
+CALLS = tuple(group for group in GROUPS if group not in ("heads", "callbacks"))
 
 
 def config_dir() -> str:
@@ -33,6 +38,18 @@ def config_dir() -> str:
 def groups() -> list[str]:
     """Config groups that segtrain ships, experiment among them."""
     return sorted(path.name for path in Path(config_dir()).iterdir() if path.is_dir() and path.name != "hydra")
+
+
+def options(folders: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Options of each config group, its default first, those of a user's `folders` included."""
+    found: dict[str, set[str]] = {}
+    for folder in (config_dir(), *folders):
+        for path in Path(folder).glob("*/*.yaml"):
+            found.setdefault(path.parent.name, set()).add(path.stem)
+    found.pop("hydra", None)
+    lines = yaml.safe_load(Path(config_dir(), "train.yaml").read_text())["defaults"]
+    chosen = {group: name for line in lines if isinstance(line, dict) for group, name in line.items()}
+    return {group: sorted(names, key=lambda name: (name != chosen.get(group), name)) for group, names in found.items()}
 
 
 def refuse_clashes(folder: str) -> None:
@@ -88,6 +105,16 @@ def check_root(cfg: DictConfig, command: str) -> None:
         folder = tree.get(key)
         if folder is not None and (key, folder) != ("resume", "auto") and not Path(folder).is_dir():
             raise CheckpointError(f"{key}={folder}: there is no such run folder. Fix: name one of runs/train")
+
+
+def resolved(cfg: DictConfig, *keys: str) -> DictConfig:
+    """Copy some root keys, and `trusted_modules`, with what they refer to elsewhere put in.
+
+    Raises:
+        ConfigError: An interpolation leads nowhere, or round in a circle.
+    """
+    tree = _plain(cfg)
+    return OmegaConf.create({key: tree[key] for key in (*keys, "trusted_modules") if key in tree})
 
 
 def check(cfg: DictConfig, facts: Mapping[str, Collection[str]] | None = None) -> None:
@@ -199,6 +226,7 @@ def _refuse(found: Iterator[str] | Sequence[str]) -> None:
 
 def _root_problems(tree: Mapping[str, Any], command: str) -> Iterator[str]:
     declared = {each.name: each.metadata for each in fields(SCHEMAS[command])}
+    kinds = get_type_hints(SCHEMAS[command])
     for name in tree:
         if name not in declared:
             near = did_you_mean(
@@ -210,8 +238,35 @@ def _root_problems(tree: Mapping[str, Any], command: str) -> Iterator[str]:
         value = tree.get(name, MISSING)
         if value == MISSING:
             yield f"{name} is not given. Fix: {name}=..."
-        elif value is not None:
-            yield from (f"{name}={value}: expected {expected}" for expected in broken_rules(value, rule))
+        elif value is None and name in GROUPS and command != "eval":
+            yield f"{name}=null: expected a call. Fix: {name}=OPTION"
+        elif value is not None and not (command == "eval" and name == "dataset"):
+            yield from _root_value_problems(name, value, kinds[name], rule)
+
+
+def _root_value_problems(name: str, value: Any, kind: Any, rule: Mapping[str, Any]) -> Iterator[str]:
+    if expected := calls.misfit(value, kind):
+        yield f"{name}={brief(repr(value))} is of type {type(value).__name__}, expected {expected}"
+    elif name in CALLS and not (isinstance(value, dict) and "_target_" in value):
+        yield f"{name}={brief(value)}: expected a call with _target_. Fix: {name}=OPTION"
+    elif name == "callbacks":
+        if not isinstance(value, dict):
+            yield f"{name}={brief(value)}: expected callbacks by name. Fix: callbacks=default"
+            return
+        for key, each in value.items():
+            if each is not None and not (isinstance(each, dict) and "_target_" in each):
+                yield f"{name}.{key}={brief(each)}: expected a call with _target_. Fix: ~{name}.{key}"
+    elif name == "heads" and not isinstance(value, dict):
+        yield f"{name}={brief(value)}: expected heads by name. Fix: heads=none"
+    elif not list(_tree_problems(value, name, False, ())):  # which names numbers that no array can hold
+        yield from (f"{name}={brief(value)}: expected {expected}" for expected in broken_rules(value, rule))
+
+
+def _text_problems(text: str, where: str) -> Iterator[str]:
+    if "\0" in text:
+        yield f"{where}={brief(text)}: holds a null character, expected text"
+    elif len(text) > LONGEST_TEXT or any(len(os.fsencode(part)) > LONGEST_PART for part in text.split("/")):
+        yield f"{where}={brief(text)}: expected at most {LONGEST_TEXT:,} letters, {LONGEST_PART} between two slashes"
 
 
 def _tree_problems(tree: Any, where: str, complete: bool, trusted: Sequence[str]) -> Iterator[str]:
@@ -224,6 +279,8 @@ def _tree_problems(tree: Any, where: str, complete: bool, trusted: Sequence[str]
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
             yield from _tree_problems(value, f"{where}.{index}", complete, trusted)
+    elif isinstance(tree, str) and tree != MISSING:
+        yield from _text_problems(tree, where)
     elif complete and tree == MISSING and "." in where:  # a root key is told by _root_problems
         yield f"{where} is not given. Fix: {where}=..."
     elif isinstance(tree, float) and not math.isfinite(tree):

@@ -14,6 +14,11 @@ from omegaconf import MISSING
 from segtrain.suggest import did_you_mean
 
 SCORES = ("val_mean_iou", "val_pixel_accuracy", "val_mean_accuracy", "val_frequency_weighted_iou")
+MOST = 1_000_000  # epochs
+MANY = 1_000_000_000  # images: all there are
+MOST_WORKERS = 128
+LONGEST_SIDE = 16_384  # pixels
+LONGEST_NAME = 100  # letters, of the 255 that a folder may have
 GROUPS = ("dataset", "augment", "model", "backbone", "norm", "heads", "loss", "optimizer", "schedule", "callbacks")
 
 
@@ -40,16 +45,18 @@ def key(
 
 def broken_rules(value: Any, rule: Mapping[str, Any]) -> Iterator[str]:
     """What the declaration of a root key expects and `value` is not."""
-    numbers = value if isinstance(value, list) else [value]
-    if rule["length"] is not None and len(numbers) != rule["length"]:
+    if isinstance(value, str) and rule["at_most"] is not None and len(value) > rule["at_most"]:
+        yield f"at most {rule['at_most']} letters"
+    numbers = [number for number in (value if isinstance(value, list) else [value]) if not isinstance(number, str)]
+    if rule["length"] is not None and isinstance(value, list) and len(value) != rule["length"]:
         yield f"{rule['length']} numbers"
     if rule["at_least"] is not None and any(number < rule["at_least"] for number in numbers):
-        yield f"at least {rule['at_least']}"
+        yield f"at least {rule['at_least']:,}"
     if rule["at_most"] is not None and any(number > rule["at_most"] for number in numbers):
-        yield f"at most {rule['at_most']}"
+        yield f"at most {rule['at_most']:,}"
     if rule["choices"] and value not in rule["choices"]:
         yield f"{' or '.join(rule['choices'])}{did_you_mean(str(value), rule['choices'])}"
-    if rule["pattern"] and not re.fullmatch(rule["pattern"], value):
+    if rule["pattern"] and not re.fullmatch(rule["pattern"], str(value)):
         yield "letters, digits, '_', '.' and '-' only"
 
 
@@ -57,7 +64,7 @@ def broken_rules(value: Any, rule: Mapping[str, Any]) -> Iterator[str]:
 class CommandConfig:
     """What every command takes."""
 
-    name: str = key("ends the name of the run folder", pattern=r"[\w.-]+")
+    name: str = key("ends the name of the run folder", pattern=r"[\w.-]+", at_most=LONGEST_NAME)
     trusted_modules: list[str] = key(
         "your modules that a _target_ may name; from the working folder, only these are imported"
     )
@@ -81,11 +88,13 @@ class TrainConfig(CommandConfig):
     weights: str | None = key("start the whole network from this file of weights or run folder")
     head: str = key("keep or reset the classifier of `weights`, as for other classes", choices=("keep", "reset"))
     seed: int = key("of weights, order and augmentation", at_least=0, at_most=2**32 - 1)
-    epochs: int = key("passes over the training images", at_least=1)
-    batch_size: int = key("images in one step", at_least=1)
-    crop_size: list[int] = key("height and width of a training crop, in pixels", at_least=1, length=2)
+    epochs: int = key("passes over the training images", at_least=1, at_most=MOST)
+    batch_size: int = key("images in one step", at_least=1, at_most=65_536)
+    crop_size: list[int] = key(
+        "height and width of a training crop, in pixels", at_least=1, at_most=LONGEST_SIDE, length=2
+    )
     resize: list[int] | None = key(
-        "height and width that an image is resized to before the network", at_least=1, length=2
+        "height and width that an image is resized to before the network", at_least=1, at_most=LONGEST_SIDE, length=2
     )
     precision: str = key(
         "of features; weights, logits and losses are float32", choices=("float32", "mixed_bfloat16", "mixed_float16")
@@ -93,31 +102,41 @@ class TrainConfig(CommandConfig):
     jit: str = key("whether XLA compiles a step; auto: on one GPU", choices=("auto", "on", "off"))
     recompute: bool = key("compute the backbone's early features twice: less memory, a slower step")
     ema: float = key("decay of averaged weights, which are then scored; 0 for none", at_least=0, at_most=0.999999)
-    accumulate: int = key("equal parts that a batch is computed in one after another: less memory", at_least=1)
-    clip_norm: float | None = key("global norm that a step's gradients are scaled down to", at_least=1e-6)
+    accumulate: int = key(
+        "equal parts that a batch is computed in one after another: less memory", at_least=1, at_most=65_536
+    )
+    clip_norm: float | None = key("global norm that a step's gradients are scaled down to", at_least=1e-6, at_most=1e6)
     multipliers: dict[str, float] = key("factors to the learning rate by beginning of a layer's name; 0 freezes it")
-    freeze_backbone_epochs: int = key("epochs at first in which the backbone does not move", at_least=0)
+    freeze_backbone_epochs: int = key("epochs at first in which the backbone does not move", at_least=0, at_most=MOST)
     decay_norm_and_bias: bool = key("let weight decay pull on normalisation and biases, too")
     shuffle: bool = key("draw the training images in a new order each epoch")
-    limit_samples: int | None = key("train and validate on only so many images, spread over each split", at_least=1)
+    limit_samples: int | None = key(
+        "train and validate on only so many images, spread over each split", at_least=1, at_most=MANY
+    )
     validation_split: str = key("the split to validate on; train tells whether a network learns what it is shown")
-    precise_norm: int = key("training batches to count batch norm's statistics from before each validation", at_least=0)
-    validate_every: int = key("epochs from one validation to the next", at_least=1)
+    precise_norm: int = key(
+        "training batches to count batch norm's statistics from before each validation", at_least=0, at_most=100_000
+    )
+    validate_every: int = key("epochs from one validation to the next", at_least=1, at_most=MOST)
     monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
-    workers: int = key("processes, or threads, that read and augment images", at_least=1)
+    workers: int = key("processes, or threads, that read and augment images", at_least=1, at_most=MOST_WORKERS)
     loader: str = key(
         "what the workers are; auto: threads with a cache or trusted_modules, else processes",
         choices=("auto", "processes", "threads"),
     )
     cache: str | None = key("keep decoded samples: memory, or a folder to pack them into; null decodes them each time")
-    save_minutes: float = key("from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0)
-    tensorboard_images: int = key("validation photographs whose overlays TensorBoard shows", at_least=0)
-    keep_last: int = key("checkpoints to keep beside the best", at_least=1)
+    save_minutes: float = key(
+        "from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0, at_most=100_000
+    )
+    tensorboard_images: int = key("validation photographs whose overlays TensorBoard shows", at_least=0, at_most=10_000)
+    keep_last: int = key("checkpoints to keep beside the best", at_least=1, at_most=10_000)
     strategy: str = key(
         "devices: one; mirrored, those of this process; multiworker, of all processes of TF_CONFIG or Slurm; or auto",
         choices=("auto", "one", "mirrored", "multiworker"),
     )
-    replicas: int | None = key("of strategy=mirrored; null is all GPUs, without GPUs parts of the CPU", at_least=1)
+    replicas: int | None = key(
+        "of strategy=mirrored; null is all GPUs, without GPUs parts of the CPU", at_least=1, at_most=1024
+    )
     resume: str | None = key("run folder to continue, in place; auto is the newest unfinished one of this config")
 
 
@@ -130,7 +149,7 @@ class EvalConfig(CommandConfig):
     run: str | None = key("run folder to evaluate; null is the newest under runs/")
     checkpoint: str = key("which checkpoint: best or last", choices=("best", "last"))
     split: str = key("the split to evaluate")
-    overlays: int = key("pictures to write: image, ground truth, prediction", at_least=0)
+    overlays: int = key("pictures to write: image, ground truth, prediction", at_least=0, at_most=MANY)
     alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)
     save_predictions: bool = key("write each image's class ids as a palette PNG")
 
@@ -146,7 +165,7 @@ class DoctorConfig(CommandConfig):
 class SummaryConfig(TrainConfig):
     """Root keys of summary.yaml: those of train.yaml, so that every experiment composes."""
 
-    image_size: list[int] = key("height and width of the input, in pixels", at_least=1, length=2)
+    image_size: list[int] = key("height and width of the input, in pixels", at_least=1, at_most=LONGEST_SIDE, length=2)
 
 
 @dataclass
@@ -154,8 +173,8 @@ class CheckConfig(TrainConfig):
     """Root keys of check.yaml: those of train.yaml, so that every experiment composes."""
 
     splits: list[str] | None = key("splits to check; null is all that the dataset has")
-    limit: int | None = key("check only so many photographs of each split, spread over it", at_least=1)
-    show: int = key("files to print of each finding; check.json has all", at_least=0)
+    limit: int | None = key("check only so many photographs of each split, spread over it", at_least=1, at_most=MANY)
+    show: int = key("files to print of each finding; check.json has all", at_least=0, at_most=MANY)
     fresh: bool = key("read files again that have not changed since they were read last")
 
 
@@ -164,8 +183,8 @@ class BrowseConfig(TrainConfig):
     """Root keys of browse.yaml: those of train.yaml, so that every experiment composes."""
 
     split: str = key("the split to look at")
-    images: int = key("photographs to show, drawn by the seed", at_least=1)
-    draws: int = key("augmented crops to show of each, one an epoch", at_least=0)
+    images: int = key("photographs to show, drawn by the seed", at_least=1, at_most=MANY)
+    draws: int = key("augmented crops to show of each, one an epoch", at_least=0, at_most=1000)
     alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)
 
 
@@ -174,8 +193,8 @@ class BenchConfig(TrainConfig):
     """Root keys of bench.yaml: those of train.yaml, so that every experiment composes."""
 
     what: str = key("what is measured, as in segtrain bench data", choices=("data",))
-    passes: int = key("how often", at_least=1)
-    images: int = key("training images in a pass", at_least=1)
+    passes: int = key("how often", at_least=1, at_most=10_000)
+    images: int = key("training images in a pass", at_least=1, at_most=MANY)
 
 
 @dataclass
@@ -189,13 +208,15 @@ class CompareConfig(SummaryConfig):
 class DownloadConfig(CommandConfig):
     """Root keys of download.yaml."""
 
-    name: str = key("which dataset, as in segtrain download voc; list shows what there is", pattern=r"[\w.-]+")
+    name: str = key(
+        "which dataset, as in segtrain download voc; list shows what there is", pattern=r"[\w.-]+", at_most=LONGEST_NAME
+    )
     root: str = key("the folder that datasets are put in")
     archive: Any = key("archives that you have already: a file, a list of files, or the folder they are in")
     keep_archive: bool = key("leave what was downloaded in the root when it has been unpacked")
     check: bool = key("run segtrain check on it when it is there")
-    timeout: float = key("seconds without an answer after which a server counts as stalled", at_least=1)
-    attempts: int = key("tries at each mirror that may bring nothing", at_least=1)
+    timeout: float = key("seconds without an answer after which a server counts as stalled", at_least=1, at_most=86_400)
+    attempts: int = key("tries at each mirror that may bring nothing", at_least=1, at_most=1000)
 
 
 @dataclass
@@ -205,7 +226,7 @@ class PrepareConfig(CommandConfig):
     sbd: str = key("SBD's folder benchmark_RELEASE")
     voc: str = key("VOC's folder VOCdevkit/VOC2012")
     output: str = key("the folder that the labels and the list are written to")
-    workers: int = key("files converted at a time", at_least=1)
+    workers: int = key("files converted at a time", at_least=1, at_most=MOST_WORKERS)
 
 
 SCHEMAS: dict[str, type[CommandConfig]] = {

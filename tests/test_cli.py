@@ -281,15 +281,16 @@ MISTAKES = {
     "train +epohcs=3": "segtrain train has no key 'epohcs'; did you mean epochs?",
     "train ++epohcs=3": "segtrain train has no key 'epohcs'; did you mean epochs?",
     "train +experimnt=people": "segtrain train has no key 'experimnt'; did you mean experiment?",
-    "train lr=3": "segtrain train has no key 'lr'; did you mean optimizer.learning_rate?",
+    "train lr=3": "cannot read lr=3, expected optimizer.learning_rate=3. Fix: segtrain train optimizer.learning_rate=3",
     "train model.aspp_dilation=[3]": "model has no key 'aspp_dilation'; did you mean model.aspp_dilations or ",
     "train epochs=abc": "epochs=abc is of type str, expected int",
     "train epochs=2.5": "epochs=2.5 is of type float, expected int",
     "train epochs=null": "epochs=null: expected a value",
     "train shuffle=3.5": "shuffle=3.5 is of type float, expected true or false",
-    "train crop_size=512": "crop_size=512 is of type int, expected a list",
+    "train crop_size=512": "cannot read crop_size=512, expected 'crop_size=[512,512]'. Fix: segtrain train 'crop",
     "train crop_size=[a,b]": "crop_size[0]=a is of type str, expected int",
-    "train crop_size=[64]": "crop_size=[64]: expected 2 numbers",
+    "train crop_size=[64]": "cannot read crop_size=[64], expected 'crop_size=[64,64]'. Fix: ",
+    "train crop_size=[64,64,64]": "crop_size=[64, 64, 64]: expected 2 numbers",
     "train crop_size=[0,64]": "crop_size=[0, 64]: expected at least 1",
     "train epochs=0": "epochs=0: expected at least 1",
     "train name=a/b": "name=a/b: expected letters, digits",
@@ -446,7 +447,10 @@ def test_a_reader_who_stops_reading_ends_it_silently():
 def test_the_real_command_reports_a_mistake_by_exit_code_and_one_line(tmp_path):
     done = segtrain("train", "+experiment=people", "lr=3", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "error: segtrain train has no key 'lr'; did you mean optimizer.learning_rate?\n"
+    assert done.stderr == (
+        "error: cannot read lr=3, expected optimizer.learning_rate=3. Fix: segtrain train +experiment=people "
+        "optimizer.learning_rate=3\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,13 +10,13 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
 from segtrain.commands.inputs import augment_facts, build_augment, build_loader, in_processes, pairs_to_swap
-from segtrain.config import build, check
+from segtrain.config import build, check, resolved
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_image
@@ -34,8 +34,7 @@ def bench(cfg: DictConfig) -> float:
         ConfigError: An argument of the dataset or the augmentation does not fit.
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
-    looked_at = {key: cfg[key] for key in ("dataset", "augment", "trusted_modules")}
-    check(OmegaConf.create(looked_at), augment_facts(cfg))
+    check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
     dataset = build(cfg.dataset)
     samples = dataset.samples("train")
     some = [samples[index] for index in np.linspace(0, len(samples) - 1, min(_STAGE_SAMPLES, len(samples)), dtype=int)]

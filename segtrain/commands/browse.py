@@ -2,10 +2,10 @@
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from segtrain.commands.inputs import augment_facts, build_augment, pairs_to_swap
-from segtrain.config import build, check
+from segtrain.config import build, check, resolved
 from segtrain.contact_page import write_page
 from segtrain.contact_sheet import Row, draw_sheet, view
 from segtrain.data.crops import Crops
@@ -23,8 +23,7 @@ def browse(cfg: DictConfig) -> None:
         ConfigError: An argument of the dataset or the augmentation does not fit.
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
-    looked_at = {key: cfg[key] for key in ("dataset", "augment", "trusted_modules")}
-    check(OmegaConf.create(looked_at), augment_facts(cfg))
+    check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
     dataset = build(cfg.dataset)
     samples = dataset.samples(cfg.split)
     augment = build_augment(cfg, dataset, pairs_to_swap(dataset, samples))

@@ -9,7 +9,7 @@ import keras
 from omegaconf import DictConfig, OmegaConf
 
 from segtrain.commands.parts import build_network, facts
-from segtrain.config import build, check
+from segtrain.config import build, check, resolved
 from segtrain.models.backbones import Backbone
 from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
 from segtrain.models.dilation import places
@@ -57,7 +57,7 @@ def describe(cfg: DictConfig) -> Description:
     Raises:
         ConfigError: An argument of the network does not fit.
     """
-    network = OmegaConf.masked_copy(cfg, [*_GROUPS, "trusted_modules"])
+    network = resolved(cfg, *_GROUPS)
     if OmegaConf.is_missing(network.dataset, "root"):
         # Only the classes are wanted of the dataset; where its files lie does not matter.
         network.dataset.root = "."

@@ -7,12 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
 from segtrain.commands.scoring import Tally
-from segtrain.config import build, check, stored_config
+from segtrain.config import build, check, resolved, stored_config
 from segtrain.data.dataset import Dataset
 from segtrain.errors import DataError
 from segtrain.inference import Predictor
@@ -31,7 +31,7 @@ def evaluate(cfg: DictConfig) -> float:
     run = require_run(cfg.run) if cfg.run is not None else newest_run()
     checkpoint = pick_checkpoint(run / "checkpoints", cfg.checkpoint)
     stored = _with_dataset(stored_config(run), cfg)
-    check(OmegaConf.create({"dataset": stored.dataset, "trusted_modules": cfg.trusted_modules}))
+    check(resolved(stored, "dataset"))
     dataset = build(stored.dataset)
     _require_same_classes(dataset, run)
     samples = dataset.samples(cfg.split)

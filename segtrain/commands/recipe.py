@@ -1,14 +1,17 @@
 """The recipe of a training from its config: what a step does, and what makes no sense together."""
 
 import logging
+import math
+import os
 from collections.abc import Iterator
 
 import keras
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, ListConfig, open_dict
 
 from segtrain.config import build
 from segtrain.errors import ConfigError
 from segtrain.models.backbones import Backbone
+from segtrain.shell import brief
 from segtrain.training.multipliers import BACKBONE, factors, spare_norm_and_bias
 from segtrain.training.precision import compiles_by_xla, slow_here
 from segtrain.training.recipe import Recipe
@@ -16,6 +19,8 @@ from segtrain.training.replicas import Replicas
 
 logger = logging.getLogger(__name__)
 
+# Published networks dilate by up to 36 at output stride 8; crops of a smoke test are smaller than that.
+_USUAL_DILATION = 72
 # Fewer photographs than this in a forward pass make poor statistics.
 _ENOUGH_FOR_NORM = 4
 
@@ -113,7 +118,37 @@ def warn_of_poor_statistics(cfg: DictConfig, model: keras.Model, total_steps: in
         )
 
 
+def _unfit_sizes(cfg: DictConfig) -> Iterator[str]:
+    """Find what no machine or network can make use of: a batch beyond memory, dilations beyond the map."""
+    height, width = cfg.crop_size
+    in_memory = 12 * cfg.batch_size * height * width  # 3 channels of float32, one layer only
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if in_memory // cfg.accumulate > memory or in_memory // 4 > memory:
+        yield (
+            f"batch_size={cfg.batch_size} with crop_size=[{height},{width}]: the images alone take "
+            f"{in_memory / 1e9:,.0f} GB, this machine has {memory / 1e9:,.0f} GB. Fix: batch_size="
+            f"{max(1, cfg.batch_size * memory // in_memory // 50)}"
+        )
+    stride = cfg.backbone.get("output_stride", 16)
+    dilations = cfg.model.get("aspp_dilations") or []
+    most = max(math.ceil(max(height, width) / stride), _USUAL_DILATION)
+    if isinstance(stride, int) and isinstance(dilations, ListConfig) and max(dilations, default=0) > most:
+        yield (
+            f"model.aspp_dilations={list(dilations)}: beyond the feature map, which has {height // stride}x"
+            f"{width // stride} positions for crop_size=[{height},{width}] at output stride {stride}, expected at most "
+            f"{most}. Fix: model.aspp_dilations=null"
+        )
+
+
 def _problems(cfg: DictConfig) -> Iterator[str]:
+    rate = cfg.optimizer.get("learning_rate")
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        seen = brief(rate.get("_target_", rate)) if isinstance(rate, DictConfig) else brief(rate)
+        yield (
+            f"optimizer.learning_rate={seen}: expected a number, whose course `schedule` sets. Fix: "
+            f"++optimizer.learning_rate=1e-3"
+        )
+    yield from _unfit_sizes(cfg)
     if cfg.batch_size % cfg.accumulate:
         divisors = [str(number) for number in range(2, cfg.batch_size + 1) if cfg.batch_size % number == 0]
         yield (

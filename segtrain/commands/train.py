@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.commands.check import last_verdict, require_fitting_headers
-from segtrain.commands.inputs import build_loader
+from segtrain.commands.inputs import build_augment, build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
 from segtrain.commands.recipe import (
     build_optimizer,
@@ -86,6 +86,8 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     if replicas.is_chief:
         replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
     dataset = build(cfg.dataset)
+    loss = build_loss(cfg, dataset)
+    build_augment(cfg, dataset, dataset.swap_pairs)  # refuses what it would refuse when all files are listed
     samples, validation = (
         spread(dataset.samples(split), cfg.limit_samples) for split in ("train", cfg.validation_split)
     )
@@ -96,7 +98,6 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     require_fitting_headers(dataset, [*samples, *validation], cfg.workers)
     logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
     keras.utils.set_random_seed(cfg.seed)
-    loss = build_loss(cfg, dataset)
     loader = build_loader(cfg, dataset, samples, replicas.places(cfg.batch_size, cfg.accumulate))
     with replicas.strategy.scope():
         model, backbone = build_network(cfg, dataset.num_classes)
