@@ -189,15 +189,15 @@ def test_a_tap_that_does_not_exist(refused, cihp_root):
         ),
         (
             ["model.aspp_dilations=[6,-12,18]"],
-            "model.aspp_dilations=[6, -12, 18]: expected positive numbers, as [6, 12, 18], or null to derive them",
+            "model.aspp_dilations=[6, -12, 18]: expected each a number from 1",
         ),
         (
             ["backbone.multi_grid=[1,2,4,8]"],
-            "backbone.multi_grid=[1, 2, 4, 8]: expected for mobilenetv2_0.35_None 3 positive numbers, one a block of "
-            "its last stage. Fix: backbone.multi_grid=[1, 2, 4]",
+            "backbone.multi_grid=[1, 2, 4, 8]: expected for mobilenetv2_0.35_None 3 numbers, one a block of its last "
+            "stage. Fix: 'backbone.multi_grid=[1,2,4]'",
         ),
-        (["norm.epsilon=0"], "norm.epsilon=0: expected a positive number"),
-        (["backbone.alpha=-1"], "backbone.alpha=-1: expected a positive number"),
+        (["norm.epsilon=0"], "norm.epsilon=0: expected a number above 0"),
+        (["backbone.alpha=-1"], "backbone.alpha=-1: expected a number from"),
     ],
 )
 def test_a_network_that_cannot_be_built(segtrain, workplace, cihp_root, words, said):

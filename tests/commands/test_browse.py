@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from commands.conftest import only_run
@@ -53,7 +54,7 @@ def test_it_shows_what_a_training_loads(segtrain, cihp_root, shown):
     assert result.code == 0, result.err
     dataset = Cihp(str(cihp_root))
     samples = dataset.samples("train")
-    loaded = command.OmegaConf.create({"augment": last_augment(segtrain, cihp_root), "crop_size": [24, 32]})
+    loaded = OmegaConf.create({"augment": last_augment(segtrain, cihp_root), "crop_size": [24, 32]})
     crops = Crops(
         samples,
         dataset.read,
@@ -75,7 +76,7 @@ def test_it_shows_what_a_training_loads(segtrain, cihp_root, shown):
 
 def last_augment(segtrain, root):
     words = cihp(root, "augment.steps.cut_mix.probability=0.5", "--cfg", "job", "--package", "augment")
-    return command.OmegaConf.create(segtrain(*words).out)
+    return OmegaConf.create(segtrain(*words).out)
 
 
 def test_the_seed_draws_the_samples(segtrain, cihp_root, shown):
@@ -97,7 +98,7 @@ def test_more_images_than_there_are_shows_all(segtrain, workplace, cihp_root, sh
 def test_a_step_is_changed_added_and_taken_out(segtrain, cihp_root):
     words = ("augment.steps.color.hue=0.1", "~augment.steps.blur", "+augment.steps.mine._target_=segtrain.data.Blur")
     result = segtrain(*cihp(cihp_root, *words, "--cfg", "job"))
-    steps = command.OmegaConf.create(result.out).augment.steps
+    steps = OmegaConf.create(result.out).augment.steps
     assert list(steps) == ["cut_mix", "copy_paste", "color", "noise", "cutout", "mine"] and steps.color.hue == 0.1
     assert segtrain(*cihp(cihp_root, *words)).code == 0
 
@@ -105,17 +106,17 @@ def test_a_step_is_changed_added_and_taken_out(segtrain, cihp_root):
 def test_an_experiment_s_augmentation_can_be_made_strong(segtrain, cihp_root):
     # +experiment=cihp sets augment.scale, which every augmentation that crops has.
     result = segtrain(*cihp(cihp_root, "--cfg", "job"))
-    augment = command.OmegaConf.create(result.out).augment
+    augment = OmegaConf.create(result.out).augment
     assert augment.scale == [0.5, 1.5] and "color" in augment.steps
 
 
 @pytest.mark.parametrize(
     ("word", "code", "said"),
     [
-        ("augment.steps.color.hue=0.7", 2, "augment.steps.color.hue=0.7: expected a part of a turn, 0..0.5"),
+        ("augment.steps.color.hue=0.7", 2, "augment.steps.color.hue=0.7: expected a number from 0 to 0.5"),
         ("+augment.steps.blur.sigmas=1", 2, "augment.steps.blur.sigmas: segtrain.data.Blur has no argument 'sigmas'"),
         ("augment.steps.blur=off", 2, "augment.steps.blur=off: expected a call"),
-        ("augment.rotate=400", 2, "augment.rotate=400: expected degrees, 0..180"),
+        ("augment.rotate=400", 2, "augment.rotate=400: expected a number from 0 to 180"),
         ("images=0", 2, "images=0: expected at least 1"),
         ("split=test", 3, "no split 'test': this dataset has train, val. Fix: split=val"),
         ("dataset.root=/nowhere", 3, "dataset.root=/nowhere: no such folder"),

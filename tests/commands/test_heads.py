@@ -75,9 +75,9 @@ LOGITS = "+heads.logits={head: {_target_: segtrain.models.auxiliary}}"
             ["+heads.mine=3"],
             "heads.mine=3: expected head, loss and weight. Fix: write it like configs/heads/edges.yaml",
         ),
-        (["heads.edges.head.channels=0"], "heads.edges.head.channels=0: expected at least 1"),
+        (["heads.edges.head.channels=0"], "heads.edges.head.channels=0: expected a number from 1"),
         (["+heads.edges.head.num_classes=3"], "heads.edges.head.num_classes=3: this comes from the dataset"),
-        (["heads.edges.loss.width=0"], "heads.edges.loss.width=0: expected at least 1, in pixels"),
+        (["heads.edges.loss.width=0"], "heads.edges.loss.width=0: expected a number from 1"),
         (
             ["heads.edges.head={_target_: segtrain.models.auxiliary}"],
             "EdgeCrossEntropy takes 1 logits a pixel, segtrain.models.auxiliary gives 20",

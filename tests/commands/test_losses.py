@@ -108,7 +108,7 @@ MESSAGES = [
     (["loss.parts.dice.loss.smooth=wide"], "loss.parts.dice.loss.smooth='wide' is of type str, expected float"),
     (
         ["loss.parts.dice.loss.smooth=-1"],
-        "loss.parts.dice.loss.smooth=-1: expected at least 0. Fix: correct loss.parts.dice.loss.smooth",
+        "loss.parts.dice.loss.smooth=-1: expected a number from 0",
     ),
     (["loss.parts.dice.loss.num_classes=3"], "loss.parts.dice.loss.num_classes=3: this comes from the dataset"),
     (

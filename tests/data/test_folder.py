@@ -146,7 +146,7 @@ def test_a_list_may_be_split_by_a_share(tmp_path):
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.2, 20])
 def test_a_share_is_between_nought_and_one(folder_root, fraction):
-    with pytest.raises(ConfigError, match=f"dataset.val_fraction={fraction}: expected a share between 0 and 1"):
+    with pytest.raises(ConfigError, match=f"val_fraction={fraction}: expected a number above 0 to below 1"):
         Folder(str(folder_root), ["a"], "train", "trainannot", val_fraction=fraction)
 
 
