@@ -8,7 +8,8 @@ import numpy as np
 from segtrain.data.colormap import read_colormap
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
-from segtrain.data.pairing import pair_files, require_root, require_split
+from segtrain.data.pairing import pair_files, require_split
+from segtrain.data.roots import require_root
 from segtrain.errors import ConfigError, DataError
 from segtrain.limits import Limits, PositiveCount, limited
 
@@ -78,9 +79,9 @@ class Cihp(Dataset):
         looked_for = [
             f"{folder}/{kind}" for folder in ("Training", self._val_folder) for kind in ("Images", "Category_ids")
         ]
-        require_root(self.root, list(dict.fromkeys(looked_for)), "/data/CIHP/instance-level_human_parsing")
+        require_root(self.root, list(dict.fromkeys(looked_for)))
         folder = self.root / (self._val_folder if split == "val" else "Training")
-        samples = pair_files(folder / "Images", folder / "Category_ids", None, split)
+        samples = pair_files(folder / "Images", folder / "Category_ids", split)
         if split == "val" and self._val_folder == "Training":
             first = self._limits["train"] or 0
             if len(samples) <= first:

@@ -63,7 +63,8 @@ class Dataset(abc.ABC):
         require_two_classes(list(class_names))
         if not 0 <= ignore_class <= 255 or ignore_class < num_classes:
             raise ConfigError(
-                f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class ids"
+                f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class "
+                f"ids. Fix: {_fix_ignore_class(ignore_class)}"
             )
         if colors.shape != (num_classes, 3):
             raise ConfigError(
@@ -223,6 +224,11 @@ def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) ->
         for left, right in dataset.swap_pairs
         if max(files_with[left], files_with[right]) >= 50 and min(files_with[left], files_with[right]) == 0
     ]
+
+
+def _fix_ignore_class(ignore_class: int) -> str:
+    """Ids that begin at 1 and ignore 0, as mmsegmentation's reduce_zero_label, are `from_one`."""
+    return f"{'dataset.label_values=from_one ' if ignore_class == 0 else ''}dataset.ignore_class=255"
 
 
 def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tuple[int, int], ...]:

@@ -24,6 +24,7 @@ from segtrain.data.headers import (
 )
 from segtrain.data.labels import AlphaPolicy, read_labels
 from segtrain.data.list_entry import require_inside
+from segtrain.data.list_file import drop_lines, list_problem, read_lines
 from segtrain.errors import DataError
 
 __all__ = [
@@ -40,8 +41,27 @@ __all__ = [
     "read_size",
 ]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+# .jfif is what browsers on Windows call a JPEG that they save.
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".jpe"})
+IMAGE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".webp", ".tif", ".tiff"}
 LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
+# JPEG labels are listed so that reading them reports what is wrong with them.
+LISTED_AS_LABELS = LABEL_SUFFIXES | JPEG_SUFFIXES
+
+
+class TwoFilesError(DataError):
+    """Two files of a folder have one name but for their suffix.
+
+    Attributes:
+        files: The two.
+    """
+
+    def __init__(self, folder: Path, first: Path, second: Path) -> None:
+        super().__init__(
+            f"two files for '{shown(Path(first.stem))}' in {shown(folder)}: {shown(Path(first.name))} and "
+            f"{shown(Path(second.name))}, expected one"
+        )
+        self.files = (first, second)
 
 
 def read_image(
@@ -128,10 +148,7 @@ def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = F
         if path.suffix.lower() not in suffixes or entry.name.startswith(".") or not _is_file(entry):
             continue
         if path.stem in found:
-            raise DataError(
-                f"two files for '{shown(Path(path.stem))}' in {shown(folder)}: {shown(Path(found[path.stem].name))} "
-                f"and {shown(Path(path.name))}, expected one. Fix: remove one of them"
-            )
+            raise TwoFilesError(folder, found[path.stem], path)
         found[path.stem] = path
     return found
 
@@ -164,28 +181,18 @@ def _folders_below(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def read_names(path: Path) -> list[str]:
-    """Read a list file: one name a line; blank lines, a byte-order mark and Windows line ends are accepted.
+    """Read a list file of one name a line; see `list_file.read_lines`.
 
     Raises:
-        DataError: The file is missing, lists a name twice, or a name leaves its folder.
+        DataError: The file cannot be read, lists a name twice, or a name leaves its folder.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot read the list {shown(path)}: {error}. Fix: give a text file with one name a line"
-        ) from error
-    names: list[str] = []
-    seen: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        if not (name := line.strip()):
-            continue
-        if name in seen:
-            raise DataError(f"list {shown(path)}: '{name}' stands twice, expected once. Fix: remove one of the lines")
-        require_inside(name, path, number)
-        names.append(name)
-        seen.add(name)
-    return names
+    seen: dict[str, int] = {}
+    for line in read_lines(path):
+        if line.text in seen:
+            raise list_problem(path, line, f"stands twice, first in line {seen[line.text]}", drop_lines([line], path))
+        require_inside(line.text, path, line.number)
+        seen[line.text] = line.number
+    return list(seen)
 
 
 def _require_upright(header: Header, path: Path, exif: ExifPolicy) -> None:

@@ -5,8 +5,12 @@ from pathlib import Path
 
 from segtrain.data.classes import ClassTable, LabelValues, class_id, class_table, stored_labels
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_names
-from segtrain.data.pairing import is_held_out, listed_pairs, pair_files, read_split, require_root, require_split
+from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy
+from segtrain.data.list_samples import pair_listed, read_split
+from segtrain.data.listed import Place
+from segtrain.data.listing import Naming
+from segtrain.data.pairing import is_held_out, pair_files, require_split
+from segtrain.data.roots import require_list, require_root
 from segtrain.errors import ConfigError, DataError
 from segtrain.limits import Count, InnerFraction, PositiveCount, limited
 
@@ -28,7 +32,10 @@ class Folder(Dataset):
         split_seed: Another seed chooses others.
         image_suffix: How the photographs' names end, "_leftImg8bit.png"; what is before it pairs them with labels.
         label_suffix: How the label files' names end, "_gtFine_labelIds.png" or "_mask.png".
-        recursive: Whether the folders hold folders.
+        image_prefix: How the images' names begin, "img_"; what is behind it pairs them with labels.
+        label_prefix: How the label files' names begin, "mask_".
+        recursive: Whether the folders hold folders. Names then begin with them, "aachen/aachen_000"; where one of the
+            two folders holds none, the names of files alone pair.
         label_values: What label files hold: class `ids`; ids `from_one`, 0 being void; `colors`, those of `classes`;
             or the class (name, id or `ignore`) of each stored value, {0: background, 255: cell}.
         ignore_class: The id of void; where files hold ids, the value of unlabelled pixels in them.
@@ -57,6 +64,8 @@ class Folder(Dataset):
         split_seed: Count = 0,
         image_suffix: str = "",
         label_suffix: str = "",
+        image_prefix: str = "",
+        label_prefix: str = "",
         recursive: bool = False,
         label_values: LabelValues = "ids",
         ignore_class: int = 255,
@@ -70,7 +79,7 @@ class Folder(Dataset):
         train = (train_images, train_labels, train_list)
         val = (val_images or train_images, val_labels or train_labels, val_list)
         self._folders = {"train": train, "val": val}
-        self._suffixes, self._recursive = (image_suffix, label_suffix), recursive
+        self._naming = Naming(image_suffix, label_suffix, image_prefix, label_prefix, recursive)
         self._val_fraction, self._split_seed = val_fraction, split_seed
         if val_fraction is None:
             _refuse_same(train, val)
@@ -109,24 +118,35 @@ class Folder(Dataset):
     def _listed(self, split: str) -> list[Sample]:
         """List what the folders or the list file of one split hold."""
         images, labels, names = self._folders[split]
-        require_root(self.root, [part for part in (images, labels, names) if part], "/data/my_dataset")
-        lines = None if names is None else self._lines(split, self.root / names)
-        if lines and (pairs := listed_pairs(self.root, lines, split, self.root / str(names))):
-            return pairs
-        if images is None or labels is None:
+        keys = {images: f"dataset.{split}_images", labels: f"dataset.{split}_labels"}
+        require_root(
+            self.root, [part for part in (images, labels) if part], {name: key for name, key in keys.items() if name}
+        )
+        image_folder, label_folder = (None if part is None else self.root / part for part in (images, labels))
+        if names is not None:
+            source, val_list = self.root / names, self._folders["val"][2]
+            # Images of different folders may well be called alike.
+            one_folder = self._folders["train"][0] == self._folders["val"][0] and self._val_fraction is None
+            held_out = self.root / val_list if val_list and one_folder and split == "train" else None
+            require_list(source, f"dataset.{split}_list", names, self._without_list(split))
+            return pair_listed(
+                source, read_split(source, held_out), Place(self.root, image_folder, label_folder, self._naming), split
+            )
+        if image_folder is None or label_folder is None:
             raise DataError(
                 f"split '{split}' is empty: neither folders nor a list of two files a line, expected one of them. Fix: "
                 f"dataset.{split}_images=... dataset.{split}_labels=..."
             )
-        return pair_files(
-            self.root / images, self.root / labels, lines, split, suffixes=self._suffixes, recursive=self._recursive
-        )
+        return pair_files(image_folder, label_folder, split, self._naming)
 
-    def _lines(self, split: str, path: Path) -> list[str]:
-        lists = {each: self.root / (self._folders[each][2] or "") for each in self.splits}
-        # Photographs of different folders may well be called alike.
-        one_folder = self._folders["train"][0] == self._folders["val"][0] and self._folders["val"][2] is not None
-        return read_split(lists, split) if one_folder else read_names(path)
+    def _without_list(self, split: str) -> str:
+        """The overrides that do without the list of a split."""
+        train, val = self._folders["train"], self._folders["val"]
+        if self._val_fraction is not None or (split == "val" and val[:2] != train[:2]):
+            return f"dataset.{split}_list=null"
+        has_train_list = train[2] is not None and (self.root / train[2]).is_file()
+        lists = ["val"] if has_train_list else ["train", "val"]
+        return " ".join([*(f"dataset.{each}_list=null" for each in lists), "dataset.val_fraction=0.2"])
 
 
 def _refuse_same(train: tuple[str | None, ...], val: tuple[str | None, ...]) -> None:

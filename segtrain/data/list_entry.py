@@ -63,6 +63,8 @@ def require_inside(text: str, source: Path, line: int) -> None:
 def _readings(text: str) -> list[str]:
     """List a text as it is and as decoders and normalizers would change it."""
     readings = [text]
+    if text.isascii() and "%" not in text:
+        return readings
     for _ in range(3):  # percent codes of percent codes
         decoded = _PERCENT.sub(lambda code: chr(int(code[1], 16)), readings[-1])
         decoded = unicodedata.normalize("NFKC", decoded)

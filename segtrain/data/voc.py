@@ -5,7 +5,10 @@ from pathlib import Path
 from segtrain.data.colormap import voc_colormap
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
-from segtrain.data.pairing import pair_files, read_split, require_root, require_split
+from segtrain.data.list_samples import pair_listed, read_split
+from segtrain.data.listed import Place
+from segtrain.data.pairing import require_split
+from segtrain.data.roots import require_list, require_root
 from segtrain.limits import PositiveCount, limited
 
 CLASS_NAMES = (
@@ -39,15 +42,26 @@ class Voc(Dataset):
     ) -> None:
         self.root = Path(root).expanduser()
         self._labels = str(Path(labels).expanduser())
-        self._lists = {split: self._list_file(name) for split, name in (("train", train_list), ("val", val_list))}
+        self._list_names = {"train": train_list, "val": val_list}
+        self._lists = {split: self._list_file(name) for split, name in self._list_names.items()}
         super().__init__(
             CLASS_NAMES, voc_colormap(len(CLASS_NAMES)), ignore_class=255, exif=exif, max_pixels=max_pixels
         )
 
     def samples(self, split: str) -> list[Sample]:
         require_split(split, self.splits)
-        require_root(self.root, ["JPEGImages", self._labels, "ImageSets/Segmentation"], "/data/VOCdevkit/VOC2012")
-        return pair_files(self.root / "JPEGImages", self.root / self._labels, read_split(self._lists, split), split)
+        require_root(self.root, ["JPEGImages", self._labels, "ImageSets/Segmentation"])
+        source = self._lists[split]
+        require_list(source, f"dataset.{split}_list", self._list_names[split], self._without_list(split))
+        lines = read_split(source, self._lists["val"] if split == "train" else None)
+        place = Place(self.root, self.root / "JPEGImages", self.root / self._labels)
+        return pair_listed(source, lines, place, split)
+
+    def _without_list(self, split: str) -> str:
+        """What to do without a list: fetch SBD's labels, which train_aug is made from, or take VOC's own list."""
+        if "aug" in self._list_names[split]:
+            return "segtrain download sbd"
+        return f"dataset.{split}_list={split}" if self._list_file(split).is_file() else ""
 
     def _list_file(self, name: str) -> Path:
         if name.endswith(".txt"):

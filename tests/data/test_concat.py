@@ -153,4 +153,4 @@ def test_a_missing_folder_within_is_named_by_its_whole_key_and_no_path_is_change
     with pytest.raises(DataError) as caught:
         dataset.samples("train")
     assert str(caught.value).startswith(f"dataset.datasets.street.root={root}: no such folder")
-    assert str(caught.value).endswith("Fix: dataset.datasets.street.root=/data/my_dataset")
+    assert str(caught.value).endswith("Fix: dataset.datasets.street.root=/path/to/dataset")

@@ -359,7 +359,7 @@ def test_a_link_that_leads_nowhere_is_no_sample_lost_in_silence(tmp_path, target
 
 def test_two_files_of_one_stem_are_refused(tmp_path):
     touch(tmp_path, "a.jpg", "a.png")
-    with pytest.raises(DataError, match=r"two files for 'a' in .*: a\.jpg and a\.png, expected one\. Fix: "):
+    with pytest.raises(DataError, match=r"two files for 'a' in .*: a\.jpg and a\.png, expected one"):
         files.files_by_stem(tmp_path, files.IMAGE_SUFFIXES)
 
 
@@ -380,7 +380,7 @@ def test_list_file_keeps_its_order(tmp_path):
 
 def test_list_file_that_names_twice_is_refused(tmp_path):
     (tmp_path / "train.txt").write_text("a\nb\na\n")
-    with pytest.raises(DataError, match=r"train\.txt: 'a' stands twice.* Fix: "):
+    with pytest.raises(DataError, match=r"train\.txt:3: 'a': stands twice, first in line 1\. Fix: sed -i\.bak 3d "):
         files.read_names(tmp_path / "train.txt")
 
 
@@ -396,7 +396,23 @@ def test_missing_list_file_is_named(tmp_path):
         files.read_names(tmp_path / "train.txt")
 
 
-def test_list_file_that_is_no_text_is_refused(tmp_path):
-    (tmp_path / "train.txt").write_bytes("a\n".encode("utf-16"))
-    with pytest.raises(DataError, match=r"cannot read the list .*train\.txt"):
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        ("a\nb\n".encode("utf-16-le"), "UTF-16 without a byte-order mark.* Fix: iconv -f UTF-16LE "),
+        ("a\ncaf\u00e9\n".encode("latin-1"), "byte 0xe9 in line 2.* Fix: iconv -f WINDOWS-1252 "),
+        (b"\xff\xfea\0b", "byte-order mark of UTF-16-LE before other bytes"),
+    ],
+)
+def test_list_file_of_another_encoding_is_refused(tmp_path, data, seen):
+    (tmp_path / "train.txt").write_bytes(data)
+    with pytest.raises(DataError, match=rf"cannot read the list .*train\.txt: .*{seen}"):
         files.read_names(tmp_path / "train.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_list_files_of_unicode_are_read_with_line_ends_of_any_system(tmp_path, encoding, end):
+    names = ["caf\u00e9", "a\u2028b", "x\u0085y"]  # which str.splitlines would cut
+    (tmp_path / "train.txt").write_bytes((end.join(names) + end).encode(encoding))
+    assert files.read_names(tmp_path / "train.txt") == names

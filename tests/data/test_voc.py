@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fixes
 import toys
 from segtrain.data import Voc
 from segtrain.errors import DataError
@@ -61,6 +62,9 @@ def test_a_training_list_with_validation_names_is_refused(voc_root):
     ):
         dataset.samples("train")
     assert len(dataset.samples("val")) == 2
+    with pytest.raises(DataError) as caught:
+        dataset.samples("train")
+    assert len(Voc(str(voc_root), **fixes.run(str(caught.value), voc_root)).samples("train")) == 4
     assert len(Voc(str(voc_root), train_list="trainval", val_list="train").samples("val")) == 4
 
 
@@ -87,8 +91,37 @@ def test_another_folder_of_labels_may_be_read(voc_root):
 
 
 def test_missing_list_is_named(voc_root):
-    with pytest.raises(DataError, match=r"cannot read the list .*Segmentation/train_aug\.txt"):
+    with pytest.raises(DataError, match=r"dataset\.train_list=train_aug: no file .*/train_aug\.txt.* sbd$"):
         Voc(str(voc_root), train_list="train_aug").samples("train")
+
+
+@pytest.mark.parametrize("name", ["trainaug", "train-aug", "TrainAug", "train_au"])
+def test_a_missing_list_is_answered_with_the_one_that_is_there(voc_root, name):
+    (voc_root / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("2007_000001\n")
+    with pytest.raises(DataError, match=r"Fix: dataset\.train_list=train_aug$"):
+        Voc(str(voc_root), train_list=name).samples("train")
+
+
+@pytest.mark.parametrize(
+    "line", ["/JPEGImages/2007_000001.jpg /SegmentationClassAug/2007_000001.png", "2007_000001 2007_000001"]
+)
+def test_lists_of_pairs_are_honored(voc_root, line):
+    (voc_root / "SegmentationClassAug").mkdir()
+    labels = voc_root / "SegmentationClass" / "2007_000001.png"
+    (voc_root / "SegmentationClassAug" / labels.name).write_bytes(labels.read_bytes())
+    (voc_root / "pairs.txt").write_text(line + "\n")
+    (sample,) = Voc(str(voc_root), train_list="pairs.txt").samples("train")
+    assert sample.labels.parent.name == ("SegmentationClassAug" if "Aug" in line else "SegmentationClass")
+
+
+def test_lists_of_one_class_are_not_taken_for_lists_of_images(voc_root):
+    (voc_root / "ImageSets" / "Segmentation" / "aeroplane_train.txt").write_text("2007_000000 -1\n2007_000001  1\n")
+    dataset = Voc(str(voc_root), train_list="aeroplane_train")
+    with pytest.raises(DataError, match="second column holds -1, 1") as caught:
+        dataset.samples("train")
+    options = fixes.run(str(caught.value), voc_root)
+    (sample,) = Voc(str(voc_root), **options).samples("train")
+    assert sample.name == "2007_000001"
 
 
 def test_listed_photograph_without_labels_is_named(voc_root):

@@ -65,7 +65,7 @@ def a_list_that_leaves_the_root(folder):
 @plants("split-unlisted", "train.txt")
 def a_list_that_is_no_text(folder):
     root, dataset = masks(folder)
-    (root / "train.txt").write_bytes("cell_train_0\n".encode("utf-16"))
+    (root / "train.txt").write_bytes("cell_train_0\n".encode("utf-16-le"))
     return dataset
 
 
