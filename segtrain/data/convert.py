@@ -16,7 +16,7 @@ from PIL import Image
 
 from segtrain.data.contents import read_bytes, shown
 from segtrain.data.files import MAX_PIXELS
-from segtrain.data.headers import most_bytes
+from segtrain.data.limits import most_bytes
 from segtrain.errors import ConfigError, DataError, SegtrainError
 
 _FORMATS = {

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 
 from segtrain.data.contents import read_bytes
+from segtrain.data.headers import parse_header
+from segtrain.data.limits import check_limits
 
 # All of the bytes are decoded at any scale; at this one the pixels cost nothing.
 _SMALL = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
@@ -23,11 +25,13 @@ def jpeg_damage(path: Path) -> str:
         The first line, "" where it says nothing or the file is no JPEG.
 
     Raises:
-        DataError: The file cannot be read.
+        DataError: The file cannot be read, or is forged to take long.
     """
     data = read_bytes(path)
     if not data.startswith(b"\xff\xd8"):
         return ""
+    header = parse_header(data, path)
+    check_limits(header, path, header.height * header.width, data)
     shown = os.dup(2)
     with open(os.memfd_create("stderr"), "r+b") as caught:
         os.dup2(caught.fileno(), 2)

@@ -1,4 +1,4 @@
-"""Bytes to arrays: OpenCV decodes PNG and JPEG, where speed counts; Pillow the other kinds.
+"""Bytes to arrays: OpenCV decodes PNG, JPEG and WebP, where speed counts; Pillow the other kinds.
 
 H height, W width, C channels. tests/data/test_encodings.py compares each encoding with Pillow or with what was written:
 equal, but CMYK and YCCK, which are within one step of 256. Gamma and colour profiles are not applied.
@@ -8,6 +8,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,12 +16,15 @@ import numpy as np
 from PIL import Image
 
 from segtrain.data.contents import shown
-from segtrain.data.headers import Header, png_chunks, png_damage
+from segtrain.data.headers import Header
+from segtrain.data.png import has_long_texts, inspect_png, pixels_only, png_chunks, tail_of
 from segtrain.data.tiff import unread_image
 from segtrain.errors import DataError
 
 # tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
 cv2.setNumThreads(0)
+# It logs what it cannot decode; the error here says so in one line.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 # Pillow warns of damaged TIFF tags; what matters of it is an error here.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
@@ -85,10 +89,12 @@ def decode_rgb(data: bytes, header: Header, path: Path, reduction: int = 1) -> n
         _require_end_of_jpeg(data, path)
         image = _opencv(data, _RGB | _SCALES[reduction])
     elif header.kind == "PNG":
-        _require_whole_png(data, path)
+        image = _opencv(_require_intact_png(data, path), _RGB)
+    elif header.kind == "WebP":
+        _require_end_of_webp(data, path)
         image = _opencv(data, _RGB)
     else:
-        image = _rgb_of(_pillow(data, header, path))
+        image = _in_bands(_pillow(data, header, path), _rgb_of)
     if image is None or (image.shape[:2] != header.size and reduction == 1):
         raise DataError(_undecodable(data, header, path))
     return image
@@ -111,11 +117,13 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
         return stored_values, "grey"
     if header.kind != "PNG":
         picture = _pillow(data, header, path)
-        stored = np.array(picture)
+        stored = _in_bands(picture, np.asarray)
+        if stored is None:
+            raise DataError(_undecodable(data, header, path))
         if picture.mode == "L" and (bits := getattr(picture, "tag_v2", {}).get(_TIFF_BITS, (8,))[0]) < 8:
             stored //= 255 // (2**bits - 1)
         return stored, _MODES.get(picture.mode, picture.mode)
-    _require_whole_png(data, path)
+    data = _require_intact_png(data, path)
     if header.mode not in ("grey", "palette"):
         # As they are stored: of 16 bits the upper eight alone would be other ids. OpenCV gives grey with alpha as four
         # channels, the first three alike, and colors as BGR.
@@ -127,7 +135,7 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
         return image, header.mode
     values = _plain_rows(data, header)
     if values is None:
-        values = _opencv(_as_grey(data), _VALUES)
+        values = _opencv(pixels_only(data, b"IHDR" + data[16:25] + b"\0" + data[26:29]), _VALUES)
     if values is None or values.shape != header.size:
         raise DataError(_undecodable(data, header, path))
     if header.bits < 8:
@@ -154,16 +162,6 @@ def _opencv(data: bytes, flags: int) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
-
-
-def _as_grey(data: bytes) -> bytes:
-    """Make the indices of a PNG its greys: the same pixels under a header that says so, without palette and profiles.
-
-    Readers hand out colours for a palette. Pillow alone hands out indices, and takes a third longer.
-    """
-    header = b"IHDR" + data[16:25] + b"\0" + data[26:29]
-    chunks = [data[start - 8 : end + 4] for name, start, end in png_chunks(data) if name in (b"IDAT", b"IEND")]
-    return b"".join([data[:12], header, zlib.crc32(header).to_bytes(4, "big"), *chunks])
 
 
 def _plain_rows(data: bytes, header: Header) -> np.ndarray | None:
@@ -217,6 +215,24 @@ def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:
     return picture
 
 
+def _in_bands(picture: Image.Image, convert: Callable[[Image.Image], np.ndarray | None]) -> np.ndarray | None:
+    """Convert an image to an array some rows at a time: Pillow needs three times the memory for all at once."""
+    rows, found = max(1, (1 << 22) // picture.width), None
+    for top in range(0, picture.height, rows):
+        part = (
+            picture
+            if rows >= picture.height
+            else picture.crop((0, top, picture.width, min(picture.height, top + rows)))
+        )
+        band = convert(part)
+        if band is None:
+            return None
+        if found is None:
+            found = np.empty((picture.height, *band.shape[1:]), band.dtype)
+        found[top : top + len(band)] = band
+    return found
+
+
 def _rgb_of(picture: Image.Image) -> np.ndarray | None:
     """Convert what Pillow decoded to RGB; None where its numbers are no colours."""
     if picture.mode in ("I", "F"):
@@ -258,9 +274,22 @@ def _require_end_of_jpeg(data: bytes, path: Path) -> None:
         )
 
 
-def _require_whole_png(data: bytes, path: Path) -> None:
-    if damage := png_damage(data):
+def _require_end_of_webp(data: bytes, path: Path) -> None:
+    length = int.from_bytes(data[4:8], "little") + 8
+    if length > len(data):
+        raise DataError(
+            f"cannot decode {shown(path)}: a truncated WebP file, {len(data)} of {length} bytes. Fix: copy the file "
+            f"again or remove it"
+        )
+
+
+def _require_intact_png(data: bytes, path: Path) -> bytes:
+    """Return a PNG without long texts, which OpenCV decodes in a bounded time."""
+    found = inspect_png(data)
+    damage = found.damage or tail_of(data, found)
+    if damage:
         raise DataError(f"cannot decode {shown(path)}: {damage}. Fix: copy the file again or remove it")
+    return pixels_only(data) if has_long_texts(found) else data
 
 
 def _undecodable(data: bytes, header: Header, path: Path) -> str:

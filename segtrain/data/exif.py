@@ -13,6 +13,12 @@ TURNS = {
     8: "turned by 270 degrees",
 }
 ORIENTATION = 274
+# Cameras write a hundred.
+MOST_TAGS = 4096
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+_STRIPS = (273, 279, 324, 325)  # offsets and sizes of strips or tiles, of which tiles of 16 pixels need the most
+_MOST_STRIPS, _MOST_TILE = 300_000, 1 << 24
+_SIZES = {2: 1, 3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8, 17: 8, 18: 8}  # others are of one byte
 
 
 def tiff_tags(data: bytes) -> tuple[dict[int, int], int]:
@@ -24,7 +30,7 @@ def tiff_tags(data: bytes) -> tuple[dict[int, int], int]:
     (place,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, place)
     tags: dict[int, int] = {}
-    for entry in range(place + 2, min(place + 2 + 12 * count, len(data) - 11), 12):
+    for entry in range(place + 2, min(place + 2 + 12 * min(count, MOST_TAGS), len(data) - 11), 12):
         tag, kind, length, value = struct.unpack_from(order + "HHII", data, entry)
         if kind == 3:  # of two bytes; one or two of them stand in the entry itself
             where = entry + 8 if length <= 2 else value
@@ -33,8 +39,33 @@ def tiff_tags(data: bytes) -> tuple[dict[int, int], int]:
             (value,) = struct.unpack_from(order + "H", data, where)
         if kind in (3, 4) and length:
             tags.setdefault(tag, value)
-    following = data[place + 2 + 12 * count :][:4]
+    following = data[place + 2 + 12 * count : place + 6 + 12 * count]
     return tags, int.from_bytes(following, "little" if order == "<" else "big")
+
+
+def tiff_forgery(data: bytes, tags: dict[int, int]) -> str:
+    """Return what the first directory of a TIFF claims that costs a decoder far more than its bytes, "" for nothing.
+
+    Pillow keeps the value of every tag, and libtiff allocates a tile, before a pixel is decoded.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    (position,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, position)
+    if count > MOST_TAGS:
+        return f"a forged TIFF file, {count} tags, expected at most {MOST_TAGS}"
+    claimed = 0
+    for entry in range(position + 2, min(position + 2 + 12 * count, len(data) - 11), 12):
+        tag, kind, length = struct.unpack_from(order + "HHI", data, entry)
+        if tag in _STRIPS and length > _MOST_STRIPS:
+            return f"a forged TIFF file, {length} strips or tiles, expected at most {_MOST_STRIPS}"
+        size = length * _SIZES.get(kind, 1)
+        claimed += size if size <= len(data) else 0  # what ends beyond the file is not read
+    if claimed > len(data) + 65_536:
+        return f"a forged TIFF file, its tags claim {claimed} of {len(data)} bytes"
+    width, height = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
+    if width * height > _MOST_TILE:
+        return f"a forged TIFF file, tiles of {height}x{width} pixels, expected at most {_MOST_TILE} pixels"
+    return ""
 
 
 def exif_orientation(exif: bytes) -> int:

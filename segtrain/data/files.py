@@ -17,12 +17,11 @@ from segtrain.data.headers import (
     MAX_PIXELS,
     ExifPolicy,
     Header,
-    check_limits,
-    most_bytes,
     parse_header,
     read_header,
 )
 from segtrain.data.labels import AlphaPolicy, read_labels
+from segtrain.data.limits import check_limits, most_bytes
 from segtrain.data.list_entry import require_inside
 from segtrain.data.list_file import drop_lines, list_problem, read_lines
 from segtrain.errors import DataError
@@ -100,7 +99,7 @@ def read_image_and_header(
             f"save the one that the labels belong to"
         )
     _require_upright(header, path, exif)
-    check_limits(header, path, max_pixels, len(data))
+    check_limits(header, path, max_pixels, data)
     image = decode_rgb(data, header, path, reduction)
     return turn(image, header.orientation) if exif == "apply" else image, header
 

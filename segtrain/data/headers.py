@@ -4,14 +4,14 @@ H height, W width. A forged header may claim sixty thousand by sixty thousand pi
 bytes that tell are read here first.
 """
 
+import re
 import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from segtrain.data.contents import read_bytes, shown, what_it_is
-from segtrain.data.exif import ORIENTATION, exif_orientation, known_turn, tiff_tags
+from segtrain.data.exif import ORIENTATION, exif_orientation, known_turn, tiff_forgery, tiff_tags
+from segtrain.data.png import PNG_MODES, PNG_START, most_chunks, png_chunks
 from segtrain.data.tiff import Tiff, classic_tiff, describe
 from segtrain.errors import DataError
 
@@ -22,12 +22,12 @@ MAX_SIDE = 2**16
 
 ExifPolicy = Literal["refuse", "apply", "ignore"]
 
-PNG_MODES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey+alpha", 6: "RGBA"}
-_PNG_CHANNELS = {"grey": 1, "RGB": 3, "palette": 1, "grey+alpha": 2, "RGBA": 4}
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-_PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 
+# Fill bytes of 0xff may stand before a marker; with a zero behind it, 0xff is none.
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_MOST_READ = 1 << 28  # bytes, of files whose tags may be at the end
+_MOST_SEGMENTS, _MOST_EXIF = 65_536, 8
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_PHOTOMETRIC = 256, 257, 259, 262
 _TIFF_LOSSY = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP"}
 
@@ -46,6 +46,10 @@ class Header(NamedTuple):
         several: "animation" or "pages" where the file holds more than one picture.
         inverted: A grey TIFF whose 0 is white.
         tiff: What the pixels of a TIFF are.
+        memory: Bytes of memory that a pixel takes while it is decoded, measured.
+        first_scan: Position of the first scan of a JPEG that may have several; 0 for others.
+        run_lengths: Whether a BMP is compressed.
+        forged: What its header claims that no encoder writes; "" where nothing is.
     """
 
     kind: str
@@ -58,6 +62,10 @@ class Header(NamedTuple):
     several: str = ""
     inverted: bool = False
     tiff: Tiff | None = None
+    memory: float = 6
+    first_scan: int = 0
+    run_lengths: bool = False
+    forged: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -112,115 +120,81 @@ def read_header(path: Path) -> Header:
     """
     # Long enough for a JPEG with a camera's thumbnail before its size; the tags of other kinds may lie at their ends.
     beginning = read_bytes(path, beginning=65536)
-    if beginning.startswith((b"\xff\xd8", _PNG_START)):
+    if beginning.startswith((b"\xff\xd8", PNG_START)):
         try:
             return parse_header(beginning, path)
         except DataError:
             if len(beginning) < 65536:
                 raise
-    return parse_header(read_bytes(path), path)
-
-
-def most_bytes(max_pixels: int) -> int:
-    """How large the file of a picture of `max_pixels` may be: 16-bit RGBA stored as it is, and a camera's extras."""
-    return 8 * max_pixels + 64 * 2**20
-
-
-def check_limits(header: Header, path: Path, max_pixels: int, num_bytes: int) -> None:
-    """Refuse a picture that is too large, or larger than its bytes can hold.
-
-    Raises:
-        DataError: The header claims too many pixels.
-    """
-    pixels = header.height * header.width
-    if pixels > max_pixels or max(header.size) > MAX_SIDE:
-        limit = f"{max_pixels} pixels" if pixels > max_pixels else f"{MAX_SIDE} a side"
-        raise DataError(
-            f"cannot decode {shown(path)}: {header.height}x{header.width} pixels (HxW) by its header, expected at most "
-            f"{limit}. Fix: make the picture smaller" + (", or raise dataset.max_pixels" * (pixels > max_pixels))
-        )
-    if num_bytes < _least_bytes(header):
-        raise DataError(
-            f"cannot decode {shown(path)}: {header.height}x{header.width} pixels (HxW) by its header, more than its "
-            f"{num_bytes} bytes can hold: a truncated or forged {header.kind} file. Fix: copy the file again or remove "
-            f"it"
-        )
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, first byte and end of the body of each chunk of a PNG, up to its last whole one."""
-    place = 8
-    while place + 12 <= len(data):
-        length = int.from_bytes(data[place : place + 4], "big")
-        name, start = data[place + 4 : place + 8], place + 8
-        if start + length + 4 > len(data):
-            return
-        yield name, start, start + length
-        if name == b"IEND":
-            return
-        place = start + length + 4
-
-
-def png_damage(data: bytes) -> str:
-    """Tell what is wrong with a PNG's chunks, "" where nothing is: cut short, or other bytes than were written.
-
-    libpng prints its own words on stderr; a file that is refused here never gets there.
-    """
-    name = b""
-    for name, start, end in png_chunks(data):
-        # A capital first letter says that the picture cannot be understood without the chunk.
-        if not name.isalpha() or (name[:1].isupper() and name not in _PNG_CRITICAL):
-            return f"a damaged PNG file, a chunk {name!r} at byte {start - 8}"
-        if zlib.crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return f"a damaged PNG file, the checksum of {name.decode()} at byte {start - 8} is wrong"
-    return "" if name == b"IEND" else f"a truncated PNG file, {len(data)} bytes without an end marker"
-
-
-def _least_bytes(header: Header) -> int:
-    """Bound a file's bytes from below: deflate shrinks by 1032 at most, Huffman codes spend a bit on 64 pixels."""
-    if header.kind == "PNG":
-        return header.height * (1 + header.width * header.bits * _PNG_CHANNELS[header.mode] // 8) // 1032
-    return header.height * header.width // 512 if header.kind == "JPEG" else 0
+    return parse_header(read_bytes(path, beginning=_MOST_READ), path)
 
 
 def _png(data: bytes) -> Header | None:
-    if not data.startswith(_PNG_START) or data[12:16] != b"IHDR":
+    if not data.startswith(PNG_START) or data[12:16] != b"IHDR":
         if len(data) < 16:
             raise IndexError
         return None
     width, height, bits, color, _, _, _ = struct.unpack_from(">IIBBBBB", data, 16)
     if bits not in _PNG_DEPTHS.get(color, ()):
         return None
-    orientation, several = 1, ""
-    for name, start, end in png_chunks(data):
-        if name == b"eXIf":
+    orientation, several, most = 0, "", most_chunks(data)
+    for number, (name, start, end) in enumerate(png_chunks(data)):
+        if name == b"eXIf" and not orientation:
             orientation = exif_orientation(data[start:end])
         elif name == b"acTL":
             several = "animation"
-    return Header("PNG", height, width, orientation, bits, PNG_MODES[color], several=several)
+        if number > most:  # refused when its chunks are inspected
+            break
+    memory = 6 if color != 4 else bits  # OpenCV makes four channels of grey with alpha
+    return Header("PNG", height, width, orientation or 1, bits, PNG_MODES[color], several=several, memory=memory)
 
 
 def _jpeg(data: bytes) -> Header | None:
-    place, orientation, size = 2, 1, None
-    while True:
+    position, exifs, orientation, found = 2, 0, 1, None
+    for _ in range(_MOST_SEGMENTS):
         # Between segments libjpeg skips whatever is no marker.
-        place = data.index(b"\xff", place) if data.find(b"\xff", place) >= 0 else len(data)
-        marker = data[place + 1]
-        if marker in (0x00, 0xFF):
-            place += 1
-            continue
+        match = _MARKER.search(data, position)
+        if match is None:
+            raise IndexError
+        position, marker = match.end(), match[1][0]
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a body
-            place += 2
             continue
         if marker in (0xDA, 0xD9):  # the pixels, or the end
-            return size and size._replace(orientation=orientation)
-        length = int.from_bytes(data[place + 2 : place + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and size is None:
-            bits, height, width, _ = struct.unpack_from(">BHHB", data, place + 4)
-            size = Header("JPEG", height, width, bits=bits, lossy="JPEG")
-        elif marker == 0xE1 and data[place + 4 : place + 10] == b"Exif\0\0":
-            orientation = exif_orientation(data[place + 10 : place + 2 + length])
-        place += 2 + max(2, length)
+            return found and _with_scans(found, data, position)._replace(orientation=orientation)
+        length = int.from_bytes(data[position : position + 2], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and found is None:
+            found = _frame(data, position + 2, marker)
+        elif marker == 0xE1 and data[position + 2 : position + 8] == b"Exif\0\0" and exifs < _MOST_EXIF:
+            orientation, exifs = exif_orientation(data[position + 8 : position + length]), exifs + 1
+        position += max(2, length)
+    return found and found[0]._replace(
+        forged=f"a forged JPEG file, more than {_MOST_SEGMENTS} segments before its pixels"
+    )
+
+
+def _frame(data: bytes, position: int, marker: int) -> tuple[Header, int, float]:
+    """Read the frame of a JPEG: its header, its components, and its coefficients by pixel."""
+    bits, height, width, components = struct.unpack_from(">BHHB", data, position)
+    sampling = [
+        (data[position + 7 + 3 * index] >> 4) * (data[position + 7 + 3 * index] & 15) for index in range(components)
+    ]
+    coefficients = sum(sampling) / max(1, *sampling, 1)
+    is_progressive = marker in (0xC2, 0xC6, 0xCA, 0xCE)
+    memory = 10 if components == 4 else 6
+    return (
+        Header("JPEG", height, width, bits=bits, lossy="JPEG", memory=memory, first_scan=is_progressive),
+        components,
+        coefficients,
+    )
+
+
+def _with_scans(frame: tuple[Header, int, float], data: bytes, position: int) -> Header:
+    """Say where the first scan is, if there may be more: then all coefficients are kept, in two bytes each."""
+    header, components, coefficients = frame
+    if not header.first_scan and data[position + 2] >= components:
+        return header
+    memory = max(header.memory, header.memory - 3 + 2 * coefficients)
+    return header._replace(first_scan=position - 2, memory=memory)
 
 
 def _bmp(data: bytes) -> Header | None:
@@ -228,7 +202,8 @@ def _bmp(data: bytes) -> Header | None:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
     else:
         width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
-    return Header("BMP", abs(height), abs(width), bits=bits)
+    run_lengths = int.from_bytes(data[14:18], "little") >= 40 and data[30] in (1, 2)
+    return Header("BMP", abs(height), abs(width), bits=bits, memory=9, run_lengths=run_lengths)
 
 
 def _webp(data: bytes) -> Header | None:
@@ -237,21 +212,24 @@ def _webp(data: bytes) -> Header | None:
     kind, flags = data[12:16], data[20]
     if kind == b"VP8 ":
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-        return Header("WebP", height, width, lossy="WebP")
+        return Header("WebP", height, width, lossy="WebP", memory=7.1)
     if kind == b"VP8L":
         packed = int.from_bytes(data[21:25], "little")
-        return Header("WebP", (packed >> 14 & 0x3FFF) + 1, (packed & 0x3FFF) + 1)
+        return Header("WebP", (packed >> 14 & 0x3FFF) + 1, (packed & 0x3FFF) + 1, memory=7.1)
     if kind != b"VP8X":
         return None
     width, height = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    orientation, place = 1, 12
-    while flags & 8 and place + 8 <= len(data):
-        length = int.from_bytes(data[place + 4 : place + 8], "little")
-        if data[place : place + 4] == b"EXIF":
-            body = data[place + 8 : place + 8 + length]
+    orientation, position = 1, 12
+    for _ in range(_MOST_SEGMENTS if flags & 8 else 0):
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        if data[position : position + 4] == b"EXIF":
+            body = data[position + 8 : position + 8 + length]
             orientation = exif_orientation(body.removeprefix(b"Exif\0\0"))
-        place += 8 + length + length % 2
-    return Header("WebP", height, width, orientation, several="animation" if flags & 2 else "")
+            break
+        position += 8 + length + length % 2
+        if position + 8 > len(data):
+            break
+    return Header("WebP", height, width, orientation, several="animation" if flags & 2 else "", memory=7.1)
 
 
 def _tiff(data: bytes) -> Header | None:
@@ -267,4 +245,6 @@ def _tiff(data: bytes) -> Header | None:
         several="pages" if next_page else "",
         inverted=tags.get(_TIFF_PHOTOMETRIC) == 0,
         tiff=describe(tags),
+        memory=9,
+        forged=tiff_forgery(data, tags),
     )

@@ -3,7 +3,7 @@
 H height, W width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,8 @@ import numpy as np
 from segtrain.data.contents import read_bytes, shown
 from segtrain.data.decoders import decode_rgb, decode_values
 from segtrain.data.exif import TURNS
-from segtrain.data.headers import MAX_PIXELS, Header, check_limits, most_bytes, parse_header, read_header
+from segtrain.data.headers import MAX_PIXELS, Header, parse_header, read_header
+from segtrain.data.limits import check_limits, most_bytes
 from segtrain.data.tiff import unread_labels
 from segtrain.errors import DataError
 
@@ -52,7 +53,7 @@ def read_labels(
         raise DataError(_lossy(path, "JPEG"))
     header = parse_header(data, path, "a PNG, BMP or TIFF of class ids")
     _require_exact(header, path)
-    check_limits(header, path, max_pixels, len(data))
+    check_limits(header._replace(memory=_memory(header)), path, max_pixels, data)
     if colors is not None:
         return _values_of_colors(_colors(data, header, path, alpha), colors, path)
     values, mode = decode_values(data, header, path)
@@ -64,7 +65,7 @@ def read_labels(
             f"the labels again from their source"
         )
     if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() > 255):
-        row, column = np.argwhere((values < 0) | (values > 255))[0]
+        row, column = _first((values < 0) | (values > 255))
         raise DataError(
             f"labels in {shown(path)}: values {values.min()}..{values.max()}, {values[row, column]} first at row "
             f"{row}, column {column}, expected 0..255. Fix: map the ids to 0..255 first"
@@ -81,6 +82,13 @@ def read_labels_size(path: Path) -> tuple[int, int]:
     header = read_header(path)
     _require_exact(header, path)
     return header.size
+
+
+def _memory(header: Header) -> float:
+    """Return the bytes that a pixel takes while ids are read: channels of a PNG are decoded as they are stored."""
+    if header.kind != "PNG" or header.mode in ("grey", "palette"):
+        return header.memory
+    return 2.5 * (3 if header.mode == "RGB" else 4) * header.bits / 8
 
 
 def _require_exact(header: Header, path: Path) -> None:
@@ -137,25 +145,27 @@ def _require_no_alpha(mode: str, alpha: AlphaPolicy, path: Path) -> None:
 
 def _colors(data: bytes, header: Header, path: Path, alpha: AlphaPolicy) -> np.ndarray:
     """Decode a label file in colours, (H, W, 3) uint8 RGB; palettes and greys are colours too."""
+    if header.bits == 16:
+        raise DataError(_sixteen_bits(path))
     mode = header.mode
     values = None
     if mode in ("", "grey+alpha", "RGBA"):
         values, mode = decode_values(data, header, path)
     if values is not None and mode in ("grey+alpha", "RGBA") and not _opaque(values[..., -1]):
         _require_no_alpha(mode, alpha, path)
-    if header.bits == 16 or mode.startswith("I"):
-        raise DataError(
-            f"labels in {shown(path)}: 16 bits a channel, expected colours of 8. Fix: export the labels again from "
-            f"their source"
-        )
+    if mode.startswith("I"):
+        raise DataError(_sixteen_bits(path))
     return decode_rgb(data, header, path)
 
 
 def _values_of_colors(image: np.ndarray, colors: Mapping[tuple[int, int, int], int], path: Path) -> np.ndarray:
     """Look up each pixel's stored value, (H, W) uint8; no colour is near enough but its own."""
-    values = _table(tuple(colors.items()))[_codes(image)]
+    table = _table(tuple(colors.items()))
+    values = np.empty(image.shape[:2], np.int16)
+    for rows in _bands(image):
+        values[rows] = table[_codes(image[rows])]
     if values.min() < 0:
-        row, column = np.argwhere(values < 0)[0]
+        row, column = _first(values < 0)
         raise DataError(
             f"labels in {shown(path)}: {np.count_nonzero(values < 0)} pixels of colours without a class, the first at "
             f"row {row}, column {column} is {image[row, column].tolist()}, expected one of the {len(colors)} given. "
@@ -179,14 +189,48 @@ def _codes(image: np.ndarray) -> np.ndarray:
     return padded.view("<u4")[..., 0] & 0xFFFFFF
 
 
+def _bands(image: np.ndarray) -> Iterator[slice]:
+    """Yield the rows of an image in bands of 4 MiB pixels, so that what is computed of them stays small."""
+    rows = max(1, (1 << 22) // image.shape[1])
+    for top in range(0, len(image), rows):
+        yield slice(top, top + rows)
+
+
+def _first(found: np.ndarray) -> tuple[int, int]:
+    """Return row and column of the first True."""
+    row, column = divmod(int(found.argmax()), found.shape[1])
+    return row, column
+
+
+def _first_colors(image: np.ndarray, most: int) -> list[int]:
+    """List the codes of the first colors of an image, in the order in which they come."""
+    seen: list[int] = []
+    for rows in _bands(image):
+        codes = _codes(np.ascontiguousarray(image[rows, :, :3]))
+        fresh = ~np.isin(codes, seen) if seen else np.ones(codes.shape, bool)
+        while fresh.any():
+            seen.append(int(codes.flat[fresh.argmax()]))
+            if len(seen) == most:
+                return seen
+            fresh &= codes != seen[-1]
+    return seen
+
+
 def _in_colors(image: np.ndarray, mode: str, path: Path) -> str:
-    codes, first = np.unique(_codes(np.ascontiguousarray(image[..., :3])), return_index=True)
-    seen = [[int(code) >> shift & 255 for shift in (0, 8, 16)] for code in codes[np.argsort(first)][:3]]
+    codes = _first_colors(image, 4)
+    seen = [[code >> shift & 255 for shift in (0, 8, 16)] for code in codes[:3]]
     mend = "dataset.label_values=colors and a colour for each of dataset.classes, or convert the colours to ids first"
     listed = ", ".join(map(str, seen)) + (", ..." if len(codes) > 3 else "")
     return (
         f"labels in {shown(path)}: mode {mode}, colours {listed}, expected class ids (H, W) in a grey or palette PNG. "
         f"Fix: {mend}"
+    )
+
+
+def _sixteen_bits(path: Path) -> str:
+    return (
+        f"labels in {shown(path)}: 16 bits a channel, expected colours of 8. Fix: export the labels again from their "
+        f"source"
     )
 
 

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # when run as a
 
 from pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, jpeg_with, png, saved, smooth, with_exif
 from segtrain.data.files import read_image, read_labels, read_size
-from segtrain.data.headers import png_chunks
 from segtrain.data.matfile import MatReader
+from segtrain.data.png import png_chunks
 from segtrain.errors import DataError
 
 COUNT = 200_000 if os.environ.get("SEGTRAIN_SOAK") else 10_000
