@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain import calls, tables, usage
+from segtrain import calls, paths, tables, usage
 from segtrain.calls import MISSING
 from segtrain.composition import dotted_keys
 from segtrain.errors import CheckpointError, ConfigError
@@ -173,7 +173,7 @@ def stored_config(run: Path) -> DictConfig:
         raise CheckpointError(f"cannot read {path}: not a mapping of keys. Fix: name another run")
     # A run folder may come from a stranger: only the reader's own command line may trust modules.
     cfg.trusted_modules = []
-    return cfg
+    return paths.resolve_stored(run, cfg)
 
 
 def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, Any]) -> Any:

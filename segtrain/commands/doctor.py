@@ -16,6 +16,7 @@ from segtrain.commands.check_report import printable
 from segtrain.config import build, stored_config
 from segtrain.data.crops import spread
 from segtrain.errors import CheckpointError, ConfigError, SegtrainError
+from segtrain.paths import resolve_stored
 from segtrain.runs import holder, newest_run, read_json, require_run
 from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
 from segtrain.training.installed import differences, installed
@@ -166,7 +167,8 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
         fix = f"restore the data, or start a new run with weights={newest.path.parent.parent}"
         return Row("bad", "data", f"trained on {then['data']}, now {now['data']}", fix)
     try:
-        changes = changes_of(OmegaConf.create(newest.facts["config"]), stored)
+        recorded = resolve_stored(newest.path.parent.parent, OmegaConf.create(newest.facts["config"]))
+        changes = changes_of(recorded, stored)
     except ConfigError as error:
         return Row("bad", "config.yaml", _first(error), "undo it in the file")
     if reasons := [*changes, *differences({name: then.get(name) for name in now}, now)]:

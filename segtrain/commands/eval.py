@@ -3,6 +3,7 @@
 import logging
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from tqdm import tqdm
 from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
 from segtrain.commands.scoring import Tally
 from segtrain.config import build, check, resolved, stored_config
-from segtrain.data.dataset import Dataset
+from segtrain.data.concat import Concat
+from segtrain.data.crops import spread
+from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import DataError
 from segtrain.inference import Predictor
 from segtrain.metrics import scores
@@ -22,6 +25,7 @@ from segtrain.report import print_scores, write_scores
 from segtrain.runs import new_run_folder, newest_run, read_json, require_run
 from segtrain.tables import merge_dataset
 from segtrain.training.checkpoint import pick_checkpoint
+from segtrain.training.installed import describe_contents, describe_data
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +41,12 @@ def evaluate(cfg: DictConfig) -> float:
     samples = dataset.samples(cfg.split)
     model, _ = build_network(stored, dataset.num_classes)
     restore_checkpoint(model, checkpoint)
-    logger.info("%s at step %d, on %d photographs of split %s", run, checkpoint.step, len(samples), cfg.split)
+    where = roots_of(dataset)
+    logger.info(
+        "%s at step %d, on %d photographs of split %s in %s", run, checkpoint.step, len(samples), cfg.split, where
+    )
+    if other := other_data(checkpoint.facts["fingerprint"], stored, dataset, cfg.split, samples):
+        logger.warning("split %s in %s is not the data of the run: %s", cfg.split, where, other)
     heads = build_heads(stored, dataset, model)
     tally = Tally(dataset, heads)
     with new_run_folder("eval", cfg.name, keep_if="scores.json") as folder:
@@ -72,6 +81,39 @@ def evaluate(cfg: DictConfig) -> float:
         print(f"overlays: {folder / 'overlays'}")
     print(f"scores: {folder / 'scores.json'}, {folder / 'per_class.csv'}")
     return found.mean_iou if math.isfinite(found.mean_iou) else 0.0
+
+
+def roots_of(dataset: Dataset) -> str:
+    """For messages, the folders that a dataset reads."""
+    parts = dataset.datasets.values() if isinstance(dataset, Concat) else [dataset]
+    return (
+        ", ".join(str(Path(root).absolute()) for each in parts if (root := getattr(each, "root", None)))
+        or type(dataset).__name__
+    )
+
+
+def other_data(
+    then: Mapping[str, str], stored: DictConfig, dataset: Dataset, split: str, samples: Sequence[Sample]
+) -> str:
+    """Describe how the samples to evaluate differ from those that a run was validated or trained on; "" if not at all.
+
+    Args:
+        then: The fingerprint that the run recorded.
+        stored: Its config, with the dataset to evaluate.
+        dataset: To evaluate.
+        split: Its split; of another than the run's, the training split is compared instead.
+        samples: Of the split.
+    """
+    limit = stored.get("limit_samples")
+    try:
+        if split == stored.get("validation_split", "val") and "validation" in then:
+            seen, now = then["validation"], describe_contents(spread(list(samples), limit))
+        else:
+            training = samples if split == "train" else dataset.samples("train")
+            seen, now = then["data"], describe_data(spread(list(training), limit))
+    except (DataError, OSError):  # the training split need not be there
+        return ""
+    return "" if seen == now else f"{now}, the run had {seen}"
 
 
 def _file(folder: Path, kind: str, name: str) -> Path:

@@ -12,6 +12,7 @@ from segtrain.commands.changes import HARMLESS, changes_of
 from segtrain.commands.parts import facts
 from segtrain.config import check, stored_config
 from segtrain.errors import CheckpointError, ConfigError
+from segtrain.paths import make_absolute, resolve_stored
 from segtrain.runs import RUNS
 from segtrain.training.checkpoint import find_checkpoints, newest_whole, sweep
 from segtrain.training.installed import differences
@@ -56,6 +57,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
                 f"{override}: a resumed run keeps its own parts, only single values may change. Fix: leave it out, or "
                 f"start a new run without resume"
             )
+    make_absolute(stored)
     stored.resume = str(run)
     stored.trusted_modules = cfg.trusted_modules
     check(stored, facts(stored))
@@ -111,7 +113,8 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict
             f"the same. Fix: restore the data, or start a new run with weights={resumed.run}"
         )
     # Not with the run's config.yaml: it is written anew before the first save of a run that goes on.
-    changes = changes_of(OmegaConf.create(checkpoint.facts["config"]), resumed.cfg)
+    recorded = resolve_stored(resumed.run, OmegaConf.create(checkpoint.facts["config"]))
+    changes = changes_of(recorded, resumed.cfg)
     restore(trainer.model, trainer.optimizer, arrays, trainer.averages)
     if "optimizer/learning_rate" in arrays and any(each.startswith("optimizer.learning_rate ") for each in changes):
         trainer.optimizer.learning_rate = resumed.cfg.optimizer.learning_rate  # a variable: restored to the former one

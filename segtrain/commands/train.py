@@ -32,6 +32,7 @@ from segtrain.data.pairing import refuse_shared
 from segtrain.errors import DataError
 from segtrain.inference import Prediction, Predictor
 from segtrain.models.norm import synchronize
+from segtrain.paths import make_absolute
 from segtrain.runs import new_run_folder, only_process, require_run, write_json
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import require_room
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 def train(cfg: DictConfig) -> float:
     """Train one network. Returns the best validation score (`monitor`), for sweeps to compare."""
+    make_absolute(cfg)
     resumed = None
     if cfg.resume not in (None, "auto") and Path(cfg.resume).expanduser().is_dir():
         resumed = resumed_config(require_run(cfg.resume), cfg)
@@ -118,7 +120,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             recipe=build_recipe(cfg, model, backbone, replicas),
             replicas=replicas,
         )
-    now = fingerprint(samples, replicas)
+    now = fingerprint(samples, validation, replicas)
     _require_same_data(replicas, now["data"])
     if resumed is None:
         recorded = {"config": OmegaConf.to_yaml(cfg, resolve=True), "fingerprint": now, "exact_until": None}

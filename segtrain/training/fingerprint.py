@@ -1,29 +1,31 @@
 """What the numbers of a training rest on beside its config: where it differs, a resumed run is not exact to the bit."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import keras
 import tensorflow as tf
 
 from segtrain.data.dataset import Sample
-from segtrain.training.installed import installed
+from segtrain.training.installed import describe_contents, installed
 from segtrain.training.replicas import Replicas
 
 
-def fingerprint(samples: Iterable[Sample], replicas: Replicas) -> dict[str, str]:
+def fingerprint(samples: Iterable[Sample], validation: Sequence[Sample], replicas: Replicas) -> dict[str, str]:
     """Describe this process and the training data.
 
     Args:
         samples: To train on, see `installed`.
+        validation: To validate on.
         replicas: That train: sums are rounded in another order where their number differs.
 
     Returns:
-        By name, such as `tensorflow` and `threads`. `data` is that of the samples.
+        By name, such as `tensorflow` and `threads`; `data` and `validation` describe the samples.
     """
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
     return {
         **installed(samples),
+        "validation": describe_contents(validation),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "threads": str(threads),

@@ -86,6 +86,15 @@ def test_eval_alone_takes_the_newest_run_and_says_so(segtrain, workplace, traine
     assert result.code == 0
     assert f"runs/train/{trained.name} at step 4" in result.err
     assert scores_of(only_run(workplace, "eval"))["run"] == str(trained.resolve())
+    assert "not the data of the run" not in result.err
+
+
+def test_eval_names_the_folder_it_reads_and_warns_of_other_data(segtrain, workplace, trained):
+    other = toys.draw_cihp(workplace / "other", seed=7)
+    result = segtrain("eval", f"dataset.root={other.relative_to(workplace)}", "overlays=0")
+    assert result.code == 0
+    assert f"on 2 photographs of split val in {other}" in result.err
+    assert len([line for line in result.err.splitlines() if "not the data of the run" in line]) == 1
 
 
 def test_scores_name_absent_classes_as_absent(segtrain, workplace, trained):
