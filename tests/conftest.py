@@ -35,6 +35,7 @@ def pytest_configure() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ["KERAS_HOME"] = str(_keras_home)
+    os.environ["XDG_CACHE_HOME"] = str(_keras_home / "cache")  # what is known of checked files
     models = _keras_home / "models"
     models.mkdir(exist_ok=True)
     shared = _shared_data()

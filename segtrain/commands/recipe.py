@@ -97,6 +97,29 @@ def build_optimizer(cfg: DictConfig, total_steps: int, model: keras.Model) -> ke
     return keras.optimizers.LossScaleOptimizer(optimizer) if cfg.precision == "mixed_float16" else optimizer
 
 
+def describe_rate(then: DictConfig, now: DictConfig, step: int, steps_per_epoch: int) -> str:
+    """Describe in one line what another number of epochs does to the learning rate of a resumed run.
+
+    Args:
+        then: The config before.
+        now: The config that it is resumed with.
+        step: Where it is resumed.
+        steps_per_epoch: Of the run.
+    """
+
+    def rate(cfg: DictConfig) -> float:
+        total_steps = cfg.epochs * steps_per_epoch
+        schedule = build(cfg.schedule, learning_rate=cfg.optimizer.learning_rate, total_steps=total_steps)
+        return float(schedule(step)) if callable(schedule) else float(schedule)
+
+    before, after = rate(then), rate(now)
+    changes = "stays" if math.isclose(before, after, rel_tol=1e-6) else f"goes from {before:.4g} to"
+    return (
+        f"epochs {then.epochs} -> {now.epochs}: the schedule is computed again over all {now.epochs} epochs; at step "
+        f"{step} the learning rate {changes} {after:.4g}"
+    )
+
+
 def warn_of_poor_statistics(cfg: DictConfig, model: keras.Model, total_steps: int) -> None:
     """Say where batch norm will not learn what the network is used with outside of training."""
     norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization) and one.trainable]

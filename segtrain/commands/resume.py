@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from segtrain.commands.changes import HARMLESS, changes_of
 from segtrain.commands.parts import facts
+from segtrain.commands.recipe import describe_rate
 from segtrain.config import check, stored_config
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.paths import make_absolute, resolve_stored
@@ -89,13 +90,14 @@ def run_to_resume(cfg: DictConfig) -> Path | None:
     return None
 
 
-def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict[str, Any]:
+def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_per_epoch: int) -> dict[str, Any]:
     """Set a trainer to where its run stopped, and say how exactly it goes on. Only for who holds the run's lock.
 
     Args:
         resumed: The run.
         trainer: Of the same network and optimizer.
         now: The fingerprint of this process.
+        steps_per_epoch: Of the run.
 
     Returns:
         What further checkpoints record: `config`, `fingerprint` and `exact_until`, the step from which on the run is
@@ -128,6 +130,8 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str]) -> dict
         logger.warning("resume: compatible, not exact to the bit: %s", "; ".join(reasons))
     else:
         logger.info("resume: exact, as if it had never stopped%s", _since(exact_until))
+    if recorded.epochs != resumed.cfg.epochs:
+        logger.info("%s", describe_rate(recorded, resumed.cfg, checkpoint.step, steps_per_epoch))
     return {"config": OmegaConf.to_yaml(resumed.cfg, resolve=True), "fingerprint": now, "exact_until": exact_until}
 
 

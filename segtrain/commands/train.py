@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_augment, build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
+from segtrain.commands.preflight import require_valid_labels
 from segtrain.commands.recipe import (
     build_optimizer,
     build_recipe,
@@ -98,6 +99,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     steps_per_epoch = num_steps(samples, cfg.batch_size)
     total_steps = steps_per_epoch * cfg.epochs
     require_fitting_headers(dataset, [*samples, *validation], cfg.workers)
+    require_valid_labels(cfg, dataset, validation)
     logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
     keras.utils.set_random_seed(cfg.seed)
     loader = build_loader(cfg, dataset, samples, replicas.places(cfg.batch_size, cfg.accumulate))
@@ -125,7 +127,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     if resumed is None:
         recorded = {"config": OmegaConf.to_yaml(cfg, resolve=True), "fingerprint": now, "exact_until": None}
     else:
-        recorded = restore_run(resumed, trainer, now)
+        recorded = restore_run(resumed, trainer, now, steps_per_epoch)
     if replicas.num_processes > 1:
         hand_over(replicas, model, trainer.optimizer, trainer.averages, trainer.progress)
     if replicas.is_chief:

@@ -9,7 +9,7 @@ import safetensors.numpy
 from omegaconf import OmegaConf
 
 from commands.conftest import TINY, only_run
-from segtrain.commands.recipe import build_recipe
+from segtrain.commands.recipe import build_recipe, describe_rate
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
 
@@ -77,3 +77,17 @@ def test_xla_compiles_for_a_single_device_only(monkeypatch, count, is_compiled):
     keys = {"ema": 0, "accumulate": 1, "clip_norm": None, "multipliers": {}, "freeze_backbone_epochs": 0}
     backbone, replicas = SimpleNamespace(tensors={}), SimpleNamespace(count=count)
     assert build_recipe(OmegaConf.create({**keys, "jit": "auto"}), network, backbone, replicas).jit is is_compiled
+
+
+@pytest.mark.parametrize(
+    ("schedule", "seen"),
+    [
+        # Straight to 0 at step 10; of 20 steps, half is left there.
+        ({"_target_": "segtrain.training.Poly", "power": 1.0}, "the learning rate goes from 0 to 0.05"),
+        ({"_target_": "segtrain.training.constant"}, "the learning rate stays 0.1"),
+    ],
+)
+def test_more_epochs_change_the_learning_rate_as_the_line_states(schedule, seen):
+    then = OmegaConf.create({"epochs": 2, "optimizer": {"learning_rate": 0.1}, "schedule": schedule})
+    line = describe_rate(then, OmegaConf.merge(then, {"epochs": 4}), step=10, steps_per_epoch=5)
+    assert line.startswith("epochs 2 -> 4: ") and f"over all 4 epochs; at step 10 {seen}" in line

@@ -40,11 +40,12 @@ def headers(dataset: Dataset, samples: Sequence[Sample], workers: int) -> Iterat
     return in_threads(problem, samples, workers)
 
 
-def refuse_unfit(problems: Sequence[str]) -> None:
-    """Refuse all samples at once whose headers are wrong.
+def refuse_unfit(problems: Sequence[str], what: str = "pairs of photograph and labels do not fit") -> None:
+    """Refuse all samples at once that have a problem.
 
     Args:
-        problems: What `headers` yields, all of it.
+        problems: By sample, what is wrong with it; empty where nothing is.
+        what: What is wrong with them, for the heading.
 
     Raises:
         DataError: The problems, one a line.
@@ -56,7 +57,7 @@ def refuse_unfit(problems: Sequence[str]) -> None:
         listed = unfit[:_MOST_SHOWN]
         if len(unfit) > _MOST_SHOWN:
             listed.append(f"and {len(unfit) - _MOST_SHOWN} more. Fix: segtrain check with the same keys lists them all")
-        heading = f"{len(unfit)} of {len(problems)} pairs of photograph and labels do not fit:"
+        heading = f"{len(unfit)} of {len(problems)} {what}:"
         raise DataError("\n  - ".join([heading, *listed]))
 
 

@@ -1,0 +1,89 @@
+"""What a run looks at before its first step, so that a fault in the data does not show after hours."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from segtrain.commands.check import identity
+from segtrain.data.audit import store
+from segtrain.data.audit.work import in_threads, refuse_unfit
+from segtrain.data.concat import Concat
+from segtrain.data.crops import spread
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.errors import DataError
+from segtrain.shell import setting
+
+logger = logging.getLogger(__name__)
+
+# Of a larger split so many label files are read, spread over it: a few seconds; `segtrain check` reads all.
+MOST_LABELS = 2000
+
+
+class _Seen(NamedTuple):
+    """What one label file holds: its problem, if any, and which class ids occur."""
+
+    problem: str
+    occurs: np.ndarray
+
+
+def require_valid_labels(cfg: DictConfig, dataset: Dataset, samples: Sequence[Sample]) -> None:
+    """Read the label files of the validation split once; files that were read before and have not changed are not.
+
+    Args:
+        cfg: Has `dataset`, `workers` and `limit_samples`.
+        dataset: Reads the labels.
+        samples: Of the validation split.
+
+    Raises:
+        DataError: A file cannot be read or holds an unknown value, or all files together hold a single class.
+    """
+    if _reads_labels_otherwise(dataset):
+        return
+    looked_at = spread(list(samples), MOST_LABELS)
+    name = store.key(f"labels {identity(cfg.dataset)}", looked_at)
+    if store.load_verdict(name) is not None:
+        return
+
+    def look(sample: Sample) -> _Seen:
+        try:
+            return _Seen("", np.bincount(dataset.read_labels(sample).ravel(), minlength=256) > 0)
+        except DataError as error:
+            return _Seen(str(error), np.zeros(256, bool))
+
+    found = in_threads(look, looked_at, cfg.workers)
+    seen = list(tqdm(found, "validation labels", len(looked_at), leave=False, delay=2, disable=not sys.stderr.isatty()))
+    refuse_unfit([each.problem for each in seen], "validation label files cannot be used")
+    occurs = np.any([each.occurs for each in seen], axis=0)
+    if np.count_nonzero(occurs[: dataset.num_classes]) >= 2:
+        store.store_verdict(name, store.Verdict(f"{datetime.now():%Y-%m-%d %H:%M}", 0, 0))
+        return
+    text = _single_class(dataset, occurs, len(looked_at))
+    if len(looked_at) < len(samples) or cfg.limit_samples is not None:
+        logger.warning("%s", text)
+    else:
+        raise DataError(text)
+
+
+def _reads_labels_otherwise(dataset: Dataset) -> bool:
+    """Whether a user's dataset makes its labels in a `read` of its own, so that no file has to hold them."""
+    own = type(dataset)
+    return own.read not in (Dataset.read, Concat.read) and own.read_labels is Dataset.read_labels
+
+
+def _single_class(dataset: Dataset, occurs: np.ndarray, number: int) -> str:
+    names = [name for name, found in zip(dataset.class_names, occurs, strict=False) if found]
+    ignored = bool(occurs[dataset.ignore_class])
+    held = " and ".join([*names, *(["ignored pixels"] if ignored else [])])
+    fix = "segtrain check with the same keys shows what the files hold"
+    if ignored and dataset.num_classes == 2 and names == [dataset.class_names[0]]:
+        fix = f"dataset=binary, or {setting('dataset.label_values', {0: 0, dataset.ignore_class: 1})}"
+    return (
+        f"the {number} validation label files hold {held} only: every score would be that of one class, expected at "
+        f"least 2 classes. Fix: {fix}"
+    )

@@ -1,0 +1,115 @@
+"""What a run reads before its first step."""
+
+import os
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+import toys
+from segtrain.commands import preflight
+from segtrain.commands.preflight import require_valid_labels
+from segtrain.data import Dataset, Folder
+from segtrain.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+class Counting(Folder):
+    """Counts the label files it reads."""
+
+    read_files = 0
+
+    def read_labels(self, sample):
+        self.read_files += 1
+        return super().read_labels(sample)
+
+
+def look(dataset, limit=None, **node):
+    cfg = {"dataset": {"root": str(dataset.root), **node}, "workers": 1, "limit_samples": limit}
+    require_valid_labels(OmegaConf.create(cfg), dataset, dataset.samples("val"))
+
+
+def fill(root, value, names=("cell_val_0", "cell_val_1")):
+    for name in names:
+        path = root / "masks" / f"{name}.png"
+        Image.fromarray(np.full_like(np.array(Image.open(path)), value)).save(path)
+
+
+@pytest.fixture
+def dataset(binary_root):
+    return Counting(str(binary_root), **toys.BINARY)
+
+
+def test_a_bad_value_in_the_last_validation_file_is_refused(dataset):
+    path = dataset.samples("val")[-1].labels
+    labels = np.array(Image.open(path))
+    labels[-1, -1] = 7
+    Image.fromarray(labels).save(path)
+    with pytest.raises(DataError, match=rf"labels in {path}: unknown value 7 \(1 pixels\)"):
+        look(dataset)
+
+
+def test_all_bad_files_are_listed(dataset, binary_root):
+    fill(binary_root, 9)
+    with pytest.raises(DataError) as caught:
+        look(dataset)
+    assert str(caught.value).startswith("2 of 2 validation label files cannot be used:")
+    assert str(caught.value).count("unknown value 9") == 2
+
+
+def test_files_that_were_read_are_not_read_again_until_one_changes(dataset):
+    look(dataset)
+    assert dataset.read_files == 2
+    look(dataset)
+    assert dataset.read_files == 2
+    os.utime(dataset.samples("val")[0].labels, ns=(1, 1))
+    look(dataset)
+    assert dataset.read_files == 4
+    look(dataset, ignore_class=3)  # other rules for the same files
+    assert dataset.read_files == 6
+
+
+def test_of_many_files_a_bounded_number_is_read(dataset, monkeypatch):
+    monkeypatch.setattr(preflight, "MOST_LABELS", 1)
+    look(dataset)
+    assert dataset.read_files == 1
+
+
+@pytest.mark.parametrize(("value", "name"), [(0, "background"), (255, "foreground")])
+def test_validation_of_a_single_class_is_refused(dataset, binary_root, value, name):
+    fill(binary_root, value)
+    for _ in range(2):  # a refusal is not remembered as a success
+        with pytest.raises(DataError, match=f"the 2 validation label files hold {name} only: .*expected at least 2"):
+            look(dataset)
+
+
+def test_masks_whose_255_is_ignored_are_pointed_to_binary(binary_root):
+    dataset = Folder(str(binary_root), **{**toys.BINARY, "label_values": "ids"})
+    with pytest.raises(DataError, match=r"hold background and ignored pixels only.*Fix: dataset=binary, or .*255: 1"):
+        look(dataset)
+
+
+def test_a_part_of_a_split_may_hold_a_single_class(dataset, binary_root, caplog):
+    fill(binary_root, 0)
+    look(dataset, limit=2)
+    assert "hold background only" in caplog.text
+
+
+def test_a_dataset_that_makes_its_labels_is_left_alone(tmp_path):
+    class Made(Dataset):
+        def __init__(self):
+            super().__init__(("a", "b"), np.zeros((2, 3), np.uint8))
+            self.root = tmp_path
+
+        def samples(self, split):
+            return [preflight.Sample("x", tmp_path / "none", tmp_path / "none")]
+
+        def read(self, sample, reduction=1):
+            return np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
+
+    look(Made())
