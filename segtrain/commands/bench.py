@@ -16,6 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from segtrain.commands.inputs import augment_facts, build_augment, build_loader, in_processes, pairs_to_swap
+from segtrain.commands.preflight import require_image_range
 from segtrain.config import build, check, resolved
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset, Sample
@@ -37,6 +38,7 @@ def bench(cfg: DictConfig) -> float:
     check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
     dataset = build(cfg.dataset)
     samples = dataset.samples("train")
+    require_image_range(dataset, samples)
     some = [samples[index] for index in np.linspace(0, len(samples) - 1, min(_STAGE_SAMPLES, len(samples)), dtype=int)]
     stages = _stages(cfg, dataset, some)
     limit = _decoder_limit(some, dataset, cfg.workers)

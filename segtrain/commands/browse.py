@@ -5,6 +5,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from segtrain.commands.inputs import augment_facts, build_augment, pairs_to_swap
+from segtrain.commands.preflight import require_image_range
 from segtrain.config import build, check, resolved
 from segtrain.contact_page import write_page
 from segtrain.contact_sheet import Row, draw_sheet, view
@@ -26,6 +27,7 @@ def browse(cfg: DictConfig) -> None:
     check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
     dataset = build(cfg.dataset)
     samples = dataset.samples(cfg.split)
+    require_image_range(dataset, samples)
     augment = build_augment(cfg, dataset, pairs_to_swap(dataset, samples))
     height, width = cfg.crop_size
     # What a training loads, with each epoch in the order of the list.

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
+from segtrain.commands.preflight import require_image_range
 from segtrain.commands.scoring import Tally
 from segtrain.config import build, check, resolved, stored_config
 from segtrain.data.concat import Concat
@@ -39,6 +40,7 @@ def evaluate(cfg: DictConfig) -> float:
     dataset = build(stored.dataset)
     _require_same_classes(dataset, run)
     samples = dataset.samples(cfg.split)
+    require_image_range(dataset, samples)
     model, _ = build_network(stored, dataset.num_classes)
     restore_checkpoint(model, checkpoint)
     where = roots_of(dataset)

@@ -1,5 +1,6 @@
 """What a run looks at before its first step, so that a fault in the data does not show after hours."""
 
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from segtrain.data.audit.work import in_threads, refuse_unfit
 from segtrain.data.concat import Concat
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.files import read_stored_range
+from segtrain.data.image_range import judge
 from segtrain.errors import DataError
 from segtrain.shell import setting
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Of a larger split so many label files are read, spread over it: a few seconds; `segtrain check` reads all.
 MOST_LABELS = 2000
+_MOST_RANGES = 16  # images whose values are looked at
 
 
 class _Seen(NamedTuple):
@@ -68,6 +72,28 @@ def require_valid_labels(cfg: DictConfig, dataset: Dataset, samples: Sequence[Sa
         logger.warning("%s", text)
     else:
         raise DataError(text)
+
+
+def require_image_range(dataset: Dataset, samples: Sequence[Sample]) -> None:
+    """Look at the values of some 16-bit images, spread over the samples; warn where the network would see few levels.
+
+    Raises:
+        DataError: All of them are in a sliver of the range, and the dataset gives no `image_range`.
+    """
+    parts = dataset.datasets if isinstance(dataset, Concat) else {"": dataset}
+    members = [dataset.member(each)[0] if isinstance(dataset, Concat) else dataset for each in samples]
+    for name, part in parts.items():
+        if part.image_range is not None:
+            continue
+        ranges = []
+        for sample in spread([each for each, of in zip(samples, members, strict=True) if of is part], _MOST_RANGES):
+            with contextlib.suppress(DataError):  # whoever reads the whole file names it
+                ranges += [found for found in [read_stored_range(sample.image, part.max_pixels)] if found]
+        verdict = judge(ranges, f"dataset.datasets.{name}.image_range" if name else "dataset.image_range")
+        if verdict and verdict.severity == "error":
+            raise DataError(f"{verdict.text}. Fix: {verdict.fix}")
+        if verdict:
+            logger.warning("%s. Fix: %s", verdict.text, verdict.fix)
 
 
 def _reads_labels_otherwise(dataset: Dataset) -> bool:

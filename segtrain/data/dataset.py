@@ -15,6 +15,7 @@ from segtrain.data.contents import shown
 from segtrain.data.exif import TURNS
 from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_header, read_size
 from segtrain.data.headers import read_header
+from segtrain.data.image_range import checked_range
 from segtrain.data.labels import read_labels, read_labels_size
 from segtrain.errors import ConfigError, DataError
 
@@ -41,6 +42,7 @@ class Dataset(abc.ABC):
         exif: What to do with photographs whose orientation tag asks for a turn: "refuse", "apply" or "ignore".
         alpha: What to do with label files that hold transparency: "refuse", or "drop" it.
         max_pixels: Larger pictures are refused by their headers, before anything is decoded.
+        image_range: The values of 16-bit images that become 0 and 255; their upper eight bits are kept where None.
 
     Raises:
         ConfigError: The facts contradict each other.
@@ -58,6 +60,7 @@ class Dataset(abc.ABC):
         exif: ExifPolicy = "refuse",
         alpha: AlphaPolicy = "refuse",
         max_pixels: int = MAX_PIXELS,
+        image_range: Sequence[int] | None = None,
     ) -> None:
         num_classes = len(class_names)
         require_two_classes(list(class_names))
@@ -78,6 +81,7 @@ class Dataset(abc.ABC):
         self.exif = exif
         self.alpha = alpha
         self.max_pixels = max_pixels
+        self.image_range = checked_range(image_range)
         values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
         require_two_reached(class_names, values.values(), "dataset.label_values")
         self._class_of_value = np.full(256, ignore_class, np.uint8)
@@ -130,7 +134,11 @@ class Dataset(abc.ABC):
         """
         try:
             image, header = read_image_and_header(
-                sample.image, exif=self.exif, max_pixels=self.max_pixels, reduction=reduction
+                sample.image,
+                exif=self.exif,
+                max_pixels=self.max_pixels,
+                reduction=reduction,
+                image_range=self.image_range,
             )
         except DataError:
             self._refuse_turned(sample)

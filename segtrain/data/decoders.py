@@ -17,6 +17,7 @@ from PIL import Image
 
 from segtrain.data.contents import shown
 from segtrain.data.headers import Header
+from segtrain.data.image_range import Range, to_bytes
 from segtrain.data.png import has_long_texts, inspect_png, pixels_only, png_chunks, tail_of
 from segtrain.data.tiff import unread_image
 from segtrain.errors import DataError
@@ -65,7 +66,9 @@ _BACK = {
 }
 
 
-def decode_rgb(data: bytes, header: Header, path: Path, reduction: int = 1) -> np.ndarray:
+def decode_rgb(
+    data: bytes, header: Header, path: Path, reduction: int = 1, image_range: Range | None = None
+) -> np.ndarray:
     """Decode a photograph as it is stored, whatever its orientation.
 
     Bytes in the middle of a JPEG may be damaged and the file still be a JPEG: libjpeg goes on with other colours, says
@@ -77,14 +80,18 @@ def decode_rgb(data: bytes, header: Header, path: Path, reduction: int = 1) -> n
         header: What `parse_header` tells of it.
         path: For messages.
         reduction: 1, 2, 4 or 8; see `files.read_image`.
+        image_range: The values of 16-bit images that become 0 and 255.
 
     Returns:
-        (H, W, 3) uint8 RGB. Alpha is dropped, not blended; of 16 bits the upper eight are kept.
+        (H, W, 3) uint8 RGB. Alpha is dropped, not blended; of 16 bits the upper eight are kept where `image_range` is
+        None.
 
     Raises:
         DataError: The file is cut short or damaged.
     """
     require_read(header, path)
+    if image_range is not None and header.is_deep:
+        return to_bytes(decode_deep(data, header, path), image_range)
     if header.kind == "JPEG":
         _require_end_of_jpeg(data, path)
         image = _opencv(data, _RGB | _SCALES[reduction])
@@ -142,6 +149,22 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
         # Greys of few bits are stretched to 255.
         values //= 255 // (2**header.bits - 1)
     return values, header.mode
+
+
+def decode_deep(data: bytes, header: Header, path: Path) -> np.ndarray:
+    """Decode the stored values of a 16-bit PNG or TIFF, (H, W, 3) uint16 RGB; alpha is dropped.
+
+    Raises:
+        DataError: The file is cut short or damaged.
+    """
+    if header.kind == "PNG":
+        data = _require_intact_png(data, path)
+    values = _opencv(data, _VALUES)
+    if values is None or values.shape[:2] != header.size or values.dtype != np.uint16:
+        raise DataError(_undecodable(data, header, path))
+    if values.ndim == 2:
+        return np.repeat(values[..., None], 3, axis=-1)
+    return np.ascontiguousarray(values[..., 2::-1])
 
 
 def turn(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from segtrain.data.contents import read_bytes, shown
-from segtrain.data.decoders import decode_rgb, require_read, turn
+from segtrain.data.decoders import decode_deep, decode_rgb, require_read, turn
 from segtrain.data.exif import TURNS
 from segtrain.data.headers import (
     MAX_PIXELS,
@@ -20,6 +20,7 @@ from segtrain.data.headers import (
     parse_header,
     read_header,
 )
+from segtrain.data.image_range import Range
 from segtrain.data.labels import AlphaPolicy, read_labels
 from segtrain.data.limits import check_limits, most_bytes
 from segtrain.data.list_entry import require_inside
@@ -38,6 +39,7 @@ __all__ = [
     "read_labels",
     "read_names",
     "read_size",
+    "read_stored_range",
 ]
 
 # .jfif is what browsers on Windows call a JPEG that they save.
@@ -64,7 +66,12 @@ class TwoFilesError(DataError):
 
 
 def read_image(
-    path: Path, *, exif: ExifPolicy = "refuse", max_pixels: int = MAX_PIXELS, reduction: int = 1
+    path: Path,
+    *,
+    exif: ExifPolicy = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    reduction: int = 1,
+    image_range: Range | None = None,
 ) -> np.ndarray:
     """Read a photograph.
 
@@ -77,18 +84,27 @@ def read_image(
             "ignore" it, for labels drawn on the stored pixels.
         max_pixels: Larger pictures are refused before anything is decoded.
         reduction: 1, 2, 4 or 8: JPEGs are decoded at ceil(H / reduction) x ceil(W / reduction), other files whole.
+        image_range: The values of 16-bit images that become 0 and 255; others are clipped. Their upper eight bits are
+            kept where None. Images of 8 bits stay as they are.
 
     Returns:
-        (H, W, 3) uint8 RGB; grey and palette pictures are expanded, alpha is dropped, of 16 bits the upper eight kept.
+        (H, W, 3) uint8 RGB; grey and palette pictures are expanded, alpha is dropped.
 
     Raises:
         DataError: The file is missing, empty, cut short, turned, too large, animated, or not a picture.
     """
-    return read_image_and_header(path, exif=exif, max_pixels=max_pixels, reduction=reduction)[0]
+    return read_image_and_header(path, exif=exif, max_pixels=max_pixels, reduction=reduction, image_range=image_range)[
+        0
+    ]
 
 
 def read_image_and_header(
-    path: Path, *, exif: ExifPolicy = "refuse", max_pixels: int = MAX_PIXELS, reduction: int = 1
+    path: Path,
+    *,
+    exif: ExifPolicy = "refuse",
+    max_pixels: int = MAX_PIXELS,
+    reduction: int = 1,
+    image_range: Range | None = None,
 ) -> tuple[np.ndarray, Header]:
     """Read a photograph and its header, which tells its size however small it is decoded; see `read_image`."""
     data = read_bytes(path, most=most_bytes(max_pixels))
@@ -100,8 +116,24 @@ def read_image_and_header(
         )
     _require_upright(header, path, exif)
     check_limits(header, path, max_pixels, data)
-    image = decode_rgb(data, header, path, reduction)
+    image = decode_rgb(data, header, path, reduction, image_range)
     return turn(image, header.orientation) if exif == "apply" else image, header
+
+
+def read_stored_range(path: Path, max_pixels: int = MAX_PIXELS) -> Range | None:
+    """Read the lowest and the highest stored value of a 16-bit image; None for others, by their header.
+
+    Raises:
+        DataError: See `read_image`.
+    """
+    header = read_header(path)
+    if not header.is_deep:
+        return None
+    require_read(header, path)
+    data = read_bytes(path, most=most_bytes(max_pixels))
+    check_limits(header, path, max_pixels, data)
+    values = decode_deep(data, header, path)
+    return int(values.min()), int(values.max())
 
 
 def read_size(path: Path, exif: ExifPolicy = "refuse") -> tuple[int, int]:

@@ -44,6 +44,8 @@ class Folder(Dataset):
         exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
         alpha: What to do with transparency in label files: "refuse" or "drop".
         max_pixels: Larger pictures are refused by their headers.
+        image_range: The values of 16-bit images that become 0 and 255, [0, 4095] for images of 12 bits; their upper
+            eight bits are kept where None.
 
     Raises:
         ConfigError: Training and validation would be the same files, or classes and values do not fit together.
@@ -74,6 +76,7 @@ class Folder(Dataset):
         exif: ExifPolicy = "refuse",
         alpha: AlphaPolicy = "refuse",
         max_pixels: PositiveCount = MAX_PIXELS,
+        image_range: Sequence[int] | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
         train = (train_images, train_labels, train_list)
@@ -97,6 +100,7 @@ class Folder(Dataset):
             exif=exif,
             alpha=alpha,
             max_pixels=max_pixels,
+            image_range=image_range,
         )
 
     def samples(self, split: str) -> list[Sample]:

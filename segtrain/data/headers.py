@@ -73,6 +73,11 @@ class Header(NamedTuple):
         return self.height, self.width
 
     @property
+    def is_deep(self) -> bool:
+        """Whether a channel has 16 bits."""
+        return self.tiff.bits == 16 if self.tiff else self.kind == "PNG" and self.bits == 16
+
+    @property
     def upright_size(self) -> tuple[int, int]:
         """Height and width after the turn that the orientation asks for."""
         return self.size if self.orientation < 5 else (self.width, self.height)

@@ -9,8 +9,11 @@ from PIL import Image
 
 import toys
 from segtrain.commands import preflight
-from segtrain.commands.preflight import require_valid_labels
-from segtrain.data import Dataset, Folder
+from segtrain.commands.preflight import require_image_range, require_valid_labels
+from segtrain.data import Concat, Dataset, Folder
+from segtrain.data.audit.findings import find_all
+from segtrain.data.audit.gather import gather
+from segtrain.data.audit.record import examine
 from segtrain.errors import DataError
 
 
@@ -113,3 +116,40 @@ def test_a_dataset_that_makes_its_labels_is_left_alone(tmp_path):
             return np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
 
     look(Made())
+
+
+@pytest.fixture
+def dark_root(binary_root):
+    """The toy with images of 12 bits in 16-bit PNGs."""
+    for path in (binary_root / "images").iterdir():
+        values = np.array(Image.open(path).convert("L")).astype(np.uint16) * 16
+        path.unlink()
+        Image.fromarray(values).save(path.with_suffix(".png"))
+    return binary_root
+
+
+def test_twelve_bits_in_sixteen_are_refused_unless_a_range_is_given(dark_root):
+    for options in ({}, {"image_range": [0, 4095]}, {"image_range": [0, 65535]}):
+        dataset = Folder(str(dark_root), **toys.BINARY, **options)
+        if options:
+            require_image_range(dataset, dataset.samples("train"))
+            continue
+        with pytest.raises(DataError, match=r"4 of 4 16-bit images hold .*Fix: 'dataset\.image_range=\[0,4095\]'"):
+            require_image_range(dataset, dataset.samples("train"))
+    assert Folder(str(dark_root), **toys.BINARY, image_range=[0, 4095]).read(dataset.samples("train")[0])[0].max() > 200
+
+
+def test_a_dataset_within_another_is_told_its_own_key(dark_root):
+    dataset = Concat({"dark": Folder(str(dark_root), **toys.BINARY)})
+    with pytest.raises(DataError, match=r"Fix: 'dataset\.datasets\.dark\.image_range=\[0,4095\]'"):
+        require_image_range(dataset, dataset.samples("train"))
+
+
+@pytest.mark.parametrize("options", [{}, {"image_range": [0, 4095]}])
+def test_check_reports_dark_images_too(dark_root, options):
+    dataset = Folder(str(dark_root), **toys.BINARY, **options)
+    samples = {split: dataset.samples(split) for split in ("train", "val")}
+    records = {split: [examine(dataset, each) for each in listed] for split, listed in samples.items()}
+    found = find_all(gather(dataset, samples, {}, records, crop_size=None, batch_size=1))
+    dark = [each for each in found if each.kind == "image-range"]
+    assert [(each.severity, len(each.cases)) for each in dark] == ([] if options else [("error", 6)])

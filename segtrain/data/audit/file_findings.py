@@ -7,6 +7,7 @@ import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding, images, together
 from segtrain.data.audit.record import Record
+from segtrain.data.image_range import FULL, PART, judge
 
 _READERS = {  # kind of problem: what it is, how to mend it
     "image-unreadable": ("photographs that cannot be read", "replace the files, or take their names off the split"),
@@ -101,6 +102,14 @@ def damaged_photographs(evidence: Evidence) -> Iterator[Finding]:
         if cases := tuple(Case(each.image, each.damage) for each in records if each.damage):
             fix = "copy the files again; training takes them as they are"
             yield Finding("image-damaged", "warning", "photographs with damaged bytes", fix, split, cases)
+
+
+def dark_images(evidence: Evidence) -> Iterator[Finding]:
+    """Images of 10 to 14 bits in 16-bit files, of which the network sees the darkest levels only."""
+    deep = [(each.image, each.stored_range) for each in evidence.every_record if each.stored_range]
+    if verdict := judge([stored for _, stored in deep]):
+        cases = tuple(Case(path, f"values {low}..{high} of 0..{FULL}") for path, (low, high) in deep if high < PART)
+        yield Finding("image-range", verdict.severity, verdict.text, verdict.fix, "", cases)
 
 
 def plain_photographs(evidence: Evidence) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ FINDINGS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     label_findings.void_files,
     label_findings.much_void,
     file_findings.damaged_photographs,
+    file_findings.dark_images,
     file_findings.plain_photographs,
     file_findings.labels_without_photograph,
     file_findings.names_but_for_case,

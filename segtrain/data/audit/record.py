@@ -16,7 +16,7 @@ import numpy as np
 from segtrain.data.concat import Concat
 from segtrain.data.damage import jpeg_damage
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.data.files import read_image, read_labels
+from segtrain.data.files import read_image, read_labels, read_stored_range
 from segtrain.errors import DataError
 
 THUMBNAIL = 16  # pixels a side
@@ -63,6 +63,7 @@ class Record:
         colors: Pixels by "#rrggbb", where the label file is a picture in a few colours that stand for no class.
         columns: Mean column, as a share of the width, by id of the classes that have a left and a right.
         damage: What libjpeg says of damaged bytes in the photograph; see `listen`.
+        stored_range: Lowest and highest value of a 16-bit image whose dataset gives no range for it.
         interpolated: Share of the borders that show a class in between, 0 where there are too few borders to tell.
     """
 
@@ -82,6 +83,7 @@ class Record:
     colors: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[int, float] = field(default_factory=dict)
     damage: str = ""
+    stored_range: tuple[int, int] | None = None
     interpolated: float = 0.0
 
 
@@ -101,7 +103,10 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
         image, labels = dataset.read(sample)
     except DataError as error:
         image, labels, found = _diagnose(dataset, sample, error)
+    owner = dataset.member(sample)[0] if isinstance(dataset, Concat) else dataset
     if image is not None:
+        if owner.image_range is None:
+            found["stored_range"] = read_stored_range(sample.image, owner.max_pixels)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         found |= {
             "image_size": image.shape[:2],
