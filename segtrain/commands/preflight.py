@@ -19,6 +19,7 @@ from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_stored_range
 from segtrain.data.image_range import judge
+from segtrain.data.palette import sampled_differences
 from segtrain.errors import DataError
 from segtrain.shell import setting
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Of a larger split so many label files are read, spread over it: a few seconds; `segtrain check` reads all.
 MOST_LABELS = 2000
+_MOST_PALETTES = 200
 _MOST_RANGES = 16  # images whose values are looked at
 
 
@@ -94,6 +96,20 @@ def require_image_range(dataset: Dataset, samples: Sequence[Sample]) -> None:
             raise DataError(f"{verdict.text}. Fix: {verdict.fix}")
         if verdict:
             logger.warning("%s. Fix: %s", verdict.text, verdict.fix)
+
+
+def warn_of_palettes(dataset: Dataset, samples: Sequence[Sample]) -> None:
+    """Warn where palettes of some label files, spread over the samples, have other colors at the same indices."""
+    parts = dataset.datasets.values() if isinstance(dataset, Concat) else [dataset]
+    members = [dataset.member(each)[0] if isinstance(dataset, Concat) else dataset for each in samples]
+    for part in parts:
+        if part.label_colors is None:
+            own = spread([each for each, of in zip(samples, members, strict=True) if of is part], _MOST_PALETTES)
+            if text := sampled_differences([each.labels for each in own], part.max_pixels):
+                logger.warning(
+                    "the palettes of the label files differ: %s. Fix: segtrain check with the same keys lists them",
+                    text,
+                )
 
 
 def _reads_labels_otherwise(dataset: Dataset) -> bool:

@@ -9,8 +9,8 @@ from PIL import Image
 
 import toys
 from segtrain.commands import preflight
-from segtrain.commands.preflight import require_image_range, require_valid_labels
-from segtrain.data import Concat, Dataset, Folder
+from segtrain.commands.preflight import require_image_range, require_valid_labels, warn_of_palettes
+from segtrain.data import Concat, Dataset, Folder, Voc
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather
 from segtrain.data.audit.record import examine
@@ -153,3 +153,23 @@ def test_check_reports_dark_images_too(dark_root, options):
     found = find_all(gather(dataset, samples, {}, records, crop_size=None, batch_size=1))
     dark = [each for each in found if each.kind == "image-range"]
     assert [(each.severity, len(each.cases)) for each in dark] == ([] if options else [("error", 6)])
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_palettes_that_differ_are_a_warning_of_train_and_check(voc_root, mixed, caplog):
+    dataset = Voc(str(voc_root))
+    samples = {split: dataset.samples(split) for split in ("train", "val")}
+    if mixed:
+        path = samples["val"][0].labels
+        image = Image.open(path)
+        palette = image.getpalette()
+        image.putpalette(palette[::-1])
+        image.save(path)
+    warn_of_palettes(dataset, [*samples["train"], *samples["val"]])
+    records = {split: [examine(dataset, each) for each in listed] for split, listed in samples.items()}
+    found = find_all(gather(dataset, samples, {}, records, crop_size=None, batch_size=1))
+    differing = [each for each in found if each.kind == "palettes-differ"]
+    assert [(each.severity, [case.file for case in each.cases]) for each in differing] == (
+        [("warning", [str(path)])] if mixed else []
+    )
+    assert ("palettes of the label files differ: index 0 is #000000 in 5 files" in caplog.text) is mixed

@@ -17,6 +17,7 @@ FINDINGS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     file_findings.unfit_samples,
     value_findings.unknown_values,
     value_findings.label_colors,
+    value_findings.differing_palettes,
     split_findings.shared_files,
     split_findings.shared_photographs,
     split_findings.small_train_split,

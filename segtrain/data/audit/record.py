@@ -17,6 +17,7 @@ from segtrain.data.concat import Concat
 from segtrain.data.damage import jpeg_damage
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_image, read_labels, read_stored_range
+from segtrain.data.palette import read_palette, used_colors
 from segtrain.errors import DataError
 
 THUMBNAIL = 16  # pixels a side
@@ -64,6 +65,7 @@ class Record:
         columns: Mean column, as a share of the width, by id of the classes that have a left and a right.
         damage: What libjpeg says of damaged bytes in the photograph; see `listen`.
         stored_range: Lowest and highest value of a 16-bit image whose dataset gives no range for it.
+        palette: By index that occurs in a palette label file, its color as "#rrggbb".
         interpolated: Share of the borders that show a class in between, 0 where there are too few borders to tell.
     """
 
@@ -84,6 +86,7 @@ class Record:
     columns: Mapping[int, float] = field(default_factory=dict)
     damage: str = ""
     stored_range: tuple[int, int] | None = None
+    palette: Mapping[int, str] = field(default_factory=dict)
     interpolated: float = 0.0
 
 
@@ -122,6 +125,8 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
             "columns": _columns(labels, dataset.swap_pairs),
             "interpolated": interpolated_share(labels),
         }
+        if owner.label_colors is None and (palette := read_palette(sample.labels)):
+            found["palette"] = used_colors(sample.labels, palette, owner.max_pixels)
     paths = str(sample.image), str(sample.labels)
     return Record(sample.name, *paths, **found)
 

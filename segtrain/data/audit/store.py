@@ -18,7 +18,7 @@ from segtrain.data.audit.record import Problem, Record
 from segtrain.data.dataset import Sample
 
 # Raise it with every change of what a record holds or how it is measured.
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 _KEPT = 40  # cache files, the newest; a record of a photograph takes about 700 bytes
 
 
@@ -127,7 +127,7 @@ def _record(content: dict[str, Any]) -> Record:
     for name in ("image_size", "labels_size", "stored_range", "unknown"):
         if name in content:
             content[name] = tuple(content[name])
-    for name in ("classes", "stored", "columns"):
+    for name in ("classes", "stored", "columns", "palette"):
         if name in content:
             content[name] = {int(class_id): value for class_id, value in content[name].items()}
     content["problems"] = tuple(Problem(*problem) for problem in content.get("problems", ()))

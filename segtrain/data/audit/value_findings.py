@@ -1,6 +1,6 @@
 """Findings about stored values that are no class: what wrote them, told from the values of a whole split."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding
 from segtrain.data.audit.record import INTERPOLATED, Record
+from segtrain.data.palette import describe_differences
 
 _MOST_NAMED = 8  # colours
 _MANY = 12  # unknown values, above which nobody has forgotten a class: something has computed them
@@ -59,6 +60,37 @@ def label_colors(evidence: Evidence) -> Iterator[Finding]:
                 fix = f"draw them in a class's colour, or dataset.ignore_colors=[{_rgb(most[0])}] where they are void"
             cases = tuple(Case(each.labels, f"{len(each.colors)} colours") for each in unfit)
             yield Finding(kind, "error", summary, fix, split, cases)
+
+
+def differing_palettes(evidence: Evidence) -> Iterator[Finding]:
+    """Palette label files of several programs, whose colors stand at other indices."""
+    together: dict[str, list[Record]] = defaultdict(list)
+    for each in evidence.every_record:
+        if each.palette:
+            # Values that differ from file to file are those of several datasets, by the beginning of the name.
+            together["" if evidence.known_values else each.name.partition("/")[0]].append(each)
+    for records in together.values():
+        if text := describe_differences(each.palette for each in records):
+            yield Finding(
+                "palettes-differ",
+                "warning",
+                f"the palettes of the label files differ: {text}",
+                "look at these files; where classes are mixed, write them with the indices of the others",
+                "",
+                tuple(_unusual(records)),
+            )
+
+
+def _unusual(records: Sequence[Record]) -> Iterator[Case]:
+    """The files of which an index has another color than in most of the files that use it."""
+    colors: dict[int, Counter[str]] = defaultdict(Counter)
+    for each in records:
+        for index, color in each.palette.items():
+            colors[index][color] += 1
+    usual = {index: counts.most_common(1)[0][0] for index, counts in colors.items()}
+    for each in records:
+        if odd := [f"{index} is {color}" for index, color in each.palette.items() if usual[index] != color]:
+            yield Case(each.labels, ", ".join(odd[:_MOST_NAMED]))
 
 
 def _rgb(color: str) -> list[int]:
