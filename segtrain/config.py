@@ -1,5 +1,6 @@
 """From YAML to parts: where the configs lie, what must hold before a command runs, how a node is built."""
 
+import io
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,10 +13,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain import calls, paths, tables, usage
+from segtrain import calls, paths, stored, tables, usage
 from segtrain.calls import MISSING
 from segtrain.composition import dotted_keys
 from segtrain.errors import CheckpointError, ConfigError
+from segtrain.run_files import read_file
 from segtrain.schema import GROUPS, SCHEMAS, broken_rules
 from segtrain.shell import brief
 from segtrain.suggest import did_you_mean
@@ -156,24 +158,64 @@ def build(node: Any, **facts: Any) -> Any:
     return _build(_plain(node), where, trusted, facts)
 
 
-def stored_config(run: Path) -> DictConfig:
-    """Read the config that a run was trained with. It may name segtrain's and Keras' parts only.
+def stored_config(run: Path, trusted: Sequence[str] = ()) -> DictConfig:
+    """Read the config that a run was trained with, without what acts beyond the run folder: see `read_stored`."""
+    return read_stored(run, trusted)[0]
+
+
+def read_stored(run: Path, trusted: Sequence[str] = ()) -> tuple[DictConfig, dict[str, str]]:
+    """Read the config that a run was trained with. It may come from a stranger, so that it is held to `stored.PARTS`.
+
+    Args:
+        run: The run folder.
+        trusted: Modules that the reader's own command line trusts; those of the file are not.
+
+    Returns:
+        The config, and by key a message for each value that was left out as it acts beyond the run folder.
 
     Raises:
         CheckpointError: The file cannot be read.
+        ConfigError: It names other parts, or holds interpolations.
     """
     path = run / "config.yaml"
     try:
-        cfg = OmegaConf.load(path)
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise CheckpointError(
-            f"cannot read {path}: {' '.join(str(error).split())[:200]}. Fix: name another run"
-        ) from error
-    if not isinstance(cfg, DictConfig):
+        text = read_file(path, stored.MOST_BYTES).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        seen = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise CheckpointError(f"cannot read {path}: {seen}. Fix: name another run") from error
+    return _checked(text, path, run, trusted)
+
+
+def recorded_config(text: str, path: Path) -> DictConfig:
+    """Read the config that a checkpoint records, held to what `read_stored` holds that of the run to.
+
+    Args:
+        text: The config.
+        path: The checkpoint's manifest, `RUN/checkpoints/step-00000123/manifest.json`.
+
+    Raises:
+        CheckpointError: It cannot be read.
+        ConfigError: It holds interpolations.
+    """
+    return _checked(text, path, path.parents[2], None)[0]
+
+
+def _checked(text: str, path: Path, run: Path, trusted: Sequence[str] | None) -> tuple[DictConfig, dict[str, str]]:
+    """Read a config of a run folder; without `trusted` its parts are not built, so that any may be named."""
+    try:
+        tree: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        seen = "nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
+        raise CheckpointError(f"cannot read {path}: {stored.shown(seen)}. Fix: name another run") from error
+    if not isinstance(tree, dict):
         raise CheckpointError(f"cannot read {path}: not a mapping of keys. Fix: name another run")
-    # A run folder may come from a stranger: only the reader's own command line may trust modules.
-    cfg.trusted_modules = []
-    return paths.resolve_stored(run, cfg)
+    taken = stored.take_effects(tree)
+    found = list(stored.problems(tree, trusted))
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise ConfigError(f"{path}: {found[0]}{more}")
+    tree["trusted_modules"] = list(trusted or ())
+    return paths.resolve_stored(run, OmegaConf.create(tree)), taken
 
 
 def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from segtrain.errors import CheckpointError, ResourceError, SegtrainError
 from segtrain.memory import out_of_memory
+from segtrain.run_files import read_file
 from segtrain.writing import write_whole
 
 RUNS = Path("runs")
@@ -63,7 +64,7 @@ def only_process(run: Path) -> Iterator[None]:
     """
     path = run / "lock"
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
         raise ResourceError(f"cannot write {path}: {error.strerror}. Fix: make the run folder writable") from error
     try:
@@ -98,18 +99,21 @@ def discard(folder: Path) -> None:
 def holder(run: Path) -> str | None:
     """Say which process holds a run folder, without holding it itself; None where none does."""
     try:
-        with open(run / "lock", "rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once, as the file closes
-            except OSError:
-                return _named(file.read(200))
-    except FileNotFoundError:
-        pass
+        file = os.open(run / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # there is none, or what is there is no lock of a run
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once, as the file closes
+    except OSError:
+        return _named(os.read(file, 200))
+    finally:
+        os.close(file)
     return None
 
 
 def _named(lock: bytes) -> str:
-    return lock.decode(errors="replace").strip() or "another process"
+    text = lock.decode(errors="replace").strip()
+    return text if text and text.isprintable() else "another process"
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -156,7 +160,12 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ResourceError: It cannot be written.
     """
-    write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_whole(path, as_json(content))
+
+
+def as_json(content: Any) -> bytes:
+    """Encode as readable JSON; NaN is refused."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
@@ -166,9 +175,10 @@ def read_json(path: Path) -> Any:
         CheckpointError: It is missing or damaged.
     """
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}. Fix: name another run") from error
+        return json.loads(read_file(path))
+    except (OSError, ValueError, RecursionError) as error:
+        seen = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:200]
+        raise CheckpointError(f"cannot read {path}: {seen}. Fix: name another run") from error
 
 
 def _make_first_free(parent: Path, stem: str) -> Path:

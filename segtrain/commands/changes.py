@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from segtrain.errors import ConfigError
+from segtrain.stored import shown
 
 # Keys that no number of a training depends on.
 HARMLESS = frozenset(
@@ -17,6 +18,8 @@ HARMLESS = frozenset(
 # Keys that a checkpoint's variables or its count of steps are made for.
 FIXED = frozenset({"backbone", "batch_size", "dataset", "head", "heads", "limit_samples", "model", "norm", "weights"})
 
+_NOT_KEPT = frozenset({"cache", "callbacks", "resume", "trusted_modules"})
+
 
 def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
     """List the values that change a run's result; refuse those that its variables are made for.
@@ -26,12 +29,23 @@ def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
     """
     values = {key: (_flat(then).get(key), _flat(now).get(key)) for key in {**_flat(then), **_flat(now)}}
     changed = {key: pair for key, pair in values.items() if pair[0] != pair[1] and not _is_below(key, HARMLESS)}
-    if fixed := [f"{key} {one} -> {other}" for key, (one, other) in changed.items() if _is_below(key, FIXED)]:
+    if fixed := [_change(key, *pair) for key, pair in changed.items() if _is_below(key, FIXED)]:
         raise ConfigError(
             f"{'; '.join(fixed)}: a resumed run keeps its network, data and batches, only other values may change. "
             f"Fix: leave it out, or start a new run with weights=RUN"
         )
-    return [f"{key} {one} -> {other}" for key, (one, other) in changed.items()]
+    return [_change(key, *pair) for key, pair in changed.items()]
+
+
+def edits_of(then: DictConfig, now: DictConfig) -> list[str]:
+    """List all values in which two configs of one run differ, beside those that no run keeps."""
+    one, other = _flat(then), _flat(now)
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key) and not _is_below(key, _NOT_KEPT)]
+    return [_change(key, one.get(key), other.get(key)) for key in keys]
+
+
+def _change(key: str, one: Any, other: Any) -> str:
+    return shown(f"{key} {one} -> {other}")
 
 
 def _is_below(key: str, groups: Collection[str]) -> bool:

@@ -1,43 +1,27 @@
 """`segtrain doctor`: whether a run can go on, and from where. Changes nothing, and starts no TensorFlow."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from segtrain.commands.changes import changes_of
 from segtrain.commands.check_report import printable
-from segtrain.config import build, stored_config
+from segtrain.commands.files_of_run import Row, classes_row, config_row, metrics_rows, other_rows
+from segtrain.config import build, read_stored, recorded_config
 from segtrain.data.crops import spread
 from segtrain.errors import CheckpointError, ConfigError, SegtrainError
-from segtrain.paths import resolve_stored
-from segtrain.runs import holder, newest_run, read_json, require_run
+from segtrain.runs import holder, newest_run, require_run
+from segtrain.stored import require_drawn
 from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
 from segtrain.training.installed import differences, installed
+from segtrain.training.manifest import MANIFEST
 
 _STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
-
-
-class Row(NamedTuple):
-    """One thing looked at.
-
-    Attributes:
-        verdict: "ok"; "note" where a resumed training copes with it; "bad" where it cannot go on.
-        name: What it is.
-        found: What was seen.
-        fix: How to mend what is bad.
-    """
-
-    verdict: str
-    name: str
-    found: str
-    fix: str = ""
 
 
 def doctor(cfg: DictConfig) -> None:
@@ -51,9 +35,9 @@ def doctor(cfg: DictConfig) -> None:
     if not folder.is_dir():
         require_run(run)
     checkpoints, newest = _checkpoint_rows(folder)
-    stored, read = _read_config(run, cfg.trusted_modules)
+    stored, read = _read_config(run, cfg.trusted_modules, newest)
     is_finished = newest is not None and stored is not None and newest.facts["progress"]["epochs_done"] >= stored.epochs
-    around = [*read, *_surroundings(run, newest)]
+    around = [*read, *_surroundings(run, newest), *other_rows(run)]
     if newest is not None and stored is not None and not is_finished:
         around.append(_likeness(stored, newest))
     _print(run, checkpoints, around)
@@ -97,28 +81,21 @@ def _about(checkpoint: Checkpoint, *, is_best: bool) -> str:
     return ", ".join(found)
 
 
-def _read_config(run: Path, trusted_modules: Sequence[str]) -> tuple[DictConfig | None, list[Row]]:
+def _read_config(
+    run: Path, trusted_modules: Sequence[str], newest: Checkpoint | None
+) -> tuple[DictConfig | None, list[Row]]:
     """Read what a training reads of its run beside the checkpoints."""
     stored, rows = None, []
     try:
-        stored = stored_config(run)
-        stored.trusted_modules = trusted_modules
+        stored, taken = read_stored(run, trusted_modules)
         if not isinstance(stored.get("epochs"), int) or "dataset" not in stored:
             stored = None
             raise CheckpointError("no epochs or no dataset in it. Fix: start a new run")
-        rows.append(Row("ok", "config.yaml", f"can be read, {_epochs(stored.epochs)}"))
-    except CheckpointError as error:
+        rows.append(config_row(run, stored, newest, f"can be read, {_epochs(stored.epochs)}"))
+        rows += [Row("note", key, message.partition(". Fix: ")[0]) for key, message in taken.items()]
+    except (CheckpointError, ConfigError) as error:
         rows.append(Row("bad", "config.yaml", _first(error), f"restore {run / 'config.yaml'}, or start a new run"))
-    try:
-        rows.append(
-            Row("ok", "classes.json", f"can be read, {len(read_json(run / 'classes.json')['class_names'])} classes")
-        )
-    except (CheckpointError, KeyError, TypeError) as error:
-        if (run / "classes.json").exists():
-            rows.append(Row("note", "classes.json", f"{_first(error)}; written anew at resume"))
-        else:
-            rows.append(Row("bad", "classes.json", "there is none", f"touch {run / 'classes.json'}: resume writes it"))
-    return stored, rows
+    return stored, [*rows, classes_row(run, newest)]
 
 
 def _surroundings(run: Path, newest: Checkpoint | None) -> Iterator[Row]:
@@ -131,7 +108,7 @@ def _surroundings(run: Path, newest: Checkpoint | None) -> Iterator[Row]:
         yield Row("ok", "lock", "no process holds the run")
     if newest is None:
         return
-    yield _log_row(run / "metrics.jsonl", newest.facts["progress"]["history"])
+    yield from metrics_rows(run, newest.facts["progress"]["history"])
     size = sum(path.stat().st_size for path in newest.path.iterdir())
     free = shutil.disk_usage(run).free
     found = f"{free / 1e6:.0f} MB free, a checkpoint takes {size / 1e6:.1f} MB"
@@ -141,25 +118,11 @@ def _surroundings(run: Path, newest: Checkpoint | None) -> Iterator[Row]:
         yield Row("ok", "disk", found)
 
 
-def _log_row(path: Path, history: Sequence[dict[str, Any]]) -> Row:
-    """Compare metrics.jsonl with a checkpoint's history, from which a resumed training writes it anew."""
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        lines = []
-    kept = [json.dumps(record) for record in history]
-    if lines == kept:
-        return Row("ok", path.name, f"{_epochs(len(kept))}, as in the newest whole checkpoint")
-    if lines[: len(kept)] == kept:
-        extra = len(lines) - len(kept)
-        return Row("note", path.name, f"{_lines(extra)} past the newest whole checkpoint, cut off at resume")
-    return Row("note", path.name, f"not the history of the newest whole checkpoint ({_lines(len(kept))}), written anew")
-
-
 def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
     """Say whether the data are those of the run, and what tells that it goes on to the bit."""
     then = newest.facts["fingerprint"]
     try:
+        require_drawn(stored, ())
         now = installed(spread(build(stored.dataset).samples("train"), stored.get("limit_samples")))
     except SegtrainError as error:
         return Row("bad", "data", _first(error), "restore the data, or give resume with dataset.root=DIR")
@@ -167,8 +130,7 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
         fix = f"restore the data, or start a new run with weights={newest.path.parent.parent}"
         return Row("bad", "data", f"trained on {then['data']}, now {now['data']}", fix)
     try:
-        recorded = resolve_stored(newest.path.parent.parent, OmegaConf.create(newest.facts["config"]))
-        changes = changes_of(recorded, stored)
+        changes = changes_of(recorded_config(newest.facts["config"], newest.path / MANIFEST), stored)
     except ConfigError as error:
         return Row("bad", "config.yaml", _first(error), "undo it in the file")
     if reasons := [*changes, *differences({name: then.get(name) for name in now}, now)]:

@@ -2,15 +2,18 @@
 
 import logging
 import math
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from segtrain.commands.files_of_run import warn_of_edits
 from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
 from segtrain.commands.preflight import require_image_range
 from segtrain.commands.scoring import Tally
@@ -24,6 +27,7 @@ from segtrain.metrics import scores
 from segtrain.overlay import draw_panels, write_labels
 from segtrain.report import print_scores, write_scores
 from segtrain.runs import new_run_folder, newest_run, read_json, require_run
+from segtrain.stored import require_drawn, shown
 from segtrain.tables import merge_dataset
 from segtrain.training.checkpoint import pick_checkpoint
 from segtrain.training.installed import describe_contents, describe_data
@@ -35,7 +39,10 @@ def evaluate(cfg: DictConfig) -> float:
     """Score one run; write scores, overlays and predictions. Returns the mean IoU."""
     run = require_run(cfg.run) if cfg.run is not None else newest_run()
     checkpoint = pick_checkpoint(run / "checkpoints", cfg.checkpoint)
-    stored = _with_dataset(stored_config(run), cfg)
+    stored = stored_config(run, cfg.trusted_modules)
+    warn_of_edits(run, stored)
+    stored = _with_dataset(stored, cfg)
+    require_drawn(stored, set(_keys(cfg.dataset, "dataset")))
     check(resolved(stored, "dataset"))
     dataset = build(stored.dataset)
     _require_same_classes(dataset, run)
@@ -57,8 +64,8 @@ def evaluate(cfg: DictConfig) -> float:
         resize = None if stored.resize is None else tuple(stored.resize)
         predictor = Predictor(model, loss=build_loss(stored, dataset), resize=resize, heads=heads)
         with closing(predictor.predict(dataset, samples, stored.workers)) as predictions:
-            shown = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
-            for place, prediction in enumerate(shown):
+            progress = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
+            for place, prediction in enumerate(progress):
                 name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted
                 matrix = tally.add(prediction)
                 if cfg.save_predictions:
@@ -119,8 +126,17 @@ def other_data(
 
 
 def _file(folder: Path, kind: str, name: str) -> Path:
-    """Where a sample's picture goes; names of samples may hold folders, as Cityscapes' towns."""
+    """Where a sample's picture goes; names of samples may hold folders, as Cityscapes' towns.
+
+    Raises:
+        DataError: The name leads out of the folder.
+    """
     path = folder / kind / f"{name}.png"
+    if not Path(os.path.normpath(path)).is_relative_to(folder / kind):
+        raise DataError(
+            f"sample {shown(name)}: its name leads out of {folder / kind}, expected one within. Fix: rename it in the "
+            f"dataset's list or folders"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -128,9 +144,19 @@ def _file(folder: Path, kind: str, name: str) -> Path:
 def _with_dataset(stored: DictConfig, cfg: DictConfig) -> DictConfig:
     """Put the command line's dataset, whole or single keys, in the place of the run's own."""
     if cfg.dataset is not None:
-        stored.trusted_modules = cfg.trusted_modules
         stored.dataset = cfg.dataset if "_target_" in cfg.dataset else merge_dataset(stored.dataset, cfg.dataset)
     return stored
+
+
+def _keys(node: Any, where: str) -> Iterator[str]:
+    """Yield the keys of a node that the command line gives: all of its values, and the node where it replaces one."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield where
+        for key, value in node.items():
+            yield from _keys(value, f"{where}.{key}")
+    elif node is not None:
+        yield where
 
 
 def _require_same_classes(dataset: Dataset, run: Path) -> None:

@@ -11,12 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 from segtrain.commands.changes import HARMLESS, changes_of
 from segtrain.commands.parts import facts
 from segtrain.commands.recipe import describe_rate
-from segtrain.config import check, stored_config
+from segtrain.config import check, read_stored, recorded_config, stored_config
 from segtrain.errors import CheckpointError, ConfigError
-from segtrain.paths import make_absolute, resolve_stored
+from segtrain.paths import make_absolute
 from segtrain.runs import RUNS
+from segtrain.stored import require_drawn
 from segtrain.training.checkpoint import find_checkpoints, newest_whole, sweep
 from segtrain.training.installed import differences
+from segtrain.training.manifest import MANIFEST
 from segtrain.training.state import restore
 from segtrain.training.trainer import Trainer
 
@@ -42,13 +44,18 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
         ConfigError: A value cannot change in a resumed run.
         CheckpointError: The run's config cannot be read.
     """
-    stored = stored_config(run)
+    stored, taken = read_stored(run, cfg.trusted_modules)
+    given = set()
     for key in HARMLESS & set(cfg) - set(stored):  # which a run of an earlier version does not have
         stored[key] = cfg[key]
     before = stored.copy()
     for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
         key = override.split("=", 1)[0].lstrip("+~")
         if key in ("resume", "sweep"):
+            continue
+        given.add(key)
+        if re.match(r"callbacks\b", key):
+            stored.callbacks = OmegaConf.merge(stored.get("callbacks") or {}, cfg.callbacks or {})
             continue
         value = OmegaConf.select(cfg, key)
         if key not in ("debug", "experiment") and not isinstance(value, DictConfig):
@@ -60,7 +67,10 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
             )
     make_absolute(stored)
     stored.resume = str(run)
-    stored.trusted_modules = cfg.trusted_modules
+    require_drawn(stored, given)
+    for key, message in taken.items():
+        if not given & {key, key.partition(".")[0]}:
+            logger.warning(message)
     check(stored, facts(stored))
     changes_of(before, stored)  # refuses some
     return Resumed(run, stored)
@@ -80,7 +90,7 @@ def run_to_resume(cfg: DictConfig) -> Path | None:
         if not found or found[-1].facts["progress"]["epochs_done"] >= cfg.epochs:
             continue
         try:
-            changes = changes_of(stored_config(run), cfg)
+            changes = changes_of(stored_config(run, cfg.get("trusted_modules") or ()), cfg)
         except (CheckpointError, ConfigError) as error:
             logger.info("resume=auto passes over %s: %s", run, error)
             continue
@@ -115,7 +125,7 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_p
             f"the same. Fix: restore the data, or start a new run with weights={resumed.run}"
         )
     # Not with the run's config.yaml: it is written anew before the first save of a run that goes on.
-    recorded = resolve_stored(resumed.run, OmegaConf.create(checkpoint.facts["config"]))
+    recorded = recorded_config(checkpoint.facts["config"], checkpoint.path / MANIFEST)
     changes = changes_of(recorded, resumed.cfg)
     restore(trainer.model, trainer.optimizer, arrays, trainer.averages)
     if "optimizer/learning_rate" in arrays and any(each.startswith("optimizer.learning_rate ") for each in changes):

@@ -1,5 +1,6 @@
 """`segtrain train`: train one network and leave a run folder that needs nothing else."""
 
+import hashlib
 import json
 import logging
 import math
@@ -34,7 +35,8 @@ from segtrain.errors import DataError
 from segtrain.inference import Prediction, Predictor
 from segtrain.models.norm import synchronize
 from segtrain.paths import make_absolute
-from segtrain.runs import new_run_folder, only_process, require_run, write_json
+from segtrain.run_files import CLASSES, CONFIG, require_regular
+from segtrain.runs import as_json, new_run_folder, only_process, require_run
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import require_room
 from segtrain.training.fingerprint import fingerprint
@@ -71,10 +73,12 @@ def train(cfg: DictConfig) -> float:
             cfg.resume = None
             check(cfg, facts(cfg))
             if (folder := run_to_resume(cfg)) is not None:
+                require_regular(folder)
                 with only_process(folder):
                     return _train_in(folder, cfg, Resumed(folder, cfg), replicas)
         elif cfg.resume is not None:
             folder = require_run(cfg.resume)
+            require_regular(folder)
             resumed = resumed or resumed_config(folder, cfg)
             with only_process(folder):
                 return _train_in(folder, resumed.cfg, resumed, replicas)
@@ -137,7 +141,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             print(f"{run} is finished: all of its {cfg.epochs} epochs are done; resume={run} epochs=N adds to them")
         warn_of_poor_statistics(cfg, model, total_steps)
         require_room(run, count_bytes(model, trainer.optimizer, trainer.averages))
-        _write_facts(run, cfg, dataset)
+        recorded["files"] = _write_facts(run, cfg, dataset)
     precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
     resize = None if cfg.resize is None else tuple(cfg.resize)
     predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
@@ -237,18 +241,20 @@ def _no_reports() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> None:
-    """Write what eval and resume need beside the checkpoints."""
+def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
+    """Write what eval and resume need beside the checkpoints; return the SHA-256 of each file."""
     stored = cfg.copy()
     stored.resume = None
-    write_whole(run / "config.yaml", OmegaConf.to_yaml(stored, resolve=True).encode())
     classes = {
         "class_names": dataset.class_names,
         "colors": dataset.colors.tolist(),
         "ignore_class": dataset.ignore_class,
         "swap_pairs": dataset.swap_pairs,
     }
-    write_json(run / "classes.json", classes)
+    written = {CONFIG: OmegaConf.to_yaml(stored, resolve=True).encode(), CLASSES: as_json(classes)}
+    for name, data in written.items():
+        write_whole(run / name, data)
+    return {name: hashlib.sha256(data).hexdigest() for name, data in written.items()}
 
 
 @contextmanager

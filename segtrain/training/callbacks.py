@@ -1,7 +1,5 @@
 """What happens around the steps of a training: the bar, logs, checkpoints, curves. Each is a Keras callback."""
 
-import csv
-import io
 import json
 import logging
 import math
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from segtrain.errors import ConfigError, SegtrainError
 from segtrain.training.checkpoint import save_checkpoint
 from segtrain.training.curves import draw_curves
+from segtrain.training.history import as_lines, as_table
 from segtrain.training.signals import Wishes
 from segtrain.training.state import require_finite, snapshot
 from segtrain.training.trainer import Trainer
@@ -90,8 +89,7 @@ class MetricsLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
         # A resumed run begins anew what was logged after its checkpoint; a line that a kill has cut goes, too.
         if self._trainer.progress.history or self._path.exists():
-            lines = "".join(f"{json.dumps(record)}\n" for record in self._trainer.progress.history)
-            write_whole(self._path, lines.encode())
+            write_whole(self._path, as_lines(self._trainer.progress.history))
             self._write_table()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
@@ -107,14 +105,7 @@ class MetricsLog(keras.callbacks.Callback):
         logger.info("epoch %d/%d (%.0f s): %s", epoch + 1, self.params["epochs"], seconds, listed)
 
     def _write_table(self) -> None:
-        """Write it whole: an epoch that is validated after others that were not brings columns of its own."""
-        history = self._trainer.progress.history
-        columns = dict.fromkeys(name for record in history for name in record)
-        text = io.StringIO()
-        table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(history)
-        write_whole(self._path.with_suffix(".csv"), text.getvalue().encode())
+        write_whole(self._path.with_suffix(".csv"), as_table(self._trainer.progress.history))
 
 
 class Checkpoints(keras.callbacks.Callback):

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import resource
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,7 @@ import numpy as np
 import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ResourceError
+from segtrain.run_files import read_file
 from segtrain.shell import command, override
 from segtrain.training.disk import Disk, remove_files, write_file
 from segtrain.training.manifest import MANIFEST, read_manifest, sealed
@@ -59,7 +61,7 @@ class Checkpoint:
         """
         path, manifest = self.path / _STATE, read_manifest(self.path)
         try:
-            data = path.read_bytes()
+            data = read_file(path, manifest.get("bytes", sys.maxsize))
         except OSError as error:
             raise CheckpointError(
                 f"cannot read {path}: {error.strerror}. Fix: remove {self.path} to fall back on the one before"
@@ -284,7 +286,9 @@ def _to_trash(disk: Disk, path: Path) -> None:
 
 def _checkpoint_folders(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        yield from (path for path in folder.iterdir() if path.name.startswith("step-") and path.is_dir())
+        # Through a link, removing an old checkpoint would remove the files of another folder.
+        found = (path for path in folder.iterdir() if path.name.startswith("step-") and path.is_dir())
+        yield from (path for path in found if not path.is_symlink())
 
 
 def _order(path: Path) -> bool:

@@ -1,8 +1,12 @@
 """Curves of a run: `metrics.jsonl` to PNGs."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
+
+from segtrain.run_files import read_file
+from segtrain.writing import write_whole
 
 _CHARTS = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
 
@@ -19,14 +23,22 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     Returns:
         The files; none where no epoch has ended.
     """
-    # Never pyplot: it costs a second, keeps figures in a global list and wants the main thread.
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    import matplotlib
 
     records = read_metrics(metrics)
     if not records:
         return []
     folder.mkdir(parents=True, exist_ok=True)
+    # A matplotlibrc in the working folder could change the charts, or start LaTeX for their text.
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        return _draw(records, folder)
+
+
+def _draw(records: list[dict[str, Any]], folder: Path) -> list[Path]:
+    # Never pyplot: it costs a second, keeps figures in a global list and wants the main thread.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     paths = []
     for score, title in _CHARTS.items():
         figure = Figure(figsize=(7, 4.2), layout="constrained")
@@ -52,7 +64,9 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
         if axes.lines:
             axes.legend()
         path = folder / f"{score}.png"
-        figure.savefig(path, dpi=120)
+        image = io.BytesIO()
+        figure.savefig(image, dpi=120, format="png")
+        write_whole(path, image.getvalue())
         paths.append(path)
     return paths
 
@@ -60,7 +74,7 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read a run's `metrics.jsonl`, one record an epoch; a line that a crash has cut is left out."""
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in read_file(path).splitlines() if path.exists() else []:
         try:
             records.append(json.loads(line))
         except ValueError:

@@ -67,8 +67,10 @@ def write_file(disk: Disk, path: Path, data: bytes) -> None:
 
 
 def remove_files(disk: Disk, path: Path) -> None:
-    """Remove a folder of files, if it is there."""
-    if path.is_dir():
+    """Remove a folder of files, if it is there; of a link to a folder, the link alone."""
+    if path.is_symlink():
+        disk.remove_file(path)
+    elif path.is_dir():
         for entry in sorted(path.iterdir()):
             disk.remove_file(entry)
         disk.remove_folder(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import CheckpointError
+from segtrain.run_files import read_file
 
 MANIFEST = "manifest.json"
 _FORMAT = 2
@@ -26,7 +27,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         CheckpointError: It is missing, damaged, or of another format.
     """
     try:
-        data = (path / MANIFEST).read_bytes()
+        data = read_file(path / MANIFEST)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path / MANIFEST}: {error.strerror}. Fix: remove {path} to fall back on the one before"
