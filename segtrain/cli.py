@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from segtrain import __version__, sweeps, working_folder
 from segtrain.arguments import config_dir_flag, rewrite, split_flags
-from segtrain.errors import ConfigError, ResourceError, SegtrainError, Stopped
+from segtrain.errors import ConfigError, DataError, ResourceError, SegtrainError, Stopped
 from segtrain.memory import out_of_memory
 from segtrain.quiet import quiet_tensorflow
 from segtrain.shell import override
@@ -245,11 +245,22 @@ class Job:
         from segtrain import config
 
         config.set_up()  # once more, for a launcher that runs the job in a process of its own
-        config.check_root(cfg, self.command)
-        working_folder.trust(cfg.trusted_modules, self._folder)
-        with quiet_tensorflow():
-            module = importlib.import_module(f"segtrain.commands.{self.command}")
-        return getattr(module, COMMANDS[self.command][0])(cfg)
+        try:
+            config.check_root(cfg, self.command)
+            working_folder.trust(cfg.trusted_modules, self._folder)
+            with quiet_tensorflow():
+                module = importlib.import_module(f"segtrain.commands.{self.command}")
+            return getattr(module, COMMANDS[self.command][0])(cfg)
+        except (ConfigError, DataError) as error:
+            raise self._with_source(error, cfg) from error
+
+    def _with_source(self, error: SegtrainError, cfg: "DictConfig") -> SegtrainError:
+        """Where a dataset whose root is missing comes from."""
+        from hydra.core.hydra_config import HydraConfig
+
+        from segtrain.commands.dataset_source import with_source
+
+        return with_source(error, cfg.get("dataset") or {}, HydraConfig.get().runtime.choices.get("dataset"))
 
 
 def _in_sweep() -> bool:

@@ -31,6 +31,7 @@ from segtrain.data.batches import training_batches
 from segtrain.data.crops import num_steps, spread
 from segtrain.data.dataset import Dataset
 from segtrain.data.pairing import refuse_shared
+from segtrain.data.people import People
 from segtrain.errors import DataError
 from segtrain.inference import Prediction, Predictor
 from segtrain.models.norm import synchronize
@@ -94,6 +95,10 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
     dataset = build(cfg.dataset)
     loss = build_loss(cfg, dataset)
+    if resumed is None and isinstance(dataset, People) and not dataset.root.exists():
+        # Before minutes of drawing: weights that cannot be fetched.
+        load_weights(cfg, *build_network(cfg, dataset.num_classes))
+        keras.backend.clear_session()
     build_augment(cfg, dataset, dataset.swap_pairs)  # refuses what it would refuse when all files are listed
     samples, validation = (
         spread(dataset.samples(split), cfg.limit_samples) for split in ("train", cfg.validation_split)

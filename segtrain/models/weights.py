@@ -129,8 +129,8 @@ def _imagenet(stock: Callable[[], keras.Model], model: keras.Model) -> dict[str,
             raise
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         raise CheckpointError(
-            f"backbone.weights=imagenet: {' '.join(str(error).split())[:300]}. Fix: put that file, under its own name, "
-            f"into {folder}, or start from random weights with backbone.weights=null"
+            f"backbone.weights=imagenet: {' '.join(str(error).split())[:300]}. Fix: "
+            f"backbone.weights=null starts from random weights; or put that file, under its own name, into {folder}"
         ) from error
     names = stable_names(source)
     stored = {names.get(layer.name, layer.name): layer.get_weights() for layer in _leaves(source.layers)}

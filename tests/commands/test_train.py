@@ -52,6 +52,17 @@ def test_a_training_leaves_a_whole_run_folder(segtrain, workplace, cihp_root):
     assert set(steps_of(run)) == {best["step"], 4, 6}  # and the last two
 
 
+def test_weights_that_cannot_be_fetched_end_a_run_before_people_are_drawn(segtrain, workplace, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(workplace / "keras"))
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", fail)
+    result = segtrain("train")
+    assert result.code == 4 and "Fix: backbone.weights=null " in result.err
+    assert not (workplace / "data").exists()
+
+
 def test_the_same_seed_gives_the_same_numbers(segtrain, workplace, binary_root):
     for name in ("first", "second"):
         words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, f"name={name}", "augment.scale=[0.5,2.0]")

@@ -228,7 +228,7 @@ def test_unreachable_imagenet_weights_say_which_file_to_put_where(unreachable):
     message = _told("imagenet")
     assert message.startswith("backbone.weights=imagenet: ")
     assert MOBILENET.format("0.35") in message
-    assert f"into {unreachable / 'models'}, or start from random weights with backbone.weights=null" in message
+    assert "Fix: backbone.weights=null " in message and f"into {unreachable / 'models'}" in message
     assert "\n" not in message
     assert not list(unreachable.rglob("*.h5"))
 
