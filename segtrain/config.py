@@ -17,6 +17,7 @@ from segtrain import calls, paths, stored, tables, usage
 from segtrain.calls import MISSING
 from segtrain.composition import dotted_keys
 from segtrain.errors import CheckpointError, ConfigError
+from segtrain.reading import read_yaml_text, require_bounded_yaml
 from segtrain.run_files import read_file
 from segtrain.schema import GROUPS, SCHEMAS, broken_rules
 from segtrain.shell import brief
@@ -58,10 +59,17 @@ def refuse_clashes(folder: str) -> None:
     """Refuse a user's config of a built-in's name: Hydra would use the built-in and say nothing.
 
     Raises:
-        ConfigError: A file of `folder` has the group and name of one of segtrain's.
+        ConfigError: A file of `folder` has the group and name of one of segtrain's, or would exhaust the parser.
     """
     for path in sorted(Path(folder).rglob("*.yaml")):
         name = path.relative_to(folder)
+        try:
+            read_yaml_text(path)
+        except (OSError, ValueError) as error:
+            seen = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"cannot read {path}: {seen}. Fix: correct the file, or remove it") from error
+        except yaml.YAMLError:
+            pass  # Hydra names line and column, if it reads the file at all
         if (Path(config_dir()) / name).exists():
             raise ConfigError(f"{path}: segtrain has a {name} of its own, which Hydra would use. Fix: rename yours")
 
@@ -203,6 +211,7 @@ def recorded_config(text: str, path: Path) -> DictConfig:
 def _checked(text: str, path: Path, run: Path, trusted: Sequence[str] | None) -> tuple[DictConfig, dict[str, str]]:
     """Read a config of a run folder; without `trusted` its parts are not built, so that any may be named."""
     try:
+        require_bounded_yaml(text)
         tree: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         seen = "nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]

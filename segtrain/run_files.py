@@ -1,12 +1,12 @@
 """Files of a run folder, which may come from a stranger: read within bounds, and never written through a link."""
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from segtrain.errors import CheckpointError
+from segtrain.reading import read_regular
 from segtrain.shell import command, quote
 
 MOST_BYTES = 64 << 20  # of a text that segtrain writes: a manifest with the history of 100,000 epochs
@@ -35,14 +35,7 @@ def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
     Raises:
         OSError: The file cannot be read, is no regular file, or is larger.
     """
-    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(file, "rb") as opened:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, f"{_kind(status.st_mode)}, expected a file", str(path))
-        if status.st_size > most:
-            raise OSError(errno.EFBIG, f"{status.st_size} bytes, expected at most {most}", str(path))
-        return opened.read(status.st_size)  # no more: what a kernel makes up as it is read has no size
+    return read_regular(path, most)
 
 
 def require_regular(run: Path) -> None:

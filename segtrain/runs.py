@@ -13,6 +13,7 @@ from typing import Any
 
 from segtrain.errors import CheckpointError, ResourceError, SegtrainError
 from segtrain.memory import out_of_memory
+from segtrain.reading import parse_json
 from segtrain.run_files import read_file
 from segtrain.writing import write_whole
 
@@ -175,8 +176,8 @@ def read_json(path: Path) -> Any:
         CheckpointError: It is missing or damaged.
     """
     try:
-        return json.loads(read_file(path))
-    except (OSError, ValueError, RecursionError) as error:
+        return parse_json(read_file(path))
+    except (OSError, ValueError) as error:
         seen = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:200]
         raise CheckpointError(f"cannot read {path}: {seen}. Fix: name another run") from error
 

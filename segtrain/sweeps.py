@@ -4,7 +4,6 @@ Jobs tell by files below the folder of the sweep, since a launcher brings back n
 """
 
 import csv
-import json
 import math
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 from segtrain import runs
 from segtrain.errors import ResourceError
+from segtrain.reading import load_json
 from segtrain.training.signals import stopping
 
 TABLE = "jobs.csv"
@@ -173,7 +173,7 @@ def jobs(folder: Path) -> list[Job]:
     found = []
     for path in folder.glob(f"*/{_RECORD}"):
         with suppress(OSError, ValueError, TypeError):  # cut off in the middle
-            found.append(Job(**json.loads(path.read_text())))
+            found.append(Job(**load_json(path)))
     return sorted(found)
 
 

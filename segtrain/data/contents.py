@@ -1,10 +1,9 @@
 """The bytes of a file, and what they are where they are no picture at all."""
 
-import os
-import stat
 from pathlib import Path
 
 from segtrain.errors import DataError
+from segtrain.reading import NotRegular, TooLarge, read_regular
 
 _STARTS = (
     (b"GIF8", "a GIF picture"),
@@ -43,24 +42,13 @@ def read_bytes(path: Path, most: int | None = None, beginning: int | None = None
         DataError: The file is missing, empty, no regular file, too large, or cannot be read.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(
-                    f"cannot read {shown(path)}: {_special(status.st_mode)}, expected a file. Fix: remove it"
-                )
-            if most is not None and status.st_size > most:
-                raise DataError(
-                    f"cannot read {shown(path)}: {status.st_size} bytes, expected at most {most}. Fix: replace the "
-                    f"file, or raise dataset.max_pixels"
-                )
-            length = status.st_size if beginning is None else min(beginning, status.st_size)
-            data = os.read(file, length)
-            while len(data) < length and (more := os.read(file, length - len(data))):
-                data += more
-        finally:
-            os.close(file)
+        data = read_regular(path, most, beginning)
+    except NotRegular as error:
+        raise DataError(f"cannot read {shown(path)}: {error.strerror}. Fix: remove it") from error
+    except TooLarge as error:
+        raise DataError(
+            f"cannot read {shown(path)}: {error.strerror}. Fix: replace the file, or raise dataset.max_pixels"
+        ) from error
     except OSError as error:
         raise DataError(
             f"cannot read {shown(path)}: {error.strerror}. Fix: restore the file or remove its name"
@@ -98,8 +86,3 @@ def shown(path: Path) -> str:
             for letter in text
         )
     )
-
-
-def _special(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")

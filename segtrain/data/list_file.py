@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from segtrain.data.contents import shown
 from segtrain.errors import DataError
+from segtrain.reading import NotRegular, TooLarge, read_regular
 from segtrain.shell import command, quote
 
 # A list of ten million names of 25 letters.
@@ -57,12 +58,9 @@ def read_lines(path: Path) -> list[Line]:
                 f"cannot read the list {shown(path)}: {'not a file' if path.exists() else 'no such file'}, expected a "
                 f"text file with one name a line. Fix: name another list"
             )
-        if (size := path.stat().st_size) > MAX_LIST_BYTES:
-            raise DataError(
-                f"cannot read the list {shown(path)}: {size} bytes, expected at most {MAX_LIST_BYTES}. Fix: name "
-                f"another list"
-            )
-        data = path.read_bytes()
+        data = read_regular(path, MAX_LIST_BYTES)
+    except (NotRegular, TooLarge) as error:
+        raise DataError(f"cannot read the list {shown(path)}: {error.strerror}. Fix: name another list") from error
     except OSError as error:
         raise DataError(
             f"cannot read the list {shown(path)}: {error.strerror}. Fix: {command('chmod', 'u+r', path)}"

@@ -30,6 +30,7 @@ from segtrain.data.drawing.outfit import random_outfit
 from segtrain.data.pairing import require_split
 from segtrain.errors import DataError, ResourceError
 from segtrain.limits import Count, Limits, limited
+from segtrain.reading import load_json
 
 Images = Annotated[int, Limits(1, 1_000_000)]
 Side = Annotated[int, Limits(32, 4096)]
@@ -244,7 +245,7 @@ def _check_same(root: Path, parameters: dict[str, object]) -> None:
     """Refuse a folder that was not drawn by `write_people` with these parameters."""
     fix = f"Fix: give another dataset.root, or delete the folder ({root}) to have it drawn anew"
     try:
-        found = json.loads((root / MARKER).read_text())
+        found = load_json(root / MARKER)
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):

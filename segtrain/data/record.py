@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from segtrain.errors import DataError
+from segtrain.reading import parse_json, read_regular, read_text
 from segtrain.writing import append, disk_error, write_whole
 
 RECORD = "prepared.jsonl"
+_MOST = 1 << 28  # bytes of a file
 
 
 class Record:
@@ -65,9 +67,9 @@ class Record:
 
 def _digests(path: Path) -> dict[str, str]:
     digests = {}
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in read_text(path, _MOST).splitlines() if path.is_file() else ():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             digests[str(entry["name"])] = str(entry["sha256"])
         except (ValueError, TypeError, KeyError):
             continue  # cut short by a kill: that file is made again
@@ -76,6 +78,6 @@ def _digests(path: Path) -> dict[str, str]:
 
 def _digest_of(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(path, _MOST)).hexdigest()
     except OSError:
         return ""

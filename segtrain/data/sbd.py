@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from segtrain.data.colormap import voc_colormap
+from segtrain.data.contents import read_bytes
 from segtrain.data.files import read_names, read_size
 from segtrain.data.matfile import read_mats
 from segtrain.data.pairing import refuse_missing
@@ -136,7 +137,7 @@ def write_train_aug(plan: TrainAug, output: Path, *, workers: int = 2, progress:
 
 def _voc_files(part: Mapping[str, Path]) -> Iterator[tuple[str, bytes]]:
     for name, path in part.items():
-        yield name, path.read_bytes()
+        yield name, read_bytes(path)
 
 
 def _sbd_files(part: Mapping[str, Path], images: Mapping[str, Path]) -> Iterator[tuple[str, bytes]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ResourceError
@@ -72,7 +73,13 @@ class Checkpoint:
                 f"checkpoint {path}: damaged, SHA-256 {seen[:12]}..., expected {wanted[:12]}.... Fix: remove "
                 f"{self.path} to fall back on the one before"
             )
-        return safetensors.numpy.load(data)
+        try:
+            return safetensors.numpy.load(data)
+        except (safetensors.SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+            raise CheckpointError(
+                f"cannot read {path}: no arrays ({' '.join(str(error).split())[:150]}). Fix: remove {self.path} to "
+                f"fall back on the one before"
+            ) from error
 
 
 def save_checkpoint(

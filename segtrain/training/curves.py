@@ -1,10 +1,10 @@
 """Curves of a run: `metrics.jsonl` to PNGs."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
+from segtrain.reading import parse_json
 from segtrain.run_files import read_file
 from segtrain.writing import write_whole
 
@@ -76,7 +76,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     records = []
     for line in read_file(path).splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
+            records.append(parse_json(line))
         except ValueError:
             continue
     return records

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import CheckpointError
+from segtrain.reading import parse_json
 from segtrain.run_files import read_file
 
 MANIFEST = "manifest.json"
@@ -39,7 +40,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"checkpoint {path / MANIFEST}: damaged, or of an older segtrain, expected one that matches its own "
             f"SHA-256. Fix: remove {path} to fall back on the one before"
         )
-    manifest: dict[str, Any] = json.loads(data)
+    try:
+        manifest: dict[str, Any] = parse_json(data)
+    except ValueError as error:
+        raise CheckpointError(
+            f"cannot read {path / MANIFEST}: {error}. Fix: remove {path} to fall back on the one before"
+        ) from error
     if manifest["format"] != _FORMAT:
         raise CheckpointError(
             f"checkpoint {path}: format {manifest['format']}, expected {_FORMAT}. Fix: use the segtrain that wrote it"

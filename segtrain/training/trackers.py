@@ -15,6 +15,7 @@ import keras
 import yaml  # type: ignore[import-untyped]
 
 from segtrain.errors import ConfigError
+from segtrain.reading import read_yaml_text
 from segtrain.writing import write_whole
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class _Tracker(keras.callbacks.Callback):
     def _begin(self) -> bool:
         path = self._run_folder / f"{self.package}_id"
         known = path.read_text().strip() if path.exists() else None
-        config = yaml.safe_load((self._run_folder / "config.yaml").read_text())
+        config = yaml.safe_load(read_yaml_text(self._run_folder / "config.yaml"))
         try:
             started = self._start(known, config)
         except Exception as error:

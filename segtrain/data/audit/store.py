@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from segtrain import __version__
 from segtrain.data.audit.record import Problem, Record
 from segtrain.data.dataset import Sample
+from segtrain.reading import load_json
 
 # Raise it with every change of what a record holds or how it is measured.
 RECORD_VERSION = 4
+_MOST = 1 << 30  # bytes of a cache file: a million images
 _KEPT = 40  # cache files, the newest; a record of a photograph takes about 700 bytes
 
 
@@ -96,7 +98,7 @@ def store_verdict(name: str, verdict: Verdict) -> None:
 
 def _load(name: str) -> Any:
     try:
-        return json.loads((folder() / name).read_text())
+        return load_json(folder() / name, most=_MOST)
     except (OSError, ValueError):
         return None
 

@@ -1,0 +1,151 @@
+"""Read files that others may have written: regular ones only, of a bounded size, and text that cannot exhaust a parser.
+
+A pipe would block, a device would never end, and 20 kB of YAML or JSON can take gigabytes or Python's whole stack.
+"""
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+MOST_TEXT = 16 << 20  # bytes of a JSON file: 300 MB once parsed, in the worst case
+MOST_YAML = 256 << 10
+_MOST_NODES, _MOST_DEPTH = 20_000, 100
+
+
+class NotRegular(OSError):
+    """A folder, a pipe, a socket or a device where a file was expected."""
+
+
+class TooLarge(OSError):
+    """A file of more bytes than were expected."""
+
+
+def read_regular(path: Path, most: int | None = None, beginning: int | None = None) -> bytes:
+    """Read a regular file, or its beginning; a pipe or a device is refused without waiting on it.
+
+    Args:
+        path: The file; links are followed.
+        most: Refuse larger files, in bytes.
+        beginning: How many bytes to read; all where None.
+
+    Raises:
+        NotRegular: It is something else.
+        TooLarge: It is larger than `most`.
+        OSError: It cannot be read.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegular(errno.EINVAL, f"{_kind(status.st_mode)}, expected a file", str(path))
+        if most is not None and status.st_size > most:
+            raise TooLarge(errno.EFBIG, f"{status.st_size} bytes, expected at most {most}", str(path))
+        length = status.st_size if beginning is None else min(beginning, status.st_size)
+        data = os.read(file, length)
+        while len(data) < length and (more := os.read(file, length - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(file)
+
+
+def require_regular(path: Path) -> int:
+    """Return the size of a file that a library opens by itself.
+
+    Raises:
+        NotRegular: It is no regular file.
+        OSError: It is not there.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegular(errno.EINVAL, f"{_kind(status.st_mode)}, expected a file", str(path))
+    return status.st_size
+
+
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """Read a text file in UTF-8.
+
+    Raises:
+        OSError: See `read_regular`.
+        ValueError: It is not UTF-8.
+    """
+    return read_regular(path, most).decode()
+
+
+def load_json(path: Path, most: int = MOST_TEXT) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        OSError: See `read_regular`.
+        ValueError: It is not JSON, or nested too deeply.
+    """
+    return parse_json(read_regular(path, most))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply for Python's parser") from None
+
+
+def read_yaml_text(path: Path) -> str:
+    """Read the text of a YAML file that is safe to parse.
+
+    Raises:
+        OSError: See `read_regular`.
+        ValueError: It is not UTF-8, nested too deeply, or too large once its aliases are expanded.
+        yaml.YAMLError: It is not YAML.
+    """
+    text = read_text(path, MOST_YAML)
+    require_bounded_yaml(text)
+    return text
+
+
+def require_bounded_yaml(text: str) -> None:
+    """Refuse YAML whose aliases expand to more than a config holds ("billion laughs"), or that is nested too deeply.
+
+    Raises:
+        ValueError: It is.
+        yaml.YAMLError: It is not YAML.
+    """
+    if len(text) > MOST_YAML:
+        raise ValueError(f"{len(text)} characters, expected at most {MOST_YAML}")
+    import yaml  # type: ignore[import-untyped]
+
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []
+    nodes = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:  # of a node that is still open, or of none: the parser names the latter
+                raise ValueError(f"line {event.start_mark.line + 1}: *{event.anchor} is part of itself, or unknown")
+            nodes += sizes[event.anchor]
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, nodes))
+            nodes += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = nodes - before
+        elif isinstance(event, yaml.ScalarEvent):
+            nodes += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        if len(open_nodes) > _MOST_DEPTH:
+            raise ValueError(f"line {event.start_mark.line + 1}: nested more than {_MOST_DEPTH} levels deep")
+        if nodes > _MOST_NODES:
+            raise ValueError(f"line {event.start_mark.line + 1}: more than {_MOST_NODES} values, aliases expanded")
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
