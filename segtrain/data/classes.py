@@ -66,13 +66,16 @@ def require_two_classes(names: Sequence[str]) -> None:
         )
 
 
-def require_two_reached(names: Sequence[str], reached: Iterable[int], key: str) -> None:
+def require_two_reached(
+    names: Sequence[str], reached: Iterable[int], key: str, stored: Mapping[int, int] | None = None
+) -> None:
     """Refuse that all but one class are ignored or have no stored value.
 
     Args:
         names: Of the classes.
         reached: The ids that some stored value stands for, the ignored one perhaps among them.
-        key: That says what stored values mean.
+        key: That states what stored values mean.
+        stored: Stored value to class id or the ignored one, where that is the key's content.
 
     Raises:
         ConfigError: Pixels can be of one class only, or of none.
@@ -80,9 +83,14 @@ def require_two_reached(names: Sequence[str], reached: Iterable[int], key: str) 
     found = sorted(index for index in set(reached) if index < len(names))
     if len(found) < 2:
         missing = [name for index, name in enumerate(names) if index not in found]
+        spare = [value for value, index in (stored or {}).items() if index >= len(names)]
+        fix = f"give {' and '.join(missing[:3])} a value in {key}"
+        if stored and spare and len(missing) == 1:
+            table = {value: names[index] if index < len(names) else IGNORE for value, index in stored.items()}
+            fix = setting(key, {**table, spare[-1]: missing[0]})
         raise ConfigError(
             f"{key}: only {names[found[0]] if found else 'ignored pixels'} can occur, expected at least 2 classes. "
-            f"Fix: give {' and '.join(missing[:3])} a value in {key}"
+            f"Fix: {fix}"
         )
 
 

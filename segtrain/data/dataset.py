@@ -83,7 +83,7 @@ class Dataset(abc.ABC):
         self.max_pixels = max_pixels
         self.image_range = checked_range(image_range)
         values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
-        require_two_reached(class_names, values.values(), "dataset.label_values")
+        require_two_reached(class_names, values.values(), "dataset.label_values", values)
         self._class_of_value = np.full(256, ignore_class, np.uint8)
         self._is_known = np.zeros(256, np.uint8)
         for value, class_id in values.items():

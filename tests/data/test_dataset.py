@@ -13,6 +13,16 @@ from segtrain.errors import ConfigError, DataError
 COLORS = np.array([(0, 0, 0), (9, 9, 9), (99, 99, 99)], np.uint8)
 
 
+class Two(Dataset):
+    """Two classes, no samples."""
+
+    def __init__(self, **facts):
+        super().__init__(("soil", "leaf"), COLORS[:2], **facts)
+
+    def samples(self, split):
+        return []
+
+
 class Listed(Dataset):
     """Three classes; its samples are those given."""
 
@@ -355,6 +365,11 @@ def test_colours_become_stored_values_and_those_class_ids(sample):
 def test_values_that_leave_one_class_are_refused(values):
     with pytest.raises(ConfigError, match=r"^dataset\.label_values: only \w+.* can occur.*Fix: give .*\b(door|wall)\b"):
         Listed(label_values=values)
+
+
+def test_an_ignored_value_is_proposed_for_the_class_that_has_none():
+    with pytest.raises(ConfigError, match=r"only soil can occur.*Fix: 'dataset\.label_values=\{0: soil, 255: leaf\}'"):
+        Two(label_values={0: 0, 255: 255})
 
 
 @pytest.mark.parametrize("reduction", [1, 2, 4, 8])

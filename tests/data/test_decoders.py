@@ -190,6 +190,14 @@ def test_sixteen_bit_tiff_keeps_its_upper_half(tmp_path):
     np.testing.assert_array_equal(read(tmp_path, saved(values, "TIFF"))[..., 1], values >> 8)
 
 
+def test_a_jpeg_of_twelve_bits_is_named(tmp_path):
+    data = bytearray(saved(smooth(), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 4] = 12
+    with pytest.raises(DataError, match=r"a JPEG of 12 bits a channel, expected 8\. Fix: "):
+        read(tmp_path, bytes(data))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_tiff_of_other_numbers_is_refused(tmp_path, dtype):
     with pytest.raises(DataError, match=r"image: .* Fix: "):
