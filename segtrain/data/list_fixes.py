@@ -31,6 +31,8 @@ def explain_failed(failed: Sequence[Line], total: int, reader: ListReader, split
     line = failed[0]
     many = f" ({len(failed)} of {total} lines)" if len(failed) > 1 else ""
     problem, fix = _explain(failed, reader, split)
+    if not fix and len(failed) == total > 1:  # a command would leave an empty list
+        fix = f"name another list, or other folders: dataset.{split}_images=... dataset.{split}_labels=..."
     return list_problem(reader.source, line, problem + many, fix or drop_lines(failed, reader.source))
 
 
@@ -94,7 +96,7 @@ def _explain_pair(image: str, labels: str, failed: Sequence[Line], reader: ListR
     """Which of two files is missing, and what lies there instead."""
     for what, column, listing in (("image", image, reader.images), ("labels", labels, reader.labels)):
         if not column:
-            return f"the column of the {what} is empty, expected a file", drop_lines(failed, reader.source)
+            return f"the column of the {what} is empty, expected a file", ""
         if any(os.path.isfile(reader.place.root / each) for each in reader.readings(column)):
             continue
         if listing is not None and any(listing.find(each, reader.place.root) for each in reader.readings(column)):
@@ -107,9 +109,9 @@ def _explain_pair(image: str, labels: str, failed: Sequence[Line], reader: ListR
             return f"no {what} {shown(path)}, {unread.seen}; expected {unread.expected}", unread.fix
         found = _same_stem(path)
         instead = f", there is {shown(found)}" if found else ""
-        fix = _suffix_fix(path, found, reader.source) if found else _affix_fix(path, failed, reader)
+        fix = _suffix_fix(path, found, reader.source, what == "labels") if found else _affix_fix(path, failed, reader)
         return f"no {what} {shown(path)}{instead}, expected a path from dataset.root={reader.place.root}", fix
-    return "its two columns are found in different places, expected both from dataset.root or both names", ""
+    return "the two columns name no pair of files together, expected an image and its label file", ""
 
 
 def _explain_name(failed: Sequence[Line], reader: ListReader, split: str) -> tuple[str, str]:
@@ -153,14 +155,14 @@ def _strip_fix(failed: Sequence[Line], reader: ListReader) -> str:
     """A command that takes off the beginning of paths that were written for another folder."""
     text = failed[0].text
     for prefix in _beginnings(text):
-        if all(_is_found(each.text.replace(prefix, ""), reader, each) for each in failed[:20] if prefix in each.text):
+        if all(
+            reader.finds(Line(each.number, each.text.replace(prefix, "")))
+            for each in failed[:20]
+            if prefix in each.text
+        ):
             pattern = re.sub(r"([\\.*^$\[\]#])", r"\\\1", prefix)
             return command("sed", "-i.bak", f"s#{pattern}##g", reader.source)
     return ""
-
-
-def _is_found(text: str, reader: ListReader, line: Line) -> bool:
-    return bool(ListReader(reader.source, reader.place).read([Line(line.number, text)])[0])
 
 
 def _beginnings(text: str) -> Iterator[str]:
@@ -181,8 +183,10 @@ def _same_stem(path: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def _suffix_fix(path: Path, found: Path, source: Path) -> str:
+def _suffix_fix(path: Path, found: Path, source: Path, is_last: bool = True) -> str:
     """A command that corrects the suffix that a list writes."""
+    if not path.suffix:
+        return command("sed", "-i.bak", f"s/$/{found.suffix}/", source) if is_last else ""
     old = path.suffix.replace(".", r"\.")
     return command("sed", "-i.bak", "-E", f"s/{old}($|[[:space:],;|\"'])/{found.suffix}\\1/g", source)
 
@@ -197,7 +201,7 @@ def _affix_fix(path: Path, failed: Sequence[Line], reader: ListReader) -> str:
         before, behind = name[: name.index(path.stem)], name[name.index(path.stem) + len(path.stem) :]
         pattern = rf"({re.escape(folder)}/)([^/]+)({re.escape(path.suffix)})"
         texts = [re.sub(pattern, rf"\1{before}\2{behind}\3", each.text) for each in failed[:20]]
-        if all(_is_found(text, reader, line) for text, line in zip(texts, failed, strict=False)):
+        if all(reader.finds(Line(line.number, text)) for text, line in zip(texts, failed, strict=False)):
             script = f"s#{pattern}#\\1{before}\\2{behind}\\3#g"
             return command("sed", "-i.bak", "-E", script, reader.source)
     return ""

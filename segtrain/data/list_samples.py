@@ -115,7 +115,7 @@ def _refuse_mixed(entries: Sequence[Entry], reader: ListReader, two_columns: boo
             raise list_problem(
                 reader.source,
                 entry.line,
-                f"{found[entry.kind]}, expected {expected} as in line {first.line.number}",
+                f"{found.get(entry.kind, entry.kind)}, expected {expected} as in line {first.line.number}",
                 drop_lines([entry.line], reader.source),
             )
 

@@ -20,6 +20,8 @@ from segtrain.data.listing import BY_NAME, Listing, Naming, list_images, list_la
 from segtrain.data.spelling import respelled_path, warn_of_respelled
 
 SEPARATOR = re.compile(r"\s*[,;|]\s*|\s+")
+# Each is tried; names of more blanks than this are none.
+_MOST_CUTS = 100
 _NUMBERS = re.compile(r"(?:(?:\s*[,;|]\s*|\s+)-?\d+)+$")
 
 
@@ -44,7 +46,7 @@ class Entry(NamedTuple):
 
     Attributes:
         line: The line.
-        kind: "paths" of two files, two "names", or one "name".
+        kind: "paths" of two files, two "names", "a path and a name", or one "name".
         name: Of the sample.
         image: The image.
         labels: The label file; None for one name, whose label file has the same.
@@ -106,8 +108,20 @@ class ListReader:
         warn_of_respelled(respelled, f"the list {self.source}")
         return entries, failed
 
+    def finds(self, line: Line) -> bool:
+        """Whether the files of a line are there, spelled exactly so."""
+        return self._entry(line, exactly=True) is not None
+
     def _entry(self, line: Line, exactly: bool) -> Entry | None:
-        has_columns = SEPARATOR.search(line.text) is not None
+        cuts = len(SEPARATOR.findall(line.text))
+        if cuts > _MOST_CUTS:
+            raise list_problem(
+                self.source,
+                Line(line.number, f"{line.text[:60]}..."),
+                f"{cuts + 1} columns, expected two, an image and its label file, or one name",
+                "write one sample a line",
+            )
+        has_columns = cuts > 0
         find_path = self._find_path if exactly else self._find_respelled_path
         if has_columns and (found := self._pair(line, "paths", find_path, find_path)):
             return found
@@ -115,7 +129,14 @@ class ListReader:
             return None
         find_image, find_labels = self._name_finder(self.images, exactly), self._name_finder(self.labels, exactly)
         name = find_image(line.text)
-        pair = self._pair(line, "names", find_image, find_labels) if has_columns and name is None else None
+        pair = None
+        if has_columns and name is None:
+            pair = self._pair(line, "names", find_image, find_labels) or self._pair(
+                line,
+                "a path and a name",
+                lambda column: find_path(column) or find_image(column),
+                lambda column: find_path(column) or find_labels(column),
+            )
         without = line.text if name is not None else _NUMBERS.sub("", line.text)
         if without != line.text:
             name = find_image(without)

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from segtrain.data.files import IMAGE_SUFFIXES, LISTED_AS_LABELS, files_by_stem
@@ -53,8 +54,8 @@ def fix_naming(
         naming: How they are paired now.
         listed: What a list calls images; each must be found.
     """
-    others = () if naming == BY_NAME else (BY_NAME, *_candidates(images, labels, BY_NAME))
-    for candidate in (*_candidates(images, labels, naming), *others):
+    others = () if naming == BY_NAME else chain([BY_NAME], _candidates(images, labels, BY_NAME))
+    for candidate in chain(_candidates(images, labels, naming), others):  # each lists the folders again
         try:
             image_files, label_files = list_images(images, candidate), list_labels(labels, candidate)
         except DataError:

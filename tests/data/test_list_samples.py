@@ -111,6 +111,20 @@ def test_two_names_are_read_in_the_two_folders(tmp_path, separator):
     assert pairs(tmp_path, lines) == [("images/a.jpg", "masks/m2.png"), ("images/b.jpg", "masks/m1.png")]
 
 
+def test_a_path_and_a_name_are_each_read_where_they_are(root):
+    assert pairs(root, ["p0 masks_fixed/p0.png", "images/p1.jpg p1"][:1]) == FIXED[:1]
+    assert pairs(root, ["images/p1.jpg p1"]) == DEFAULT[1:2]
+    assert fixes.fix_of(refused(root, ["images/p0.jpg masks_fixed/p0"])).startswith("sed -i.bak 's/$/.png/' ")
+
+
+def test_a_line_of_very_many_columns_is_refused_at_once(root):
+    assert "50001 columns, expected two" in refused(root, ["p0", " ".join(["p"] * 50001)])
+
+
+def test_a_list_of_which_nothing_is_found_is_not_emptied_by_its_fix(root):
+    assert "Fix: name another list" in refused(root, ["gone", "lost"])
+
+
 # Refusals -----------------------------------------------------------------------------------------------------
 
 
