@@ -3,23 +3,22 @@
 An array is known by its variable's path, `conv1_conv/kernel`.
 """
 
+import math
 import os
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.models.backbones import Backbone
 from segtrain.models.convert import from_torch
 from segtrain.models.taps import stable_names
+from segtrain.models.weight_files import read_h5, read_safetensors
+from segtrain.reading import require_regular
 
 _SHOWN = 5
 # All of these are what h5py raises on damaged files, depending on which byte it stumbles.
@@ -91,19 +90,19 @@ def read_weights(path: Path, model: keras.Model, key: str) -> dict[str, np.ndarr
     Raises:
         CheckpointError: The file cannot be read.
     """
+    num_bytes = sum(math.prod(weight.shape) for weight in model.weights) * 4
     try:
         if path.suffix == ".safetensors":
-            arrays = safetensors.numpy.load_file(path)
+            arrays = read_safetensors(path, num_bytes)
         elif path.suffix in (".pth", ".pt"):
             arrays = _read_pth(path, key)
         else:
-            with h5py.File(path, "r") as file:
-                stored = _arrays_by_layer(file)
-            return _by_path(stored, model)
+            return _by_path(read_h5(path, num_bytes), model)
     except _UNREADABLE as error:
+        seen = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{key}: {' '.join(str(error).split())[:200]}, expected weights as .weights.h5, .h5 or .safetensors. Fix: "
-            f"correct the path, or fetch the file again if it is damaged"
+            f"{key}: {seen or 'more memory than the network takes'}, expected weights as .weights.h5, .h5 or "
+            f".safetensors. Fix: correct the path, or fetch the file again if it is damaged"
         ) from error
     if arrays and not any("/" in name for name in arrays):  # torch puts dots where Keras has slashes
         return from_torch(arrays, model, key)
@@ -145,6 +144,7 @@ def _read_pth(path: Path, key: str) -> dict[str, np.ndarray]:
             f"{key}: a .pth file is read by torch, which is not installed. Fix: pip install 'segtrain-keras[torch]', "
             f"or save the state dict as .safetensors"
         ) from error
+    require_regular(path)
     try:
         # Tensors only: torch refuses a file that would run code.
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -156,40 +156,6 @@ def _read_pth(path: Path, key: str) -> dict[str, np.ndarray]:
             f"{key}: torch refuses it ({' '.join(str(error).split())[:150]}), expected a state dict of tensors alone. "
             f"Fix: save it with torch.save(model.state_dict(), PATH)"
         ) from error
-
-
-def _arrays_by_layer(file: h5py.File) -> dict[str, list[np.ndarray]]:
-    """Read either of Keras' layouts: by name of each layer its arrays, in the order of the layer's weights."""
-    stored: dict[str, list[np.ndarray]] = {}
-
-    def visit(name: str, group: Any) -> None:
-        if name.endswith("vars") and "name" in group.attrs and len(group):
-            stored[group.attrs["name"]] = [_array(group[place]) for place in sorted(group, key=int)]
-
-    file.visititems(visit)
-    if not stored:
-        root = file.get("model_weights", file)
-        for name, group in root.items():
-            order = group.attrs.get("weight_names", []) if isinstance(group, h5py.Group) else []
-            paths = [item.decode() if isinstance(item, bytes) else item for item in order]
-            if paths:
-                stored[name] = [_array(group[path]) for path in paths]
-    return _settled(stored)
-
-
-def _array(data: Any) -> np.ndarray:
-    return np.asarray(data[()], "float32")
-
-
-def _settled(stored: dict[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
-    """Number the layers that nobody named from 0 on, as `taps.stable_names` does."""
-    nameless = defaultdict(list)
-    for name in stored:
-        match = re.fullmatch(r"(conv2d|batch_normalization|layer_normalization|normalization|dense)(?:_(\d+))?", name)
-        if match:
-            nameless[match[1]].append((int(match[2] or 0), name))
-    new = {name: f"{kind}_{place}" for kind, found in nameless.items() for place, (_, name) in enumerate(sorted(found))}
-    return {new.get(name, name): arrays for name, arrays in stored.items()}
 
 
 def _by_path(stored: dict[str, list[np.ndarray]], model: keras.Model) -> dict[str, np.ndarray]:
