@@ -80,6 +80,9 @@ def _fix_root(root: Path, looked_for: Sequence[str]) -> str:
         folders = [entry.name for entry in os.scandir(root.parent) if entry.is_dir()]
         if near := _nearest(root.name, folders):
             return setting("dataset.root", str(root.with_name(near)))
+        for folder in _folders_below(root.parent):
+            if all((folder / name).exists() for name in looked_for):
+                return setting("dataset.root", str(folder))
     return ""
 
 

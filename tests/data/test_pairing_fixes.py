@@ -122,7 +122,7 @@ def opened(option: str, folder: Path):
 def test_a_root_too_high_too_low_or_misspelt_is_answered_with_the_right_one(tmp_path, option):
     root, build = opened(option, tmp_path / "my data" / "toy")
     inside = next(path for path in root.iterdir() if path.is_dir())
-    for wrong in (root.parent, root.parent.parent, inside, root.with_name(root.name + "s")):
+    for wrong in (root.parent, root.parent.parent, inside, root.with_name(root.name + "s"), root.parent / "Other"):
         with pytest.raises(DataError) as caught:
             build(wrong).samples("train")
         values = fixes.run(str(caught.value), tmp_path)

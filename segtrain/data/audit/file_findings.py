@@ -2,12 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding, images, together
 from segtrain.data.audit.record import Record
 from segtrain.data.image_range import FULL, PART, judge
+from segtrain.data.kinds import Unread
+from segtrain.data.spelling import folded
 
 _READERS = {  # kind of problem: what it is, how to mend it
     "image-unreadable": ("photographs that cannot be read", "replace the files, or take their names off the split"),
@@ -94,6 +97,35 @@ def unused_photographs(evidence: Evidence) -> Iterator[Finding]:
             "",
             tuple(map(Case, paths)),
         )
+
+
+def unread_files(evidence: Evidence) -> Iterator[Finding]:
+    """Files among the images of kinds that are not read, which take no part."""
+    if paths := tuple(map(Path, evidence.strays.unread)):
+        yield Finding(
+            "files-unread",
+            "warning",
+            f"files among the images that take no part: {Unread('images', paths).seen}",
+            Unread("images", paths).fix,
+            "",
+            tuple(Case(str(path)) for path in paths),
+        )
+
+
+def respelled_names(evidence: Evidence) -> Iterator[Finding]:
+    """Pairs whose names differ in case or Unicode normalization."""
+    for split, records in evidence.records.items():
+        pairs = [(each, Path(each.image).stem, Path(each.labels).stem) for each in records]
+        different = [each for each, image, labels in pairs if image != labels and folded(image) == folded(labels)]
+        if different:
+            yield Finding(
+                "names-respelled",
+                "warning",
+                "images paired with label files whose names differ in upper and lower case or Unicode normalization",
+                "look at these pairs; rename one of each to the other's spelling",
+                split,
+                tuple(together((each.image, each.labels)) for each in different),
+            )
 
 
 def damaged_photographs(evidence: Evidence) -> Iterator[Finding]:

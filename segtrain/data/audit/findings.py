@@ -42,6 +42,8 @@ FINDINGS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     file_findings.plain_photographs,
     file_findings.labels_without_photograph,
     file_findings.names_but_for_case,
+    file_findings.unread_files,
+    file_findings.respelled_names,
     size_findings.tiny_photographs,
     size_findings.long_photographs,
     size_findings.crop_against_photographs,

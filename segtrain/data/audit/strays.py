@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from segtrain.data.dataset import Sample
 from segtrain.data.files import IMAGE_SUFFIXES, LABEL_SUFFIXES
+from segtrain.data.kinds import unread_images
 
 
 class Strays(NamedTuple):
@@ -16,10 +17,12 @@ class Strays(NamedTuple):
     Attributes:
         labels: Label files for which there is no photograph.
         unused: Photographs that no split uses.
+        unread: Files among the images of kinds that are not read.
     """
 
     labels: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def find_strays(samples: Iterable[Sample]) -> Strays:
@@ -29,9 +32,11 @@ def find_strays(samples: Iterable[Sample]) -> Strays:
     kinds, whose names only the dataset can tell apart.
     """
     used: set[str] = set()
+    by_folder: dict[Path, dict[str, Path]] = defaultdict(dict)
     folders: dict[tuple[Path, Path], bool] = defaultdict(lambda: True)
     for sample in samples:
         used |= {str(sample.image), str(sample.labels)}
+        by_folder[sample.image.parent][sample.image.stem] = sample.image
         folders[sample.image.parent, sample.labels.parent] &= sample.image.stem == sample.labels.stem
     # A folder of photographs may serve several folders of labels, and the other way round.
     image_folders: dict[Path, set[Path]] = defaultdict(set)
@@ -47,7 +52,8 @@ def find_strays(samples: Iterable[Sample]) -> Strays:
         if not any(path.stem in stems[folder] for folder in folders_of_images)
     }
     unused = {str(path) for files in image_files.values() for path in files}
-    return Strays(tuple(sorted(orphans - used)), tuple(sorted(unused - used)))
+    unread = {str(path) for folder, known in by_folder.items() for path in unread_images(folder, known)}
+    return Strays(tuple(sorted(orphans - used)), tuple(sorted(unused - used)), tuple(sorted(unread - used)))
 
 
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:

@@ -242,6 +242,20 @@ def two_names_that_are_one_elsewhere(folder):
     return dataset
 
 
+@plants("names-respelled", "TRAIN_2.png")
+def a_label_file_of_another_case(folder):
+    root, dataset = street(folder)
+    (root / "trainannot/train_2.png").rename(root / "trainannot/TRAIN_2.png")
+    return dataset
+
+
+@plants("files-unread", "train_9.gif")
+def an_image_of_a_kind_that_is_not_read(folder):
+    root, dataset = street(folder)
+    (root / "train/train_9.gif").write_bytes(b"GIF89a")
+    return dataset
+
+
 @plants("images-unused", "cell_train_3.png")
 def a_photograph_on_no_list(folder):
     root, dataset = masks(folder)
