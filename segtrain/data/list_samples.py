@@ -39,8 +39,10 @@ def pair_listed(source: Path, lines: Sequence[Line], place: Place, split: str) -
         DataError: A line names no file, or more than the files of one sample; lines differ in what their columns are;
             an image is listed twice or has no label file.
     """
-    roles = _header(lines, source, split) if lines else []
-    reader = ListReader(source, place, swapped=roles == ["label", "image"])
+    reader = ListReader(source, place)
+    # A file may be called "image".
+    roles = _header(lines, source, split) if lines and not reader.finds(lines[0]) else []
+    reader.swapped = roles == ["label", "image"]
     lines = lines[1:] if roles else lines
     entries, failed = reader.read(lines)
     if failed:

@@ -103,10 +103,17 @@ class ListReader:
                 respelled.append((line.text, found))
             if entry is not None:
                 entries.append(entry)
-            elif not line.text.startswith("#"):  # a comment, unless a file is called so
+            elif not line.text.startswith("#") or self._begins_with_image(line):
                 failed.append(line)
         warn_of_respelled(respelled, f"the list {self.source}")
         return entries, failed
+
+    def _begins_with_image(self, line: Line) -> bool:
+        """Whether a line that looks like a comment begins with a file that is called so."""
+        first = SEPARATOR.split(line.text, maxsplit=1)[0]
+        if self._find_path(first):
+            return True
+        return self.images is not None and self._name_finder(self.images, exactly=True)(first) is not None
 
     def finds(self, line: Line) -> bool:
         """Whether the files of a line are there, spelled exactly so."""

@@ -111,6 +111,18 @@ def test_two_names_are_read_in_the_two_folders(tmp_path, separator):
     assert pairs(tmp_path, lines) == [("images/a.jpg", "masks/m2.png"), ("images/b.jpg", "masks/m1.png")]
 
 
+def test_files_that_are_called_like_a_header_or_a_comment_are_files(tmp_path):
+    touch(tmp_path, *(f"{folder}/{name}" for name in ("image", "#1", "b") for folder in ("images", "masks")))
+    for path in tmp_path.glob("*/*"):
+        path.rename(f"{path}.png")
+    assert [image for image, _ in pairs(tmp_path, ["image", "#1", "b"])] == [
+        "images/image.png",
+        "images/#1.png",
+        "images/b.png",
+    ]
+    assert ":2: '#1,x'" in refused(tmp_path, ["b", "#1,x"])
+
+
 def test_a_path_and_a_name_are_each_read_where_they_are(root):
     assert pairs(root, ["p0 masks_fixed/p0.png", "images/p1.jpg p1"][:1]) == FIXED[:1]
     assert pairs(root, ["images/p1.jpg p1"]) == DEFAULT[1:2]
