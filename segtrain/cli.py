@@ -21,6 +21,7 @@ from segtrain.memory import out_of_memory
 from segtrain.quiet import quiet_tensorflow
 from segtrain.shell import override
 from segtrain.suggest import did_you_mean
+from segtrain.terminal import printable, printable_lines
 from segtrain.threads import left_running
 from segtrain.writing import disk_error, named
 
@@ -175,11 +176,12 @@ def _sweep(call: Callable[[], Any], command: str, flags: Sequence[str], override
             if not sweeps.exit_code(found):
                 raise
             if str(error) not in [job.error for job in found]:  # not a job's, which has reported it: the launcher's
-                print(f"error: {type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+                first = printable(str(error).strip().splitlines()[0])
+                print(f"error: {type(error).__name__}: {first}", file=sys.stderr)
         finally:
             if found := sweeps.jobs(folder):
                 sweeps.write_table(folder, found, overrides)
-                print(sweeps.table(found, overrides), end="")
+                print("\n".join(map(printable, sweeps.table(found, overrides).split("\n"))), end="")
         return sweeps.exit_code(found)
 
 
@@ -290,7 +292,8 @@ def _report(error: Exception, trace: bool) -> int:
         traceback.print_exception(error)
     if not isinstance(told, SegtrainError):
         return BUG
-    print(f"{told}" if isinstance(told, Stopped) else f"error: {told}", file=sys.stderr)
+    text = printable_lines(told)
+    print(text if isinstance(told, Stopped) else f"error: {text}", file=sys.stderr)
     return told.exit_code
 
 

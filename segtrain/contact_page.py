@@ -1,13 +1,14 @@
 """A contact sheet as one HTML page that needs nothing else: pictures inline, no script, no request."""
 
 import base64
+import html
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import cv2
 import numpy as np
 
 from segtrain.contact_sheet import Row, percent, shares
+from segtrain.terminal import printable
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #202020; background: #fff; margin: 1.5rem; }
@@ -82,6 +83,11 @@ def _row(row: Row, class_names: Sequence[str], colors: np.ndarray) -> Iterator[s
         if present[index]:
             yield f"<span>{_swatch(index, colors)} {escape(class_names[index])} {percent(of_class[index])}</span>"
     yield "</p></section>"
+
+
+def escape(text: str) -> str:
+    """Escape a text for HTML; control characters would turn or hide what stands next to them."""
+    return html.escape(printable(text))
 
 
 def _swatch(index: int, colors: np.ndarray) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from segtrain.metrics import Scores
 from segtrain.runs import write_json
+from segtrain.terminal import printable
 
 HeadScores = Mapping[str, Mapping[str, float]]
 _NO_HEADS: HeadScores = MappingProxyType({})
@@ -64,7 +65,9 @@ def print_scores(
     total = max(1, int(found.pixels.sum()))
     for index, name in enumerate(class_names):
         share = f"{found.pixels[index] / total:.2%}"
-        table.add_row(str(index), escape(name), _shown(found.iou[index]), _shown(found.accuracy[index]), share)
+        table.add_row(
+            str(index), escape(printable(name)), _shown(found.iou[index]), _shown(found.accuracy[index]), share
+        )
     table.add_section()
     table.add_row("", "mean", _shown(found.mean_iou), _shown(found.mean_accuracy), "")
     Console().print(table)
@@ -77,7 +80,7 @@ def print_scores(
         further.add_column("value", justify="right")
         for head, each in heads.items():
             for name, value in each.items():
-                further.add_row(escape(head), escape(name), _shown(value))
+                further.add_row(escape(printable(head)), escape(printable(name)), _shown(value))
         Console().print(further)
 
 

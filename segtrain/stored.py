@@ -9,6 +9,7 @@ from typing import Any
 
 from segtrain.errors import DataError
 from segtrain.shell import setting
+from segtrain.terminal import printable
 
 _SEGTRAIN = {
     "data": (
@@ -165,5 +166,5 @@ def _calls_of(target: str, tree: Any, where: str) -> Iterator[tuple[str, Mapping
 
 def shown(value: Any) -> str:
     """Write a stored value for one line of a terminal, which control characters could otherwise rewrite."""
-    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(value))
+    text = printable(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

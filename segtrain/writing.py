@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segtrain.errors import ResourceError
+from segtrain.terminal import printable
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -117,7 +118,7 @@ def named(path: Path | str) -> str:
     text = str(path)
     if len(text) > _LONGEST:
         text = f"{text[:60]}...{text[-30:]} ({len(text)} characters)"
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return printable(text)
 
 
 _LONGEST = 500

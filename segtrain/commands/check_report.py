@@ -12,6 +12,7 @@ from segtrain import __version__
 from segtrain.data.audit.finding import SEVERITIES, Case, Evidence, Finding, images, share
 from segtrain.data.audit.statistics import class_weights
 from segtrain.runs import write_json
+from segtrain.terminal import printable
 
 FORMAT = "segtrain check 1"  # changes when a reader of check.json would have to
 _MOST_COPIES = 3  # of one file, on the screen
@@ -133,11 +134,6 @@ def _shown(case: Case) -> str:
     more = len(case.also) - _MOST_COPIES
     files = " = ".join([case.file, *case.also[:_MOST_COPIES]]) + (f" = {more} more" if more > 0 else "")
     return f"{files}: {detail}" if detail else files
-
-
-def printable(text: str) -> str:
-    """Replace what a file's name could do to a terminal, and what it cannot show."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _weights(evidence: Evidence) -> dict[str, list[float]]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from segtrain import composition, config
 from segtrain.errors import ConfigError
 from segtrain.quiet import quiet_tensorflow
+from segtrain.terminal import printable
 
 # Of the command itself, or different by design.
 _LEFT_OUT = ("hydra", "name", "other")
@@ -108,5 +109,5 @@ def _print(title: str, headings: tuple[str, str], found: Mapping[str, tuple[str,
     for heading in ("", *headings):
         table.add_column(heading, overflow="fold")
     for key, values in found.items():
-        table.add_row(key, *values)
+        table.add_row(*map(printable, (key, *values)))
     console.print(table)

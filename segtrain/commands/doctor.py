@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from segtrain.commands.changes import changes_of
-from segtrain.commands.check_report import printable
 from segtrain.commands.files_of_run import Row, classes_row, config_row, metrics_rows, other_rows
 from segtrain.config import build, read_stored, recorded_config
 from segtrain.data.crops import spread
 from segtrain.errors import CheckpointError, ConfigError, SegtrainError
 from segtrain.runs import holder, newest_run, require_run
 from segtrain.stored import require_drawn
+from segtrain.terminal import printable, printable_lines
 from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
 from segtrain.training.installed import differences, installed
 from segtrain.training.manifest import MANIFEST
@@ -49,7 +49,7 @@ def doctor(cfg: DictConfig) -> None:
         found = "; ".join(f"{row.name}: {row.found}" for row in bad)
         raise CheckpointError(f"{run} cannot go on: {printable(found)}. Fix: {bad[0].fix}")
     if newest is not None and stored is not None:
-        print(_outlook(run, newest, stored.epochs, is_finished))
+        print(printable_lines(_outlook(run, newest, stored.epochs, is_finished)))
 
 
 def _checkpoint_rows(folder: Path) -> tuple[list[Row], Checkpoint | None]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segtrain.commands.description import describe
+from segtrain.terminal import printable
 
 
 def summary(cfg: DictConfig) -> None:
@@ -16,6 +17,8 @@ def summary(cfg: DictConfig) -> None:
     table = Table(title=f"{found.model} on {HydraConfig.get().runtime.choices['backbone']}", show_header=False)
     for _, rows in itertools.groupby(found.rows, key=lambda row: row.section):
         for row in rows:
-            table.add_row("" if row.name == row.note else row.name, row.value, row.note)
+            table.add_row(
+                "" if row.name == row.note else printable(row.name), printable(row.value), printable(row.note)
+            )
         table.add_section()
     Console(markup=False).print(table)

@@ -38,6 +38,7 @@ from segtrain.models.norm import synchronize
 from segtrain.paths import make_absolute
 from segtrain.run_files import CLASSES, CONFIG, require_regular
 from segtrain.runs import as_json, new_run_folder, only_process, require_run
+from segtrain.terminal import printable
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import require_room
 from segtrain.training.fingerprint import fingerprint
@@ -143,7 +144,8 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         hand_over(replicas, model, trainer.optimizer, trainer.averages, trainer.progress)
     if replicas.is_chief:
         if trainer.progress.epochs_done >= cfg.epochs:
-            print(f"{run} is finished: all of its {cfg.epochs} epochs are done; resume={run} epochs=N adds to them")
+            where = printable(run)
+            print(f"{where} is finished: all of its {cfg.epochs} epochs are done; resume={where} epochs=N adds to them")
         warn_of_poor_statistics(cfg, model, total_steps)
         require_room(run, count_bytes(model, trainer.optimizer, trainer.averages))
         recorded["files"] = _write_facts(run, cfg, dataset)
@@ -211,8 +213,8 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     if not replicas.is_chief:
         return best
     print(f"best {cfg.monitor}: {best:.4f}")
-    print(f"curves: {run / 'plots'}")
-    print(f"run folder: {run}")
+    print(f"curves: {printable(run / 'plots')}")
+    print(f"run folder: {printable(run)}")
     return best
 
 

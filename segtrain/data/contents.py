@@ -4,6 +4,7 @@ from pathlib import Path
 
 from segtrain.errors import DataError
 from segtrain.reading import NotRegular, TooLarge, read_regular
+from segtrain.terminal import printable
 
 _STARTS = (
     (b"GIF8", "a GIF picture"),
@@ -77,12 +78,4 @@ def what_it_is(data: bytes) -> str:
 
 def shown(path: Path) -> str:
     """Write a path for a message of one line: control characters and bytes that are no text are escaped."""
-    text = str(path)
-    return (
-        text
-        if text.isprintable()
-        else "".join(
-            letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode()
-            for letter in text
-        )
-    )
+    return printable(path)

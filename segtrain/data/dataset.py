@@ -18,6 +18,7 @@ from segtrain.data.headers import read_header
 from segtrain.data.image_range import checked_range
 from segtrain.data.labels import read_labels, read_labels_size
 from segtrain.errors import ConfigError, DataError
+from segtrain.terminal import controls, printable
 
 
 class Sample(NamedTuple):
@@ -64,6 +65,12 @@ class Dataset(abc.ABC):
     ) -> None:
         num_classes = len(class_names)
         require_two_classes(list(class_names))
+        for name in class_names:
+            if found := controls(name):
+                raise ConfigError(
+                    f"dataset.classes: the name '{printable(name)}' holds control characters ({found}), expected text. "
+                    f"Fix: give the class another name"
+                )
         if not 0 <= ignore_class <= 255 or ignore_class < num_classes:
             raise ConfigError(
                 f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class "

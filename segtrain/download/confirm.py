@@ -4,6 +4,8 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from segtrain import terminal
+
 # Google Drive asks before it hands out what is too large for its virus scan: a form with the real address.
 CONFIRMING_HOSTS = frozenset({"drive.google.com", "drive.usercontent.google.com"})
 PAGE_LENGTH = 2**20
@@ -33,7 +35,7 @@ def page_title(page: str) -> str:
 
 def printable(text: str) -> str:
     """Text of a stranger for a message: nothing that steers a terminal, and not endless."""
-    return "".join(character if character.isprintable() else "?" for character in text)[:200]
+    return terminal.printable(text)[:200]
 
 
 class _Form(HTMLParser):

@@ -400,7 +400,7 @@ def test_pauses_double(part, monkeypatch):
 def test_every_mirror_is_named_when_none_has_it(part):
     with Server(status(404)) as first, Server(lambda request: request.whole(PAGE, Content_Type="text/html")) as second:
         said = refused(DataError, archive(first, second), part)
-    assert "404 Not Found; 127.0.0.1: a page instead of an archive: Please?[31m log in" in said
+    assert "404 Not Found; 127.0.0.1: a page instead of an archive: Please\\x1b[31m log in" in said
 
 
 def test_redirects_are_followed(part):
