@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Of a larger split so many label files are read, spread over it: a few seconds; `segtrain check` reads all.
 MOST_LABELS = 2000
-_MOST_PALETTES = 200
+_MOST_FILES = 200  # whose palettes are compared, or of the training split whose classes are looked at
 _MOST_RANGES = 16  # images whose values are looked at
 
 
@@ -69,11 +69,26 @@ def require_valid_labels(cfg: DictConfig, dataset: Dataset, samples: Sequence[Sa
     if np.count_nonzero(occurs[: dataset.num_classes]) >= 2:
         store.store_verdict(name, store.Verdict(f"{datetime.now():%Y-%m-%d %H:%M}", 0, 0))
         return
-    text = _single_class(dataset, occurs, len(looked_at))
+    text = _single_class(dataset, occurs, len(looked_at), "validation")
     if len(looked_at) < len(samples) or cfg.limit_samples is not None:
         logger.warning("%s", text)
     else:
         raise DataError(text)
+
+
+def warn_of_single_class(dataset: Dataset, samples: Sequence[Sample]) -> None:
+    """Warn where label files of the training split hold one class only. Reading ends with the second class."""
+    if _reads_labels_otherwise(dataset):
+        return
+    occurs = np.zeros(256, bool)
+    looked_at = spread(list(samples), _MOST_FILES)
+    for sample in looked_at:
+        with contextlib.suppress(DataError):  # whoever reads the sample to train on it names its file
+            occurs |= np.bincount(dataset.read_labels(sample).ravel(), minlength=256) > 0
+        if np.count_nonzero(occurs[: dataset.num_classes]) >= 2:
+            return
+    if occurs.any():
+        logger.warning("%s", _single_class(dataset, occurs, len(looked_at), "training"))
 
 
 def require_image_range(dataset: Dataset, samples: Sequence[Sample]) -> None:
@@ -104,7 +119,7 @@ def warn_of_palettes(dataset: Dataset, samples: Sequence[Sample]) -> None:
     members = [dataset.member(each)[0] if isinstance(dataset, Concat) else dataset for each in samples]
     for part in parts:
         if part.label_colors is None:
-            own = spread([each for each, of in zip(samples, members, strict=True) if of is part], _MOST_PALETTES)
+            own = spread([each for each, of in zip(samples, members, strict=True) if of is part], _MOST_FILES)
             if text := sampled_differences([each.labels for each in own], part.max_pixels):
                 logger.warning(
                     "the palettes of the label files differ: %s. Fix: segtrain check with the same keys lists them",
@@ -118,7 +133,7 @@ def _reads_labels_otherwise(dataset: Dataset) -> bool:
     return own.read not in (Dataset.read, Concat.read) and own.read_labels is Dataset.read_labels
 
 
-def _single_class(dataset: Dataset, occurs: np.ndarray, number: int) -> str:
+def _single_class(dataset: Dataset, occurs: np.ndarray, number: int, what: str) -> str:
     names = [name for name, found in zip(dataset.class_names, occurs, strict=False) if found]
     ignored = bool(occurs[dataset.ignore_class])
     held = " and ".join([*names, *(["ignored pixels"] if ignored else [])])
@@ -126,6 +141,6 @@ def _single_class(dataset: Dataset, occurs: np.ndarray, number: int) -> str:
     if ignored and dataset.num_classes == 2 and names == [dataset.class_names[0]]:
         fix = f"dataset=binary, or {setting('dataset.label_values', {0: 0, dataset.ignore_class: 1})}"
     return (
-        f"the {number} validation label files hold {held} only: every score would be that of one class, expected at "
+        f"the {number} {what} label files read hold {held} only: every score would be that of one class, expected at "
         f"least 2 classes. Fix: {fix}"
     )

@@ -16,7 +16,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_augment, build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
-from segtrain.commands.preflight import require_image_range, require_valid_labels, warn_of_palettes
+from segtrain.commands.preflight import (
+    require_image_range,
+    require_valid_labels,
+    warn_of_palettes,
+    warn_of_single_class,
+)
 from segtrain.commands.recipe import (
     build_optimizer,
     build_recipe,
@@ -112,6 +117,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     require_image_range(dataset, [*samples, *validation])
     warn_of_palettes(dataset, [*samples, *validation])
     require_valid_labels(cfg, dataset, validation)
+    warn_of_single_class(dataset, samples)
     logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
     keras.utils.set_random_seed(cfg.seed)
     loader = build_loader(cfg, dataset, samples, replicas.places(cfg.batch_size, cfg.accumulate))

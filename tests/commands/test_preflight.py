@@ -9,7 +9,12 @@ from PIL import Image
 
 import toys
 from segtrain.commands import preflight
-from segtrain.commands.preflight import require_image_range, require_valid_labels, warn_of_palettes
+from segtrain.commands.preflight import (
+    require_image_range,
+    require_valid_labels,
+    warn_of_palettes,
+    warn_of_single_class,
+)
 from segtrain.data import Concat, Dataset, Folder, Voc
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather
@@ -87,7 +92,7 @@ def test_of_many_files_a_bounded_number_is_read(dataset, monkeypatch):
 def test_validation_of_a_single_class_is_refused(dataset, binary_root, value, name):
     fill(binary_root, value)
     for _ in range(2):  # a refusal is not remembered as a success
-        with pytest.raises(DataError, match=f"the 2 validation label files hold {name} only: .*expected at least 2"):
+        with pytest.raises(DataError, match=f"the 2 validation label files read hold {name} only: .*at least 2 "):
             look(dataset)
 
 
@@ -101,6 +106,14 @@ def test_a_part_of_a_split_may_hold_a_single_class(dataset, binary_root, caplog)
     fill(binary_root, 0)
     look(dataset, limit=2)
     assert "hold background only" in caplog.text
+
+
+def test_training_labels_of_a_single_class_are_a_warning(dataset, binary_root, caplog):
+    warn_of_single_class(dataset, dataset.samples("train"))
+    assert not caplog.records and dataset.read_files == 1  # the first file shows both classes
+    fill(binary_root, 0, [f"cell_train_{number}" for number in range(4)])
+    warn_of_single_class(dataset, dataset.samples("train"))
+    assert "the 4 training label files read hold background only" in caplog.text
 
 
 def test_a_dataset_that_makes_its_labels_is_left_alone(tmp_path):
