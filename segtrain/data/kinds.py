@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from segtrain.data.contents import shown
 from segtrain.data.files import IMAGE_SUFFIXES, LISTED_AS_LABELS
 from segtrain.shell import command
 
@@ -70,7 +71,7 @@ class Unread(NamedTuple):
         named = (
             f"a {kind} file" if kind else f"of the unknown kind {path.suffix!r}" if path.suffix else "without suffix"
         )
-        return f"{path} is {named}, which is not read"
+        return f"{shown(path)} is {named}, which is not read"
 
     @property
     def expected(self) -> str:

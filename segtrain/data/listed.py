@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.data.dataset import Sample
+from segtrain.data.contents import shown
 from segtrain.data.list_entry import escape_of
 from segtrain.data.list_file import Line, list_problem
 from segtrain.data.listing import BY_NAME, Listing, Naming, list_images, list_labels
@@ -151,9 +151,10 @@ class ListReader:
             return pair
         if pair is not None and pair.labels != self.labels.files.get(name[0]):
             number = line.text[len(without) :].strip()
-            fix = f"write {pair.labels.name if pair.labels else number} for the file, or take the column off"
+            file = "" if pair.labels is None else shown(pair.labels)
+            fix = f"write {os.path.basename(file)} for the file, or take the column off"
             raise list_problem(
-                self.source, line, f"{number} is a number and the label file {pair.labels}, expected one of them", fix
+                self.source, line, f"{number} is a number and the label file {file}, expected one of them", fix
             )
         return Entry(line, "name", name[0], name[1])
 
@@ -168,7 +169,9 @@ class ListReader:
             if image is not None and (labels := find_labels(second)) is not None:
                 found.append((first, image, labels))
         if len(found) > 1 and len({(image[1], labels[1]) for _, image, labels in found}) > 1:
-            readings = " or ".join(f"{image[1].name} with {labels[1].name}" for _, image, labels in found[:2])
+            readings = " or ".join(
+                f"{shown(Path(image[1].name))} with {shown(Path(labels[1].name))}" for _, image, labels in found[:2]
+            )
             raise list_problem(
                 self.source,
                 line,
@@ -223,21 +226,3 @@ class ListReader:
 
 
 Finder = Callable[[str], tuple[str, Path] | None]
-
-
-def samples_of(entries: Sequence[Entry], labels: Listing | None) -> tuple[list[Sample], list[Entry]]:
-    """Turn entries into samples.
-
-    Returns:
-        The samples, and the entries of one name whose label file was not found.
-    """
-    samples, missing = [], []
-    for entry in entries:
-        path = entry.labels
-        if path is None and labels is not None:
-            path = labels.files.get(entry.name)
-        if path is None:
-            missing.append(entry)
-        else:
-            samples.append(Sample(entry.name, entry.image, path))
-    return samples, missing

@@ -179,6 +179,12 @@ def test_a_line_with_two_readings_is_refused(tmp_path):
     assert "it can be read as" in refused(tmp_path, ["a.jpg b.jpg b.png"], train_images=None, train_labels=None)
 
 
+@pytest.mark.parametrize("text", ["zz\x1b[2J", "images/x\x1b.jpg,masks/y\x07.png", "\x1b]0;x\x07 b c", "b\x1b"])
+def test_control_characters_of_a_list_never_reach_the_terminal(root, text):
+    touch(root, "images/b\x1b.gif", "masks/b\x1b.gif")
+    assert refused(root, [text]).isprintable()
+
+
 # Spellings ----------------------------------------------------------------------------------------------------
 
 
