@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, get_type_hints
 
 import yaml  # type: ignore[import-untyped]
@@ -16,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from segtrain import calls, paths, stored, tables, usage
 from segtrain.calls import MISSING
 from segtrain.composition import dotted_keys
-from segtrain.errors import CheckpointError, ConfigError
+from segtrain.errors import CheckpointError, ConfigError, SegtrainError
 from segtrain.reading import read_yaml_text, require_bounded_yaml
 from segtrain.run_files import read_file
 from segtrain.schema import GROUPS, SCHEMAS, broken_rules
@@ -26,6 +27,7 @@ from segtrain.suggest import did_you_mean
 # Hydra's instantiate gives these a meaning; here they would change a call behind the reader's back.
 REFUSED_KEYS = ("_partial_", "_args_", "_recursive_", "_convert_")
 MAX_INT = 2**63 - 1
+_NEEDED_IN_RUNS = ("dataset", "model", "backbone", "norm", "loss")
 LONGEST_TEXT, LONGEST_PART = 4096, 255  # of a path, and of a name in it, on Linux
 # Groups that are one call; heads and callbacks are mappings of calls.
 CALLS = tuple(group for group in GROUPS if group not in ("heads", "callbacks"))
@@ -166,9 +168,28 @@ def build(node: Any, **facts: Any) -> Any:
     return _build(_plain(node), where, trusted, facts)
 
 
+def raised(where: str, error: Exception) -> str:
+    """Write what a user's part has raised on one line, with the line of its file.
+
+    Args:
+        where: Key of the part.
+        error: Raised by it.
+    """
+    last = extract_tb(error.__traceback__)[-1]
+    return (
+        f"{where}: the part raises {type(error).__name__}: {' '.join(str(error).split())[:200]} "
+        f"({Path(last.filename).name} line {last.lineno}). Fix: correct it; HYDRA_FULL_ERROR=1 prints the traceback"
+    )
+
+
 def stored_config(run: Path, trusted: Sequence[str] = ()) -> DictConfig:
     """Read the config that a run was trained with, without what acts beyond the run folder: see `read_stored`."""
-    return read_stored(run, trusted)[0]
+    cfg = read_stored(run, trusted)[0]
+    if missing := [name for name in _NEEDED_IN_RUNS if cfg.get(name) is None]:
+        raise CheckpointError(
+            f"{run / 'config.yaml'}: {missing[0]} is missing. Fix: restore the file, or name another run"
+        )
+    return cfg
 
 
 def read_stored(run: Path, trusted: Sequence[str] = ()) -> tuple[DictConfig, dict[str, str]]:
@@ -224,7 +245,28 @@ def _checked(text: str, path: Path, run: Path, trusted: Sequence[str] | None) ->
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise ConfigError(f"{path}: {found[0]}{more}")
     tree["trusted_modules"] = list(trusted or ())
-    return paths.resolve_stored(run, OmegaConf.create(tree)), taken
+    cfg = OmegaConf.create(tree)
+    _require_stored(cfg, path)
+    return paths.resolve_stored(run, cfg), taken
+
+
+def _require_stored(cfg: DictConfig, path: Path) -> None:
+    """Refuse a stored config whose root keys are of another type than a run writes."""
+    try:
+        tree = _plain(cfg)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}. Fix: restore the file, or name another run") from error
+    declared = {each.name: each.metadata for each in fields(SCHEMAS["train"])}
+    kinds = get_type_hints(SCHEMAS["train"])
+    found: list[str] = []
+    for name, value in tree.items():
+        if name in declared and value is not None:
+            found += _root_value_problems(name, value, kinds[name], declared[name])
+        elif name in declared and name not in GROUPS and (expected := calls.misfit(None, kinds[name])):
+            found.append(f"{name}=null: expected {expected}")
+    found += _tree_problems({key: each for key, each in tree.items() if key in declared}, "", False, None)
+    if found:
+        raise CheckpointError(f"{path}: {found[0].partition('. Fix: ')[0]}. Fix: restore the file, or name another run")
 
 
 def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, Any]) -> Any:
@@ -251,10 +293,19 @@ def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, An
         group = where.split(".")[0]
         raise error.rekeyed(group, where) from error
     except (ValueError, TypeError) as error:
-        # Keras checks its arguments by ValueError; in other parts one is a bug and keeps its traceback.
+        # Keras checks its arguments by ValueError; in segtrain's parts one is a bug and keeps its traceback.
         if call.__module__.startswith("keras."):
-            raise ConfigError(f"{where}: {node['_target_']} refuses its arguments: {error}") from error
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"{where}: {node['_target_']} refuses its arguments: {reason}") from error
+        if call.__module__.startswith("segtrain."):
+            raise
+        raise ConfigError(raised(where, error)) from error
+    except SegtrainError:
         raise
+    except Exception as error:
+        if call.__module__.startswith(("keras.", "segtrain.")):
+            raise
+        raise ConfigError(raised(where, error)) from error
 
 
 def _plain(cfg: Any) -> Any:
@@ -320,10 +371,11 @@ def _text_problems(text: str, where: str) -> Iterator[str]:
         yield f"{where}={brief(text)}: expected at most {LONGEST_TEXT:,} letters, {LONGEST_PART} between two slashes"
 
 
-def _tree_problems(tree: Any, where: str, complete: bool, trusted: Sequence[str]) -> Iterator[str]:
+def _tree_problems(tree: Any, where: str, complete: bool, trusted: Sequence[str] | None) -> Iterator[str]:
+    """Find what is wrong at any depth; targets are not judged where `trusted` is None."""
     if isinstance(tree, Mapping):
         yield from _refused_keys(tree, where)
-        if "_target_" in tree and (refused := calls.refusal(tree["_target_"], trusted, where)):
+        if trusted is not None and "_target_" in tree and (refused := calls.refusal(tree["_target_"], trusted, where)):
             yield refused
         for key, value in tree.items():
             yield from _tree_problems(value, f"{where}.{key}" if where else str(key), complete, trusted)

@@ -137,9 +137,9 @@ def test_a_wrong_argument_is_refused_by_its_full_key():
     assert said == "deep.model.sise: toy_parts.leaf has no argument 'sise'; did you mean size?"
 
 
-def test_a_value_error_of_a_part_is_a_bug_and_stays_one():
-    with pytest.raises(ValueError, match="between parts"):
-        config.build(cfg(loss=node("strict", size=1)).loss)
+def test_what_a_users_part_raises_is_one_line_with_its_place():
+    said = message(config.build, cfg(loss=node("strict", size=1)).loss)
+    assert said.startswith("loss: the part raises ValueError: between parts (toy_parts.py line 22). Fix: ")
 
 
 @pytest.mark.parametrize("key", config.REFUSED_KEYS)

@@ -15,9 +15,17 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from segtrain.commands.inputs import augment_facts, build_augment, build_loader, in_processes, pairs_to_swap
+from segtrain.commands.inputs import (
+    augment_facts,
+    build_augment,
+    build_dataset,
+    build_loader,
+    in_processes,
+    pairs_to_swap,
+)
 from segtrain.commands.preflight import require_image_range
-from segtrain.config import build, check, resolved
+from segtrain.commands.user_parts import require_samples
+from segtrain.config import check, resolved
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_image
@@ -36,8 +44,8 @@ def bench(cfg: DictConfig) -> float:
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
     check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
-    dataset = build(cfg.dataset)
-    samples = dataset.samples("train")
+    dataset = build_dataset(cfg)
+    samples = require_samples(dataset, "train")
     require_image_range(dataset, samples)
     some = [samples[index] for index in np.linspace(0, len(samples) - 1, min(_STAGE_SAMPLES, len(samples)), dtype=int)]
     stages = _stages(cfg, dataset, some)

@@ -4,9 +4,10 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from segtrain.commands.inputs import augment_facts, build_augment, pairs_to_swap
+from segtrain.commands.inputs import augment_facts, build_augment, build_dataset, pairs_to_swap
 from segtrain.commands.preflight import require_image_range
-from segtrain.config import build, check, resolved
+from segtrain.commands.user_parts import require_samples
+from segtrain.config import check, resolved
 from segtrain.contact_page import write_page
 from segtrain.contact_sheet import Row, draw_sheet, view
 from segtrain.data.crops import Crops
@@ -25,8 +26,8 @@ def browse(cfg: DictConfig) -> None:
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
     check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
-    dataset = build(cfg.dataset)
-    samples = dataset.samples(cfg.split)
+    dataset = build_dataset(cfg)
+    samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)
     augment = build_augment(cfg, dataset, pairs_to_swap(dataset, samples))
     height, width = cfg.crop_size

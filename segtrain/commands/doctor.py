@@ -19,7 +19,7 @@ from segtrain.stored import require_drawn
 from segtrain.terminal import printable, printable_lines
 from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
 from segtrain.training.installed import differences, installed
-from segtrain.training.manifest import MANIFEST
+from segtrain.training.manifest import MANIFEST, require_run_facts
 
 _STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
 
@@ -58,6 +58,11 @@ def _checkpoint_rows(folder: Path) -> tuple[list[Row], Checkpoint | None]:
     found = find_checkpoints(folder)
     best = [checkpoint for checkpoint in found if checkpoint.is_best][-1:]
     for checkpoint in found:
+        try:
+            require_run_facts(checkpoint.path, checkpoint.facts)
+        except CheckpointError as error:
+            rows.append(Row("note", checkpoint.path.name, _first(error)))
+            continue
         about = _about(checkpoint, is_best=checkpoint in best)
         try:
             checkpoint.arrays()
@@ -131,7 +136,7 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
         return Row("bad", "data", f"trained on {then['data']}, now {now['data']}", fix)
     try:
         changes = changes_of(recorded_config(newest.facts["config"], newest.path / MANIFEST), stored)
-    except ConfigError as error:
+    except (CheckpointError, ConfigError) as error:
         return Row("bad", "config.yaml", _first(error), "undo it in the file")
     if reasons := [*changes, *differences({name: then.get(name) for name in now}, now)]:
         return Row("note", "exactness", f"compatible, not exact to the bit: {'; '.join(reasons)}")

@@ -14,10 +14,12 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from segtrain.commands.files_of_run import warn_of_edits
+from segtrain.commands.inputs import build_dataset
 from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
 from segtrain.commands.preflight import require_image_range
 from segtrain.commands.scoring import Tally
-from segtrain.config import build, check, resolved, stored_config
+from segtrain.commands.user_parts import require_samples
+from segtrain.config import check, resolved, stored_config
 from segtrain.data.concat import Concat
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
@@ -26,7 +28,7 @@ from segtrain.inference import Predictor
 from segtrain.metrics import scores
 from segtrain.overlay import draw_panels, write_labels
 from segtrain.report import print_scores, write_scores
-from segtrain.runs import new_run_folder, newest_run, read_json, require_run
+from segtrain.runs import new_run_folder, newest_run, read_classes, require_run
 from segtrain.stored import require_drawn, shown
 from segtrain.tables import merge_dataset
 from segtrain.training.checkpoint import pick_checkpoint
@@ -44,9 +46,9 @@ def evaluate(cfg: DictConfig) -> float:
     stored = _with_dataset(stored, cfg)
     require_drawn(stored, set(_keys(cfg.dataset, "dataset")))
     check(resolved(stored, "dataset"))
-    dataset = build(stored.dataset)
+    dataset = build_dataset(stored)
     _require_same_classes(dataset, run)
-    samples = dataset.samples(cfg.split)
+    samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)
     model, _ = build_network(stored, dataset.num_classes)
     restore_checkpoint(model, checkpoint)
@@ -160,7 +162,7 @@ def _keys(node: Any, where: str) -> Iterator[str]:
 
 
 def _require_same_classes(dataset: Dataset, run: Path) -> None:
-    trained = tuple(read_json(run / "classes.json")["class_names"])
+    trained = tuple(read_classes(run))
     if trained != dataset.class_names:
         raise DataError(
             f"the dataset has {dataset.num_classes} classes ({', '.join(dataset.class_names[:4])}, ...), the run {run} "

@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from segtrain.commands.user_parts import require_augmentation, require_kind
 from segtrain.config import build
 from segtrain.data.augment import Augmentation
 from segtrain.data.cache import DiskCache, MemoryCache
@@ -49,10 +50,22 @@ def build_augment(cfg: DictConfig, dataset: Dataset, swap_pairs: Sequence[Sequen
     facts = {"crop_size": tuple(cfg.crop_size), "ignore_class": dataset.ignore_class, "swap_pairs": swap_pairs}
     node = cfg.augment.copy()
     if steps := _steps(cfg):
-        facts["steps"] = {name: build(step, **facts) for name, step in steps.items()}
+        facts["steps"] = {
+            name: require_augmentation(build(step, **facts), f"augment.steps.{name}") for name, step in steps.items()
+        }
         with open_dict(node):
             del node.steps
-    return build(node, **facts)
+    return require_augmentation(build(node, **facts), "augment", tuple(cfg.crop_size))
+
+
+def build_dataset(cfg: DictConfig) -> Dataset:
+    """Build the dataset of a config.
+
+    Raises:
+        ConfigError: An argument does not fit, or it is no dataset.
+    """
+    dataset: Dataset = require_kind(build(cfg.dataset), Dataset, "dataset", "a segtrain.data.Dataset")
+    return dataset
 
 
 def pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:

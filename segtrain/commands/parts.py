@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from segtrain.commands import losses
 from segtrain.commands.inputs import augment_facts
+from segtrain.commands.user_parts import require_kind, require_logits, require_loss
 from segtrain.config import build
 from segtrain.data.dataset import Dataset
 from segtrain.errors import ConfigError
@@ -57,15 +58,17 @@ def build_network(cfg: DictConfig, num_classes: int) -> tuple[keras.Model, Backb
     """
     precision = cfg.get("precision") or "float32"
     with layers_in(precision):
-        backbone = build(cfg.backbone)
+        backbone = require_kind(build(cfg.backbone), Backbone, "backbone", "a segtrain.models.Backbone")
         model = build(cfg.model, backbone=backbone, num_classes=num_classes)
-        heads = {
-            name: build(node.head, backbone=backbone, num_classes=num_classes, name=name)
-            for name, node in _heads(cfg).items()
-        }
+        require_kind(model, keras.Model, "model", "a keras.Model")
+        require_logits(model.output, "model", num_classes)
+        heads = {}
+        for name, node in _heads(cfg).items():
+            built = build(node.head, backbone=backbone, num_classes=num_classes, name=name)
+            heads[name] = require_logits(built, f"heads.{name}.head", None)
         if heads:
             model = keras.Model(backbone.pixels, {"logits": model.output, **heads}, name=model.name)
-        model = build(cfg.norm, model=model, backbone=backbone)
+        model = require_kind(build(cfg.norm, model=model, backbone=backbone), keras.Model, "norm", "a keras.Model")
     if precision != "float32":
         keep_logits_in_float32(model)
     return model, backbone
@@ -105,7 +108,7 @@ def build_loss(cfg: DictConfig, dataset: Dataset) -> Any:
             f"loss: {cfg.loss._target_} takes {loss.num_logits} logits a pixel, the network gives "
             f"{dataset.num_classes}. Fix: loss=cross_entropy, and heads=edges for edges"
         )
-    return loss
+    return require_loss(loss, "loss", dataset.num_classes, dataset.num_classes)
 
 
 def build_heads(cfg: DictConfig, dataset: Dataset, model: keras.Model) -> dict[str, HeadLoss]:
@@ -128,6 +131,7 @@ def build_heads(cfg: DictConfig, dataset: Dataset, model: keras.Model) -> dict[s
                 f"heads.{name}.loss: {node.loss._target_} takes {loss.num_logits} logits a pixel, {node.head._target_} "
                 f"gives {given}. Fix: pair heads of classes with CrossEntropy and edges with EdgeCrossEntropy"
             )
+        require_loss(loss, f"heads.{name}.loss", given, dataset.num_classes)
         found[name] = HeadLoss(loss, float(node.weight))
     return found
 

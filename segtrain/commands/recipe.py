@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import keras
 from omegaconf import DictConfig, ListConfig, open_dict
 
+from segtrain.commands.user_parts import require_kind
 from segtrain.config import build
 from segtrain.errors import ConfigError
 from segtrain.models.backbones import Backbone
@@ -86,10 +87,13 @@ def build_optimizer(cfg: DictConfig, total_steps: int, model: keras.Model) -> ke
         ConfigError: An argument does not fit.
     """
     schedule = build(cfg.schedule, learning_rate=cfg.optimizer.learning_rate, total_steps=total_steps)
+    kinds = (int, float, keras.optimizers.schedules.LearningRateSchedule)
+    require_kind(schedule, kinds, "schedule", "a number or a keras LearningRateSchedule")
     node = cfg.optimizer.copy()
     with open_dict(node):
         del node.learning_rate
     optimizer = build(node, learning_rate=schedule)
+    require_kind(optimizer, keras.optimizers.Optimizer, "optimizer", "a keras Optimizer")
     if not cfg.decay_norm_and_bias:
         spare_norm_and_bias(optimizer, model)
     if slow_here(cfg.precision):

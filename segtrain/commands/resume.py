@@ -18,7 +18,7 @@ from segtrain.runs import RUNS
 from segtrain.stored import require_drawn
 from segtrain.training.checkpoint import find_checkpoints, newest_whole, sweep
 from segtrain.training.installed import differences
-from segtrain.training.manifest import MANIFEST
+from segtrain.training.manifest import MANIFEST, require_run_facts
 from segtrain.training.state import restore
 from segtrain.training.trainer import Trainer
 
@@ -87,9 +87,12 @@ def run_to_resume(cfg: DictConfig) -> Path | None:
     runs = [run for run in (RUNS / "train").glob("*") if named.fullmatch(run.name)]
     for run in sorted(runs, reverse=True):
         found = find_checkpoints(run / "checkpoints")
-        if not found or found[-1].facts["progress"]["epochs_done"] >= cfg.epochs:
+        if not found:
             continue
         try:
+            require_run_facts(found[-1].path, found[-1].facts)
+            if found[-1].facts["progress"]["epochs_done"] >= cfg.epochs:
+                continue
             changes = changes_of(stored_config(run, cfg.get("trusted_modules") or ()), cfg)
         except (CheckpointError, ConfigError) as error:
             logger.info("resume=auto passes over %s: %s", run, error)
@@ -118,6 +121,7 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_p
     """
     sweep(resumed.run / "checkpoints")
     checkpoint, arrays = newest_whole(resumed.run / "checkpoints")
+    require_run_facts(checkpoint.path, checkpoint.facts)
     then = checkpoint.facts["fingerprint"]
     if then["data"] != now["data"]:
         raise CheckpointError(

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.commands.check import last_verdict, require_fitting_headers
-from segtrain.commands.inputs import build_augment, build_loader
+from segtrain.commands.inputs import build_augment, build_dataset, build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
 from segtrain.commands.preflight import (
     require_image_range,
@@ -31,6 +31,7 @@ from segtrain.commands.recipe import (
 )
 from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
 from segtrain.commands.scoring import share_of, validate
+from segtrain.commands.user_parts import require_kind, require_samples
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.crops import num_steps, spread
@@ -99,7 +100,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     check_shares(cfg, replicas)
     if replicas.is_chief:
         replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
-    dataset = build(cfg.dataset)
+    dataset = build_dataset(cfg)
     loss = build_loss(cfg, dataset)
     if resumed is None and isinstance(dataset, People) and not dataset.root.exists():
         # Before minutes of drawing: weights that cannot be fetched.
@@ -107,7 +108,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         keras.backend.clear_session()
     build_augment(cfg, dataset, dataset.swap_pairs)  # refuses what it would refuse when all files are listed
     samples, validation = (
-        spread(dataset.samples(split), cfg.limit_samples) for split in ("train", cfg.validation_split)
+        spread(require_samples(dataset, split), cfg.limit_samples) for split in ("train", cfg.validation_split)
     )
     if cfg.validation_split != "train":
         refuse_shared(samples, validation)
@@ -179,7 +180,11 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             checkpoints,
             Curves(run / "metrics.jsonl", run / "plots"),
         ]
-        own = [build(node, run_folder=run) for node in (cfg.callbacks or {}).values()]
+        own = [
+            require_kind(build(node, run_folder=run), keras.callbacks.Callback, f"callbacks.{name}", "a keras Callback")
+            for name, node in (cfg.callbacks or {}).items()
+            if node is not None
+        ]
         if not replicas.is_chief:
             reports = [checkpoints]  # for its signals; it writes nothing here
             own = [each for each in own if not getattr(each, "chief_only", False)]
