@@ -184,12 +184,18 @@ def raised(where: str, error: Exception) -> str:
 
 def stored_config(run: Path, trusted: Sequence[str] = ()) -> DictConfig:
     """Read the config that a run was trained with, without what acts beyond the run folder: see `read_stored`."""
-    cfg = read_stored(run, trusted)[0]
+    return read_stored(run, trusted)[0]
+
+
+def require_parts(run: Path, cfg: DictConfig) -> None:
+    """Refuse a run's config that lacks a part without which there is no network and no loss.
+
+    Raises:
+        CheckpointError: It does.
+    """
     if missing := [name for name in _NEEDED_IN_RUNS if cfg.get(name) is None]:
-        raise CheckpointError(
-            f"{run / 'config.yaml'}: {missing[0]} is missing. Fix: restore the file, or name another run"
-        )
-    return cfg
+        where = run / "config.yaml"
+        raise CheckpointError(f"{where}: {missing[0]} is missing. Fix: restore the file, or name another run")
 
 
 def read_stored(run: Path, trusted: Sequence[str] = ()) -> tuple[DictConfig, dict[str, str]]:

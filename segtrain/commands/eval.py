@@ -19,7 +19,7 @@ from segtrain.commands.parts import build_heads, build_loss, build_network, rest
 from segtrain.commands.preflight import require_image_range
 from segtrain.commands.scoring import Tally
 from segtrain.commands.user_parts import require_samples
-from segtrain.config import check, resolved, stored_config
+from segtrain.config import check, require_parts, resolved, stored_config
 from segtrain.data.concat import Concat
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
@@ -42,6 +42,7 @@ def evaluate(cfg: DictConfig) -> float:
     run = require_run(cfg.run) if cfg.run is not None else newest_run()
     checkpoint = pick_checkpoint(run / "checkpoints", cfg.checkpoint)
     stored = stored_config(run, cfg.trusted_modules)
+    require_parts(run, stored)
     warn_of_edits(run, stored)
     stored = _with_dataset(stored, cfg)
     require_drawn(stored, set(_keys(cfg.dataset, "dataset")))

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from segtrain.commands.changes import HARMLESS, changes_of
 from segtrain.commands.parts import facts
 from segtrain.commands.recipe import describe_rate
-from segtrain.config import check, read_stored, recorded_config, stored_config
+from segtrain.config import check, read_stored, recorded_config, require_parts, stored_config
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.paths import make_absolute
 from segtrain.runs import RUNS
@@ -45,6 +45,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
         CheckpointError: The run's config cannot be read.
     """
     stored, taken = read_stored(run, cfg.trusted_modules)
+    require_parts(run, stored)
     given = set()
     for key in HARMLESS & set(cfg) - set(stored):  # which a run of an earlier version does not have
         stored[key] = cfg[key]

@@ -35,7 +35,7 @@ def run(workplace, binary_root):
             "exact_until": None,
             "monitor": "val_mean_iou",
             "best": 0.5,
-            "progress": {"epochs_done": done, "history": history[:done]},
+            "progress": {"epochs_done": done, "num_steps": 0, "sums": {}, "history": history[:done]},
         }
         arrays = {"weight": np.arange(1000, dtype=np.float32)}
         save_checkpoint(run / "checkpoints", step, arrays, is_best=step == 2, facts=facts, keep_last=9)

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import yaml
 
 from commands.conftest import TINY
 
