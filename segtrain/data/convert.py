@@ -87,7 +87,7 @@ def read_pixels(path: Path, *, exact: bool) -> np.ndarray:
         _require_lossless(data, suffix, path)
     try:
         with Image.open(path, formats=(_FORMATS[suffix],)) as picture:
-            if picture.width * picture.height > MAX_PIXELS or getattr(picture, "n_frames", 1) != 1:
+            if picture.width * picture.height > MAX_PIXELS or getattr(picture, "is_animated", False):
                 raise DataError(f"cannot convert {shown(path)}: several frames or too many pixels. Fix: save one frame")
             if picture.mode.startswith("I"):
                 return _integers(np.array(picture), path)

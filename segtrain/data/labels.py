@@ -53,7 +53,7 @@ def read_labels(
         raise DataError(_lossy(path, "JPEG"))
     header = parse_header(data, path, "a PNG, BMP or TIFF of class ids")
     _require_exact(header, path)
-    check_limits(header._replace(memory=_memory(header)), path, max_pixels, data)
+    check_limits(header, path, max_pixels, data, _memory(header))
     if colors is not None:
         return _values_of_colors(_colors(data, header, path, alpha), colors, path)
     values, mode = decode_values(data, header, path)

@@ -20,7 +20,7 @@ def most_bytes(max_pixels: int) -> int:
     return 4 * max_pixels + 64 * 2**20
 
 
-def check_limits(header: Header, path: Path, max_pixels: int, data: bytes) -> None:
+def check_limits(header: Header, path: Path, max_pixels: int, data: bytes, memory: float | None = None) -> None:
     """Refuse an image that is too large, larger than its bytes can hold, or forged to take long.
 
     Args:
@@ -28,6 +28,7 @@ def check_limits(header: Header, path: Path, max_pixels: int, data: bytes) -> No
         path: For messages.
         max_pixels: The most pixels; memory scales with it.
         data: The file.
+        memory: Bytes that a pixel takes while it is decoded; the header's where None.
 
     Raises:
         DataError: The header claims too much.
@@ -45,13 +46,13 @@ def check_limits(header: Header, path: Path, max_pixels: int, data: bytes) -> No
             f"{len(data)} bytes can hold: a truncated or forged {header.kind} file. Fix: copy the file again or remove "
             f"it"
         )
-    _check_memory(header, path, max_pixels, len(data))
+    _check_memory(header, path, max_pixels, len(data), header.memory if memory is None else memory)
     if forgery := header.forged or _too_slow(header, data):
         raise DataError(f"cannot decode {shown(path)}: {forgery}. Fix: save the image again, as PNG, or remove it")
 
 
-def _check_memory(header: Header, path: Path, max_pixels: int, num_bytes: int) -> None:
-    needed = header.height * header.width * header.memory + num_bytes
+def _check_memory(header: Header, path: Path, max_pixels: int, num_bytes: int, memory: float) -> None:
+    needed = header.height * header.width * memory + num_bytes
     if needed > _MEMORY * max(1, max_pixels / MAX_PIXELS):
         enough = int(needed / _MEMORY * MAX_PIXELS) + 1
         raise DataError(

@@ -116,3 +116,10 @@ def test_the_fix_of_an_unread_kind_works_when_it_is_pasted(tmp_path, folder, kin
     fixes.run(str(caught.value), tmp_path)
     for sample in dataset.samples("train"):
         np.testing.assert_array_equal(read_labels(sample.labels), IDS)
+
+
+def test_an_animation_of_many_frames_is_refused_at_once(tmp_path):
+    frames = [Image.new("L", (1, 1), index % 256) for index in range(2000)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match=r"several frames.* Fix: "):
+        read_pixels(tmp_path / "a.gif", exact=True)
