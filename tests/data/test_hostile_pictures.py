@@ -36,8 +36,11 @@ from hostile_pictures import (
     with_tail,
 )
 from pictures import PALETTE, RGB, RGBA, chunk, png, saved, smooth
+from segtrain.data.audit.record import examine
 from segtrain.data.damage import jpeg_damage
+from segtrain.data.dataset import Sample
 from segtrain.data.files import read_image, read_labels, read_size
+from segtrain.data.folder import Folder
 from segtrain.data.png import inspect_png, repeats_itself
 from segtrain.errors import DataError
 
@@ -112,8 +115,8 @@ READ: dict[str, Callable[[], bytes]] = {
 LABELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "RGBA of 16 bits": (lambda: png_of(SIDE, SIDE, 16, 6), "MB of memory"),
     "RGBA": (lambda: png_of(SIDE, SIDE, 8, 6), "MB of memory"),
-    "fewer RGBA of 16 bits": (lambda: png_of(4096, 4096, 16, 6), "transparent"),
-    "grey and alpha": (lambda: png_of(4096, 4096, 16, 4), "transparent"),
+    "fewer RGBA of 16 bits": (lambda: png_of(2048, 2048, 16, 6), "transparent"),
+    "grey and alpha": (lambda: png_of(2048, 2048, 16, 4), "transparent"),
     "greys of 16 bits": (lambda: png(np.full((4, 4), 300), 16, 0), "300 first at row 0, column 0"),
 }
 
@@ -182,8 +185,16 @@ def main(folder: Path) -> None:
     for name, forge in READ.items():
         for reader in (read_image, read_labels, read_size):
             _measure(name, forge(), reader, path, "")
+    dataset = Folder(str(folder), ["sky", "car"], train_images="a", train_labels="b", val_fraction=0.5)
+    (folder / "small.png").write_bytes(png_of(8, 8))
+
+    def examined(path: Path) -> None:
+        raise DataError(examine(dataset, Sample("a", folder / "small.png", path)).problems[0].text)
+
     for name, (make, reason) in LABELS.items():
-        _measure(name, make(), read_labels, path, reason)
+        data = make()
+        _measure(name, data, read_labels, path, reason)
+        _measure(name, data, examined, path, reason)
 
 
 if __name__ == "__main__":

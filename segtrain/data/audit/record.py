@@ -5,7 +5,8 @@ H height, W width.
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,17 +194,33 @@ def _few_colors(path: Path, dataset: Dataset) -> dict[str, int]:
     if path.suffix.lower() in (".jpg", ".jpeg"):
         return {}
     try:
-        red, green, blue = np.moveaxis(read_image(path, exif="ignore", max_pixels=dataset.max_pixels), -1, 0).astype(
-            int
-        )
+        image = read_image(path, exif="ignore", max_pixels=dataset.max_pixels)
     except DataError:
         return {}
-    if (red == green).all() and (green == blue).all():
+    counts: Counter[int] = Counter()
+    for rows in _bands(image):
+        red, green, blue = np.moveaxis(image[rows].astype(np.uint32), -1, 0)
+        codes = (red << 16 | green << 8 | blue).ravel()
+        # Drawings are runs of one color: far fewer than pixels are sorted.
+        starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+        lengths = np.diff(np.append(starts, len(codes)))
+        colors, index = np.unique(codes[starts], return_inverse=True)
+        if len(colors) > _MOST_COLORS:
+            return {}
+        counts.update(dict(zip(colors.tolist(), np.bincount(index, lengths).astype(int).tolist(), strict=True)))
+        if len(counts) > _MOST_COLORS:
+            return {}
+    if all(color == (color & 255) * 0x10101 for color in counts):  # greys
         return {}
-    colors, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
-    known = {f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in dataset.label_colors or ()}
-    found = {f"#{color:06x}": int(count) for color, count in zip(colors[:_MOST_COLORS], counts, strict=False)}
-    return {} if len(colors) > _MOST_COLORS else {color: found[color] for color in found if color not in known}
+    known = {red << 16 | green << 8 | blue for red, green, blue in dataset.label_colors or ()}
+    return {f"#{color:06x}": counts[color] for color in sorted(counts) if color not in known}
+
+
+def _bands(image: np.ndarray) -> Iterator[slice]:
+    """Yield the rows of an image in bands of 1 MiB pixels, so that what is computed of them stays small."""
+    rows = max(1, (1 << 20) // image.shape[1])
+    for top in range(0, len(image), rows):
+        yield slice(top, top + rows)
 
 
 def _reads(read: Callable[..., np.ndarray], path: Path, **options: Any) -> bool:
@@ -228,7 +245,7 @@ def _digest(pixels: np.ndarray) -> str:
 
 
 def _counts(labels: np.ndarray) -> dict[int, int]:
-    counts = np.bincount(labels.ravel(), minlength=256)
+    counts = np.sum([np.bincount(labels[rows].ravel(), minlength=256) for rows in _bands(labels)], axis=0)
     return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
 
