@@ -119,6 +119,34 @@ def check_root(cfg: DictConfig, command: str) -> None:
             raise CheckpointError(f"{key}={folder}: there is no such run folder. Fix: name one of runs/train")
 
 
+def check_stored(cfg: DictConfig, run: Path, keys: Collection[str] | None = None) -> None:
+    """Refuse the config of a run that lacks root keys, or has others of a wrong type or out of range.
+
+    Args:
+        cfg: The config.
+        run: The run folder, for the message.
+        keys: Those that are needed; all of train where None.
+
+    Raises:
+        ConfigError: The first problem found.
+    """
+    tree, kinds = _plain(cfg), get_type_hints(SCHEMAS["train"])
+    for each in fields(SCHEMAS["train"]):
+        if keys is None or each.name in keys:
+            for problem in _stored_problems(tree, each.name, kinds[each.name], each.metadata):
+                text = stored.shown(problem.partition(". Fix: ")[0])
+                raise ConfigError(f"{run / 'config.yaml'}: {text}. Fix: restore the file, or name another run")
+
+
+def _stored_problems(tree: Mapping[str, Any], name: str, kind: Any, rule: Mapping[str, Any]) -> Iterator[str]:
+    if name not in tree:
+        yield f"{name} is missing, expected the config of a run"
+    elif tree[name] is not None:
+        yield from _root_value_problems(name, tree[name], kind, rule)
+    elif name in CALLS:
+        yield f"{name}=null: expected a call"
+
+
 def resolved(cfg: DictConfig, *keys: str) -> DictConfig:
     """Copy some root keys, and `trusted_modules`, with what they refer to elsewhere put in.
 

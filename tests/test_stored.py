@@ -9,7 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from segtrain import stored
-from segtrain.config import config_dir, read_stored, recorded_config, stored_config
+from segtrain.config import check_stored, config_dir, read_stored, recorded_config, stored_config
 from segtrain.errors import CheckpointError, ConfigError, DataError
 
 LOSS = {"_target_": "segtrain.losses.CrossEntropy"}
@@ -164,3 +164,20 @@ def test_control_characters_of_a_config_are_escaped(run):
     with pytest.raises(ConfigError) as caught:
         stored_config(write(run, **{"lo\x1b]0;ss": {"_target_": "os\x1b[2J.system"}}))
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"loss": None}, "loss=null"),
+        ({"loss": 5}, "loss=5"),
+        ({"epochs": "many"}, "epochs='many'"),
+        ({"epochs": -1}, "epochs=-1"),
+        ({}, "dataset is missing"),
+    ],
+)
+def test_a_stored_config_that_lacks_a_key_or_has_another_type_names_it(run, values, said):
+    keys = {"dataset", "loss", "epochs"} if not values else set(values)
+    with pytest.raises((ConfigError, CheckpointError)) as caught:
+        check_stored(stored_config(write(run, **values)), run, keys)
+    assert said in str(caught.value) and str(run / "config.yaml") in str(caught.value)

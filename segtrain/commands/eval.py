@@ -19,7 +19,7 @@ from segtrain.commands.parts import build_heads, build_loss, build_network, rest
 from segtrain.commands.preflight import require_image_range
 from segtrain.commands.scoring import Tally
 from segtrain.commands.user_parts import require_samples
-from segtrain.config import check, require_parts, resolved, stored_config
+from segtrain.config import check, check_stored, require_parts, resolved, stored_config
 from segtrain.data.concat import Concat
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
@@ -36,6 +36,9 @@ from segtrain.training.installed import describe_contents, describe_data
 
 logger = logging.getLogger(__name__)
 
+# What evaluation reads of a run's config.
+_NEEDED = frozenset({"dataset", "model", "backbone", "norm", "loss", "resize", "workers"})
+
 
 def evaluate(cfg: DictConfig) -> float:
     """Score one run; write scores, overlays and predictions. Returns the mean IoU."""
@@ -43,6 +46,8 @@ def evaluate(cfg: DictConfig) -> float:
     checkpoint = pick_checkpoint(run / "checkpoints", cfg.checkpoint)
     stored = stored_config(run, cfg.trusted_modules)
     require_parts(run, stored)
+    is_replaced = cfg.dataset is not None and "_target_" in cfg.dataset
+    check_stored(stored, run, _NEEDED - {"dataset"} if is_replaced else _NEEDED)
     warn_of_edits(run, stored)
     stored = _with_dataset(stored, cfg)
     require_drawn(stored, set(_keys(cfg.dataset, "dataset")))

@@ -67,7 +67,7 @@ def config_edits(run: Path, stored: DictConfig, checkpoint: Checkpoint) -> str:
         if edits := edits_of(recorded, stored):
             more = f", and {len(edits) - _MOST_EDITS} more" if len(edits) > _MOST_EDITS else ""
             return ", ".join(edits[:_MOST_EDITS]) + more
-    return "" if _is_recorded(run, CONFIG, checkpoint) in (True, None) else "no value, but other bytes"
+    return "" if _is_recorded(run, CONFIG, checkpoint) in (True, None) else "its bytes differ, its values do not"
 
 
 def config_row(run: Path, stored: DictConfig, newest: Checkpoint | None, read: str) -> Row:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from segtrain.commands.changes import HARMLESS, changes_of
 from segtrain.commands.parts import facts
 from segtrain.commands.recipe import describe_rate
-from segtrain.config import check, read_stored, recorded_config, require_parts, stored_config
+from segtrain.config import check, check_stored, read_stored, recorded_config, require_parts, stored_config
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.paths import make_absolute
 from segtrain.runs import RUNS
@@ -72,6 +72,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
     for key, message in taken.items():
         if not given & {key, key.partition(".")[0]}:
             logger.warning(message)
+    check_stored(stored, run)
     check(stored, facts(stored))
     changes_of(before, stored)  # refuses some
     return Resumed(run, stored)

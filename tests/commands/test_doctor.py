@@ -1,6 +1,7 @@
 """`segtrain doctor`: what it says of runs that are healthy, finished, held, killed, damaged, or without their data."""
 
 import fcntl
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import yaml
 import toys
 from commands.conftest import TINY, only_run
 from segtrain.data import Folder
-from segtrain.training.checkpoint import save_checkpoint
+from segtrain.training.checkpoint import find_checkpoints, save_checkpoint
 from segtrain.training.installed import installed
 
 
@@ -235,3 +236,50 @@ def test_what_it_says_of_a_real_run_is_what_resume_does(segtrain, workplace, bin
     done = segtrain("train", f"resume={run}")
     assert "goes on at step 2" in done.err
     assert "resume: compatible, not exact to the bit: epochs 1 -> 2" in done.err
+
+
+def record_files(run):
+    """Rewrite the newest checkpoint as one that records the files of the run."""
+    (newest,) = [each for each in find_checkpoints(run / "checkpoints") if each.step == 5]
+    files = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in ("config.yaml", "classes.json")}
+    facts = {**newest.facts, "files": files}
+    save_checkpoint(run / "checkpoints", 5, newest.arrays(), is_best=False, facts=facts, keep_last=9)
+
+
+def test_each_file_of_a_run_is_compared_with_the_manifest(run, doctor):
+    (run / "metrics.csv").write_text("epoch,step,val_mean_iou\n1,2,0.5\n2,4,0.25\n")
+    record_files(run)
+    result = doctor()
+    for name in ("config.yaml", "classes.json"):
+        assert row(result, name)[0] == "ok" and row(result, name)[1].endswith("every byte as written")
+    assert row(result, "metrics.csv") == ("ok", "2 epochs, as in the newest whole checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "found"),
+    [
+        ("config.yaml", "epochs: 3", "epochs: 4", "differs from step-00000005: epochs 3 -> 4"),
+        ("config.yaml", "epochs: 3", "epochs:  3", "differs from step-00000005: its bytes differ, its values do not"),
+        ("classes.json", "foreground", "background2", "differs from step-00000005"),
+        ("metrics.jsonl", "0.25", "0.99", "not the history of the newest whole checkpoint"),
+        ("metrics.csv", "0.25", "0.99", "not the history of the newest whole checkpoint"),
+    ],
+)
+def test_the_file_that_differs_is_named(run, doctor, name, old, new, found):
+    (run / "metrics.csv").write_text("epoch,step,val_mean_iou\n1,2,0.5\n2,4,0.25\n")
+    record_files(run)
+    text = (run / name).read_text()
+    assert old in text
+    (run / name).write_text(text.replace(old, new))
+    result = doctor()
+    verdict, seen = row(result, name)
+    assert verdict == "note" and found in seen
+    others = {"config.yaml", "classes.json", "metrics.jsonl", "metrics.csv"} - {name}
+    assert {row(result, other)[0] for other in others} == {"ok"}
+
+
+def test_what_resume_would_write_through_is_told(run, doctor, tmp_path):
+    (run / "train.log").symlink_to(tmp_path / "elsewhere")
+    result = doctor()
+    assert result.code == 4
+    assert row(result, "train.log")[0] == "bad" and f"Fix: rm {run / 'train.log'}" in result.err

@@ -153,3 +153,19 @@ def test_resized_evaluation_still_counts_every_pixel(segtrain, workplace, cihp_r
     assert segtrain("eval").code == 0
     matrix = np.array(scores_of(only_run(workplace, "eval"))["confusion_matrix"])
     assert matrix.sum() == 2 * 48 * 64
+
+
+def test_an_edited_config_is_warned_of_in_one_line(segtrain, trained):
+    config = trained / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0\n", "seed: 1\n"))
+    (line,) = [line for line in segtrain("eval", "overlays=0").err.splitlines() if "was edited" in line]
+    assert f"{config.relative_to(config.parents[3])} was edited: " in line and "seed 0 -> 1" in line and "Fix: " in line
+
+
+def test_a_stored_module_is_trusted_on_the_command_line_of_eval(segtrain, workplace, trained):
+    (workplace / "mine_stored.py").write_text("from segtrain.losses import CrossEntropy as Mine\n")
+    config = trained / "config.yaml"
+    config.write_text(config.read_text().replace("segtrain.losses.CrossEntropy", "mine_stored.Mine"))
+    assert "loss._target_=mine_stored.Mine is refused for safety" in segtrain("eval").err
+    result = segtrain("eval", "trusted_modules=[mine_stored]", "overlays=0")
+    assert result.code == 0, result.err
