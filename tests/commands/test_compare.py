@@ -134,7 +134,7 @@ def test_values_read_as_in_yaml():
         ("voc chip", "no experiment 'chip'; did you mean cihp? options: "),
         ("voc cihp epohcs=3", "segtrain compare has no key 'epohcs'; did you mean epochs?"),
         ("thalles_v3 voc model.aspp_relu=true", "model has no key 'aspp_relu'"),
-        ("voc cihp image_size=[64]", "image_size=[64], expected 'image_size=[64,64]'"),
+        ("voc cihp image_size=[64]", "cannot read image_size=[64], expected 'image_size=[64,64]'"),
     ],
 )
 def test_a_mistake_is_one_line(line, said, segtrain):
