@@ -31,6 +31,8 @@ PLAIN: dict[Any, Any] = {
 
 _PLAIN_VALUES = (bool, int, float, str, Path, None, types.NoneType)
 
+_PLAIN_KINDS = (Literal, list, tuple, Sequence, Iterable, Collection)
+
 
 class Node:
     """Stands in an annotation for a node of its own, such as a schedule in the place of a rate."""
@@ -182,7 +184,7 @@ def _fits(value: Any, annotation: Any) -> bool:
     if isinstance(value, Mapping) and "_target_" in value:
         # A node of its own: what it returns shows when it is built. No node gives a plain number or text.
         cases = args if origin in (Union, types.UnionType) else args[:1] if origin is Annotated else [annotation]
-        return any(each not in _PLAIN_VALUES and get_origin(each) is not Literal for each in cases)
+        return any(each not in _PLAIN_VALUES and get_origin(each) not in _PLAIN_KINDS for each in cases)
     if annotation is Node:
         return False
     if origin is Annotated:

@@ -93,7 +93,8 @@ def refuse_impossible(command: str, overrides: Sequence[str], options: Mapping[s
 def _refuse_no_option(word: str, group: str, value: str, options: Sequence[str]) -> None:
     values = [each.strip() for each in value.strip("[]").split(",")]
     none = [each for each in values if re.fullmatch(r"|null|true|false|[-+]?[\d.][\d.e+-]*", each, re.IGNORECASE)]
-    if none and not value.startswith(("{", "'", '"')) and value != "[]":
+    too_long = len(value) > 1000 or "${" in value  # Hydra would name a file or no key
+    if (none or too_long) and (too_long or not value.startswith(("{", "'", '"'))) and value != "[]":
         plain = next((each for each in ("none", "default") if each in options), options[0])
         raise ConfigError(
             f"{group}={brief(value)}: expected the name of an option, {_some(options)}. Fix: {setting(group, plain)}"
@@ -193,6 +194,10 @@ def _wrong_value(error: OmegaConfBaseException) -> str:
 
 def _reworded(message: str, command: str, overrides: Sequence[str], groups: Sequence[str]) -> str:
     """Where Hydra raises nothing but text."""
+    if match := re.match(r"invalid literal for int\(\) with base 10: '(.+)'", message):
+        keys = [each.lstrip("+~").partition("=")[0] for each in overrides]
+        key = next((each for each in keys if f".{match[1]}" in each), match[1])
+        return f"{key}: a list has no key {match[1]!r}, expected a number from 0. Fix: {_listing(command)}"
     if match := re.match(r"Ambiguous value for argument '(.*)'", message):
         key, _, values = match[1].partition("=")
         return f"{match[1]} are several values. Fix: --multirun to try each, or a list: '{key}=[{values}]'"

@@ -115,7 +115,7 @@ def check_root(cfg: DictConfig, command: str) -> None:
     )
     for key in ("resume", "run"):
         folder = tree.get(key)
-        if folder is not None and (key, folder) != ("resume", "auto") and not Path(folder).is_dir():
+        if folder is not None and (key, folder) != ("resume", "auto") and not (folder and Path(folder).is_dir()):
             raise CheckpointError(f"{key}={folder}: there is no such run folder. Fix: name one of runs/train")
 
 
