@@ -130,7 +130,8 @@ def other_rows(run: Path) -> Iterator[Row]:
 
 def _is_recorded(run: Path, name: str, checkpoint: Checkpoint) -> bool | None:
     """Whether a file is the one whose SHA-256 a checkpoint records; None where it records none."""
-    recorded = (checkpoint.facts.get("files") or {}).get(name)
+    files = checkpoint.facts.get("files")
+    recorded = files.get(name) if isinstance(files, dict) else None
     if recorded is None:
         return None
     try:
