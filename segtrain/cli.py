@@ -10,11 +10,12 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from segtrain import __version__, sweeps, working_folder
+from segtrain import __version__, guard, sweeps, working_folder
 from segtrain.arguments import config_dir_flag, rewrite, split_flags
 from segtrain.errors import ConfigError, DataError, ResourceError, SegtrainError, Stopped
 from segtrain.memory import out_of_memory
@@ -71,7 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 for a bug, 130 for Ctrl-C, else that of the error's class.
     """
-    code = _exit_code(list(sys.argv[1:] if argv is None else argv))
+    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and guard.is_limited():
+        return guard.guarded(lambda: _exit_code(words))
+    code = _exit_code(words)
     if hung := left_running():
         # A thread that comes back from a library while the interpreter finalizes would abort the process.
         print(f"reads that hang are abandoned: {', '.join(hung)}", file=sys.stderr)
@@ -94,7 +98,7 @@ def _exit_code(words: list[str]) -> int:
         sys.stdout.flush()
         return code
     except (SegtrainError, OSError, MemoryError) as error:
-        return _report(error, _wants_trace())
+        return _report(error, _wants_trace(), dict(word.split("=", 1) for word in words if "=" in word))
     except SystemExit as exit:  # Hydra's --help, and a job that has failed
         return exit.code if isinstance(exit.code, int) else 0
     except KeyboardInterrupt:
@@ -277,8 +281,8 @@ def _wants_trace() -> bool:
     return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
-def _report(error: Exception, trace: bool) -> int:
-    """Print one line for what a user can mend, a traceback for a bug. Returns the exit code."""
+def _report(error: Exception, trace: bool, texts: Mapping[str, str] = MappingProxyType({})) -> int:
+    """Print one line for what a user can fix, a traceback for a bug. Returns the exit code."""
     if isinstance(error, BrokenPipeError):
         # `segtrain ... | head`: nobody reads on; nor must the interpreter's last flush complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -287,7 +291,7 @@ def _report(error: Exception, trace: bool) -> int:
     if not isinstance(error, SegtrainError):
         told = out_of_memory(error) or error
     if isinstance(told, OSError):
-        told = _of_system(told)
+        told = _of_system(told, texts)
     if trace or not isinstance(told, SegtrainError):
         traceback.print_exception(error)
     if not isinstance(told, SegtrainError):
@@ -297,10 +301,20 @@ def _report(error: Exception, trace: bool) -> int:
     return told.exit_code
 
 
-def _of_system(error: OSError) -> SegtrainError:
-    """Make one line of an error of the system that no part has described."""
+def _of_system(error: OSError, texts: Mapping[str, str]) -> SegtrainError:
+    """Make one line of an error of the system that no part has described.
+
+    Args:
+        error: The error.
+        texts: Overrides by key.
+    """
     if error.errno in NOT_WRITTEN:
         return disk_error(error.filename or Path.cwd(), error)
     where = named(error.filename) if error.filename else "a file or service"
-    fix = "choose a shorter path" if error.errno == errno.ENAMETOOLONG else "check that it exists and its permissions"
-    return ResourceError(f"{where}: {error.strerror or error}. Fix: {fix}")
+    if error.errno != errno.ENAMETOOLONG:
+        return ResourceError(f"{where}: {error.strerror or error}. Fix: check that it exists and its permissions")
+    keys = [key for key, text in texts.items() if len(text) > 200 and text.rstrip("/") in str(error.filename)]
+    return ConfigError(
+        f"{f'{keys[0]}=' if keys else ''}{where}: {error.strerror}. Fix: {f'give {keys[0]}' if keys else 'choose'} a "
+        f"shorter path"
+    )

@@ -1,6 +1,7 @@
 """Out of memory, however it is reported: one line that names what to lower."""
 
 import errno
+import resource
 
 from segtrain.errors import ResourceError
 
@@ -21,6 +22,8 @@ _TEXTS = (
     "can't start new thread",
     "resource temporarily unavailable",
     "thread constructor failed",
+    "failed to map segment",
+    "cannot create thread",
 )
 _DISK_TEXTS = ("no space left", "quota exceeded", "file too large")
 _ERRNOS = (errno.ENOMEM, errno.EAGAIN)
@@ -39,7 +42,20 @@ def out_of_memory(error: BaseException) -> ResourceError | None:
     if not is_memory:
         return None
     first = text.splitlines()[0][:200] if text else type(error).__name__
-    return ResourceError(f"out of memory: {first}. Fix: {_FIX}")
+    return memory_error(first)
+
+
+def memory_error(reason: str) -> ResourceError:
+    """Make the one line for a lack of memory."""
+    return ResourceError(f"out of memory{_limit()}: {reason}. Fix: {_FIX}")
+
+
+def _limit() -> str:
+    """Name the limit that a shell has set for this process, if it has."""
+    bytes_allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if bytes_allowed == resource.RLIM_INFINITY:
+        return ""
+    return f" (`ulimit -v` allows this process {bytes_allowed / 1e9:.1f} GB)"
 
 
 def _carriers() -> tuple[type[BaseException], ...]:

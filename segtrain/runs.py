@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import CheckpointError, ResourceError, SegtrainError
+from segtrain.guard import announce
 from segtrain.memory import out_of_memory
 from segtrain.reading import parse_json
 from segtrain.run_files import read_file
@@ -45,6 +46,7 @@ def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
             f"cannot make a run folder in {parent.resolve()}: {error.strerror}. Fix: run segtrain in a folder that you "
             f"may write to, under a plain name"
         ) from error
+    announce(folder, keep_if)
     try:
         yield folder
     except BaseException as error:

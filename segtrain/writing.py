@@ -15,11 +15,12 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, needed: int | None = None) -> Iterator[None]:
     """Turn an error of the disk into one line.
 
     Args:
-        path: What is written within; named where the error names no file.
+        path: What is written within.
+        needed: Bytes that are to be written, where known.
 
     Raises:
         ResourceError: It cannot be written.
@@ -27,7 +28,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise disk_error(path, error) from error
+        raise disk_error(path, error, needed) from error
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -41,8 +42,10 @@ def write_whole(path: Path, data: bytes) -> None:
         unfinished.unlink(missing_ok=True)
         # Not through a link that someone else has left under this name.
         file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        with open(file, "wb") as stream:
-            stream.write(data)
+        try:
+            _write(file, data)
+        finally:
+            os.close(file)
         os.replace(unfinished, path)
     except OSError as error:
         with suppress(OSError):
@@ -56,13 +59,12 @@ def append(path: Path, data: bytes) -> None:
     Raises:
         ResourceError: It cannot be written.
     """
-    with writing(path):
+    with writing(path, len(data)):
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             size = os.fstat(file).st_size
             try:
-                if os.write(file, data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                _write(file, data)
             except OSError:
                 os.ftruncate(file, size)
                 raise
@@ -122,6 +124,15 @@ def named(path: Path | str) -> str:
 
 
 _LONGEST = 500
+
+
+def _write(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.write(file, rest)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[written:]
 
 
 def _removed(path: Path) -> Path | None:

@@ -21,6 +21,7 @@ from segtrain.data.crops import Crops
 from segtrain.data.dataset import Sample
 from segtrain.data.processes import line
 from segtrain.errors import SegtrainError
+from segtrain.memory import out_of_memory
 
 _SECONDS_BETWEEN_LOOKS = 2
 
@@ -48,8 +49,10 @@ def serve(make: Callable[[Any, Sequence[Sample]], Crops]) -> None:
             _load(crops, json.loads(each), memory)
         except SegtrainError as error:
             kind, message = type(error).__name__, str(error)
-        except Exception:
+        except Exception as error:
             kind, message = "bug", traceback.format_exc()
+            if (lack := out_of_memory(error)) is not None:
+                kind, message = type(lack).__name__, str(lack)
         try:
             answers.write(line([kind, message]))
         except BrokenPipeError:  # whoever has ordered is gone
