@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segtrain.data.colormap import colorize
+from segtrain.writing import write_png
 
 _GAP, _LINE, _SWATCH, _FONT_SIZE = 8, 24, 15, 15
 _INK, _PAPER = (32, 32, 32), (255, 255, 255)
@@ -90,7 +91,7 @@ def write_labels(path: Path, labels: np.ndarray, colors: np.ndarray) -> None:
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
     picture.putpalette(table.tobytes())
-    picture.save(path)
+    write_png(path, picture)
 
 
 def _legend_cells(

@@ -1,6 +1,7 @@
 """Scores as people and programs read them: a table, `scores.json`, `per_class.csv`."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Table
 from segtrain.metrics import Scores
 from segtrain.runs import write_json
 from segtrain.terminal import printable
+from segtrain.writing import write_whole
 
 HeadScores = Mapping[str, Mapping[str, float]]
 _NO_HEADS: HeadScores = MappingProxyType({})
@@ -39,12 +41,13 @@ def write_scores(
         facts: What else to record; must fit JSON.
         heads: By name of each further head that is scored, its scores by name.
     """
-    with (folder / "per_class.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "class", "iou", "accuracy", "pixels"))
-        for index, name in enumerate(class_names):
-            numbers = (_csv_number(found.iou[index]), _csv_number(found.accuracy[index]), int(found.pixels[index]))
-            writer.writerow((index, name, *numbers))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("id", "class", "iou", "accuracy", "pixels"))
+    for index, name in enumerate(class_names):
+        numbers = (_csv_number(found.iou[index]), _csv_number(found.accuracy[index]), int(found.pixels[index]))
+        writer.writerow((index, name, *numbers))
+    write_whole(folder / "per_class.csv", text.getvalue().encode())
     means = {name: _json_number(getattr(found, name)) for name in _MEANS}
     by_class = {name: _json_number(value) for name, value in zip(class_names, found.iou, strict=True)}
     by_head = {head: {name: _json_number(value) for name, value in each.items()} for head, each in heads.items()}

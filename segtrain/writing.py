@@ -1,12 +1,14 @@
 """Files written complete or not at all, and errors of the disk in one line that names file, folder and room."""
 
 import errno
+import io
 import os
 import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from segtrain.errors import ResourceError
 from segtrain.terminal import printable
@@ -53,6 +55,28 @@ def write_whole(path: Path, data: bytes) -> None:
         raise disk_error(path, error, len(data)) from error
 
 
+def write_png(path: Path, picture: Any, **options: Any) -> None:
+    """Write a picture of Pillow's as PNG, and the folder that it goes to.
+
+    Raises:
+        ResourceError: It cannot be written.
+    """
+    data = io.BytesIO()
+    picture.save(data, "PNG", **options)
+    make_folder(path.parent)
+    write_whole(path, data.getvalue())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in, where they are missing.
+
+    Raises:
+        ResourceError: It cannot be made.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def append(path: Path, data: bytes) -> None:
     """Append to a file; where not all of it can be written, none is.
 
@@ -84,7 +108,7 @@ def disk_error(path: Path | str, error: OSError, needed: int | None = None) -> R
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno == errno.ENOENT and (missing := _removed(path)) is not None:
         return removed(missing)
-    folder = path.parent
+    folder = path if path.is_dir() else path.parent
     room = "" if needed is None else f", {amount(needed)} needed"
     fix = f"check the permissions of {named(folder)}"
     if error.errno in NO_ROOM:

@@ -13,6 +13,7 @@ from segtrain.contact_sheet import Row, draw_sheet, view
 from segtrain.data.crops import Crops
 from segtrain.data.dataset import Dataset
 from segtrain.runs import new_run_folder
+from segtrain.writing import write_png, write_whole
 
 # First number of the key that draws the samples to show; loading.py has the others.
 _CHOICE = 3
@@ -45,9 +46,9 @@ def browse(cfg: DictConfig) -> None:
     ]
     with new_run_folder("browse", cfg.name, keep_if="index.html") as folder:
         sheet = draw_sheet(rows, f"{title}   {about}", dataset.class_names, dataset.colors)
-        sheet.save(folder / "sheet.png", compress_level=1)
+        write_png(folder / "sheet.png", sheet, compress_level=1)
         page = write_page(rows, title, facts, dataset.class_names, dataset.colors)
-        (folder / "index.html").write_text(page, encoding="utf-8")
+        write_whole(folder / "index.html", page.encode())
     print(f"contact sheet: {folder / 'sheet.png'}")
     print(f"page: {folder / 'index.html'}")
 

@@ -33,6 +33,7 @@ from segtrain.stored import require_drawn, shown
 from segtrain.tables import merge_dataset
 from segtrain.training.checkpoint import pick_checkpoint
 from segtrain.training.installed import describe_contents, describe_data
+from segtrain.writing import write_png
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def evaluate(cfg: DictConfig) -> float:
                     picture = draw_panels(
                         prediction.image, labels, predicted, dataset.class_names, dataset.colors, cfg.alpha, caption
                     )
-                    picture.save(_file(folder, "overlays", name))
+                    write_png(_file(folder, "overlays", name), picture)
         facts = {
             "run": str(run.resolve()),
             "step": checkpoint.step,
@@ -145,7 +146,6 @@ def _file(folder: Path, kind: str, name: str) -> Path:
             f"sample {shown(name)}: its name leads out of {folder / kind}, expected one within. Fix: rename it in the "
             f"dataset's list or folders"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 

@@ -48,6 +48,7 @@ from segtrain.terminal import printable
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import require_room
 from segtrain.training.fingerprint import fingerprint
+from segtrain.training.log_file import log_file
 from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.replicas import Replicas, find_replicas
@@ -159,7 +160,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
     resize = None if cfg.resize is None else tuple(cfg.resize)
     predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
-    log = _log_file(run / "train.log") if replicas.is_chief else _no_reports()
+    log = log_file(run / "train.log") if replicas.is_chief else _no_reports()
     with log, logging_redirect_tqdm(), listening() as wishes, ExitStack() as stack:
         checkpoints = Checkpoints(
             run / "checkpoints",
@@ -273,16 +274,3 @@ def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> dict[str, str]
     for name, data in written.items():
         write_whole(run / name, data)
     return {name: hashlib.sha256(data).hexdigest() for name, data in written.items()}
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Copy the package's log into a file while open."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.getLogger("segtrain").addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger("segtrain").removeHandler(handler)
-        handler.close()

@@ -3,10 +3,13 @@
 import json
 import logging
 import math
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -14,14 +17,14 @@ from typing import Any, NoReturn
 import keras
 from tqdm import tqdm
 
-from segtrain.errors import ConfigError, SegtrainError
-from segtrain.training.checkpoint import save_checkpoint
+from segtrain.errors import ConfigError, ResourceError, SegtrainError
+from segtrain.training.checkpoint import RESERVE_BYTES, save_checkpoint
 from segtrain.training.curves import draw_curves
 from segtrain.training.history import as_lines, as_table
 from segtrain.training.signals import Wishes
 from segtrain.training.state import require_finite, snapshot
 from segtrain.training.trainer import Trainer
-from segtrain.writing import append, removed, write_whole
+from segtrain.writing import NO_ROOM, append, removed, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -209,8 +212,17 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_end(self, logs: Logs = NO_LOGS) -> None:
         self.wait()
 
-    def save(self, *, is_best: bool = False, wait: bool = False) -> None:
-        """Write a checkpoint of this very state, unless there is one; of several processes the chief does."""
+    def save(
+        self, *, is_best: bool = False, wait: bool = False, folder: Path | None = None, reserve: int = RESERVE_BYTES
+    ) -> None:
+        """Write a checkpoint of this very state, unless there is one; of several processes the chief does.
+
+        Args:
+            is_best: Whether no earlier one is better.
+            wait: Whether to return when it is written.
+            folder: Where to; the run's where None.
+            reserve: Bytes that must stay free on the disk.
+        """
         if not self._trainer.replicas.is_chief:
             return
         self.wait()
@@ -230,13 +242,14 @@ class Checkpoints(keras.callbacks.Callback):
             if not self._folder.parent.is_dir():  # else it would be made again, without what resume needs
                 raise removed(self._folder.parent)
             save_checkpoint(
-                self._folder,
+                folder or self._folder,
                 step,
                 arrays,
                 is_best=is_best,
                 facts=facts,
                 suffix="-unvalidated" if is_between else "",
                 keep_last=self._keep_last,
+                reserve=reserve,
             )
 
         self._pending = self._writer.submit(write)
@@ -244,20 +257,37 @@ class Checkpoints(keras.callbacks.Callback):
         if wait:
             self.wait()
 
-    def rescue(self) -> bool:
-        """Save the last finished step before an error ends the run. Returns False where this process need not.
+    def rescue(self) -> Path | None:
+        """Save the last finished step before an error ends the run, where any is done since the start.
 
         Where the error came out of a step, that may have changed some variables: the run is recorded as not exact from
-        there. Nothing is saved where no step is done since the start.
+        there. On a full disk the reserve is used up, and then the system's folder for temporary files.
+
+        Returns:
+            The folder of the checkpoint; None where this process need not save one.
 
         Raises:
             NumericError: A weight is NaN or infinite; the checkpoints before stay.
             ResourceError: The disk is full or not writable.
         """
         if self._began_at in (None, self._place) or not self._trainer.replicas.is_chief:
-            return False
-        self.save(is_best=self._trainer.progress.num_steps == 0 and self._is_best(), wait=True)
-        return True
+            return None
+        with suppress(SegtrainError):  # of a save that is under way: it is the error, or this one takes its place
+            self.wait()
+        is_best = self._trainer.progress.num_steps == 0 and self._is_best()
+        try:
+            self.save(is_best=is_best, wait=True, reserve=0)
+            return self._folder
+        except ResourceError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in NO_ROOM:
+                raise
+            folder = Path(tempfile.mkdtemp(prefix="segtrain-rescue-"))
+            try:
+                self.save(is_best=is_best, wait=True, folder=folder)
+                return folder
+            except SegtrainError:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise error from None
 
     def wait(self) -> None:
         """Wait for the save under way, and raise what it raised."""

@@ -91,6 +91,7 @@ def save_checkpoint(
     facts: dict[str, Any],
     suffix: str = "",
     keep_last: int = 1,
+    reserve: int = RESERVE_BYTES,
     disk: Disk | None = None,
 ) -> Checkpoint:
     """Write one checkpoint and then drop those that are neither the best nor among the last.
@@ -103,6 +104,7 @@ def save_checkpoint(
         facts: What else to record; must fit JSON.
         suffix: Ends the folder's name, where a step has more than one state: before its validation and after.
         keep_last: How many of the last to keep, the new one among them.
+        reserve: Bytes that must stay free.
         disk: What writes.
 
     Raises:
@@ -115,13 +117,13 @@ def save_checkpoint(
     try:
         if not folder.is_dir():
             disk.create_folder(folder)
-        if disk.free_bytes(folder) < len(data) + RESERVE_BYTES:
+        if disk.free_bytes(folder) < len(data) + reserve:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _write_whole(disk, final, data, {"step": step, "is_best": is_best, "facts": facts})
     except OSError as error:
         with suppress(OSError):
             remove_files(disk, final.with_name(_UNFINISHED + final.name))
-        raise _cannot_write(final, error, len(data), disk) from error
+        raise _cannot_write(final, error, len(data), reserve, disk) from error
     _drop_old(folder, step, keep_last, disk)
     return Checkpoint(final, step, is_best, facts)
 
@@ -150,7 +152,7 @@ def require_room(run: Path, size: int, disk: Disk | None = None) -> None:
         raise disk_error(run / "checkpoints", error) from error
     if free < size + RESERVE_BYTES:
         raise ResourceError(
-            f"no room for a checkpoint in {run}: {_room(size, free, run)}. Fix: free space on the disk of {run}"
+            f"no room for a checkpoint in {run}: {_room(size, RESERVE_BYTES, free, run)}. Fix: free space there"
         )
 
 
@@ -248,14 +250,14 @@ def _write_whole(disk: Disk, final: Path, data: bytes, facts: dict[str, Any]) ->
     disk.sync_folder(folder)
 
 
-def _cannot_write(final: Path, error: OSError, size: int, disk: Disk) -> ResourceError:
+def _cannot_write(final: Path, error: OSError, size: int, reserve: int, disk: Disk) -> ResourceError:
     run = final.parent.parent
     if error.errno == errno.ENOENT and not run.is_dir():
         return removed(run)
     room, fix = f"{amount(size)} needed", f"make {final.parent} writable"
     if error.errno in NO_ROOM:
         with suppress(OSError):
-            room = _room(size, disk.free_bytes(final.parent if final.parent.is_dir() else run), run)
+            room = _room(size, reserve, disk.free_bytes(final.parent if final.parent.is_dir() else run), run)
         fix = f"free space on the disk of {run}"
     elif error.errno == errno.EFBIG:
         fix = "ulimit -f unlimited"
@@ -265,9 +267,9 @@ def _cannot_write(final: Path, error: OSError, size: int, disk: Disk) -> Resourc
     )
 
 
-def _room(size: int, free: int, folder: Path) -> str:
-    reserve = amount(RESERVE_BYTES)
-    return f"{amount(size)} needed and {reserve} kept in reserve, {amount(free)} free on the disk of {folder}"
+def _room(size: int, reserve: int, free: int, folder: Path) -> str:
+    kept = f" and {amount(reserve)} kept in reserve" if reserve else ""
+    return f"{amount(size)} needed{kept}, {amount(free)} free on the disk of {folder}"
 
 
 def _drop_old(folder: Path, step: int, keep_last: int, disk: Disk) -> None:

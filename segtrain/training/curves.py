@@ -6,7 +6,7 @@ from typing import Any
 
 from segtrain.reading import parse_json
 from segtrain.run_files import read_file
-from segtrain.writing import write_whole
+from segtrain.writing import make_folder, write_whole
 
 _CHARTS = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
 
@@ -28,7 +28,7 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     records = read_metrics(metrics)
     if not records:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # A matplotlibrc in the working folder could change the charts, or start LaTeX for their text.
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
         return _draw(records, folder)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segtrain.errors import NumericError, SegtrainError, Stopped
@@ -29,16 +29,19 @@ def saving_on_error(checkpoints: Checkpoints, run: Path) -> Iterator[None]:
     try:
         yield
     except (Stopped, NumericError):
+        with suppress(SegtrainError):
+            checkpoints.wait()  # for a save that is under way
         raise
     except Exception as error:
         shown = out_of_memory(error) or error
         try:
-            note = _note(checkpoints.step, run) if checkpoints.rescue() else ""
+            folder = checkpoints.rescue()
         except SegtrainError as second:
             if str(second) == str(shown):
                 raise
             logger.warning("the state at step %d cannot be saved: %s", checkpoints.step, second)
-            note = ""
+            folder = None
+        note = "" if folder is None else _note(checkpoints.step, folder, run)
         if isinstance(shown, SegtrainError):
             raise type(shown)(_with_note(str(shown), note)) from error
         if note:
@@ -46,13 +49,18 @@ def saving_on_error(checkpoints: Checkpoints, run: Path) -> Iterator[None]:
         raise
 
 
-def _note(step: int, run: Path) -> str:
-    return f"at step {step} is saved; resume with: {command('segtrain', 'train', override('resume', run))}"
+def _note(step: int, folder: Path, run: Path) -> str:
+    resume = command("segtrain", "train", override("resume", run))
+    if folder == run / "checkpoints":
+        return f"at step {step} is saved; resume with: {resume}"
+    (checkpoint,) = folder.glob("step-*")
+    move = command("mv", checkpoint, run / "checkpoints")
+    return f"at step {step} is saved in {folder}; when there is room, resume with: {move} && {resume}"
 
 
 def _with_note(message: str, note: str) -> str:
     if not note:
         return message
-    if "segtrain train resume=" in message:
+    if "segtrain train resume=" in message and "mv " not in note:
         note = note.partition(";")[0]
     return f"{message}; the state {note}"

@@ -4,17 +4,20 @@ import csv
 import io
 import json
 import math
+import shutil
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, DataError, NumericError, ResourceError, Stopped
 from segtrain.losses import CrossEntropy
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import find_checkpoints, pick_checkpoint
+from segtrain.training.rescue import saving_on_error
 from segtrain.training.trainer import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -227,3 +230,102 @@ def test_the_bar_of_a_resumed_run_begins_where_it_stopped(trainer, monkeypatch):
 
 def test_there_is_no_bar_in_a_file(trainer, monkeypatch):
     assert _shown(trainer, monkeypatch, io.StringIO()) == ""
+
+
+# Errors that end a training -----------------------------------------------------------------------------------
+
+
+def _rescued(trainer, tmp_path, error, *, at=4, **options):
+    """Run until a callback raises after step `at`, and return the message that ends the training."""
+    run = tmp_path / "run"
+    run.mkdir(exist_ok=True)
+    checkpoints = Checkpoints(run / "checkpoints", trainer, "val_mean_iou", **options)
+
+    def fail(batch, logs):
+        if trainer.step == at:
+            raise error
+
+    with pytest.raises(type(error)) as caught, saving_on_error(checkpoints, run):
+        _run(trainer, [checkpoints, keras.callbacks.LambdaCallback(on_train_batch_end=fail)], epochs=3)
+    return caught.value
+
+
+def test_an_error_saves_the_last_finished_step_and_says_how_to_resume(trainer, tmp_path):
+    message = str(_rescued(trainer, tmp_path, DataError("cannot decode a.png. Fix: remove it")))
+    run = tmp_path / "run"
+    assert pick_checkpoint(run / "checkpoints", "last").step == 4
+    assert message == (
+        f"cannot decode a.png. Fix: remove it; the state at step 4 is saved; resume with: segtrain train resume={run}"
+    )
+
+
+def test_an_error_of_a_users_callback_keeps_its_kind_and_its_trace(trainer, tmp_path):
+    error = _rescued(trainer, tmp_path, ZeroDivisionError("of mine"))
+    assert pick_checkpoint(tmp_path / "run" / "checkpoints", "last").step == 4
+    assert "step 4 is saved" in error.__notes__[0]
+
+
+@pytest.mark.parametrize("error", [NumericError("loss=nan"), Stopped("by a signal", 143)])
+def test_neither_numbers_that_are_none_nor_a_state_that_is_saved_are_saved_again(trainer, tmp_path, error):
+    _rescued(trainer, tmp_path, error)
+    assert [found.step for found in find_checkpoints(tmp_path / "run" / "checkpoints")] == [3]  # of the epoch
+
+
+def test_an_error_before_the_first_step_leaves_nothing(trainer, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", trainer, "val_mean_iou")
+    with pytest.raises(DataError, match=r"^bad$"), saving_on_error(checkpoints, tmp_path):
+        checkpoints.on_train_begin()
+        raise DataError("bad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_best_epoch_stays_the_best_when_an_error_follows_its_end(trainer, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", trainer, "val_mean_iou")
+    checkpoints.set_params({"steps": 1})
+    (tmp_path / "run").mkdir()
+    checkpoints.on_train_begin()
+    trainer.progress.step += 1
+    trainer.progress.end_epoch({"val_mean_iou": 0.5})
+    assert checkpoints.rescue() == tmp_path / "run" / "checkpoints"
+    assert pick_checkpoint(tmp_path / "run" / "checkpoints", "best").is_best
+
+
+def test_a_state_that_an_unfinished_step_may_have_changed_is_not_called_exact(trainer, tmp_path):
+    (tmp_path / "run").mkdir()
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", trainer, "val_mean_iou", facts={"exact_until": None})
+    checkpoints.set_params({"steps": 3})
+    checkpoints.on_train_begin()
+    trainer.progress.step, trainer.in_step = 2, True
+    checkpoints.rescue()
+    assert pick_checkpoint(tmp_path / "run" / "checkpoints", "last").facts["exact_until"] == 2
+
+
+def test_a_full_disk_takes_the_last_step_from_its_reserve_or_to_another_disk(trainer, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    free = {run: 10_000, tmp_path / "elsewhere": 10**9}
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(
+        "segtrain.training.disk.Disk.free_bytes",
+        lambda disk, path: next(size for folder, size in free.items() if path == folder or folder in path.parents),
+    )
+    error = ResourceError("cannot write x: No space left on device")
+    assert "step 1 is saved; resume" in str(_rescued(trainer, tmp_path, error, at=1))
+    free[run] = 10
+    trainer.progress.step = 1
+    message = str(_rescued(trainer, tmp_path, error, at=2))
+    move = message.partition("resume with: ")[2].partition(" && ")[0].split()
+    assert move[0] == "mv" and move[2] == str(run / "checkpoints")
+    assert find_checkpoints(Path(move[1]).parent)[0].step == 2
+    assert [found.step for found in find_checkpoints(run / "checkpoints")] == [1]
+
+
+def test_a_run_folder_that_was_removed_is_named_and_not_made_again(trainer, tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    checkpoints = Checkpoints(run / "checkpoints", trainer, "val_mean_iou")
+    remove = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: shutil.rmtree(run, True))
+    metrics = MetricsLog(run / "metrics.jsonl", trainer)
+    with pytest.raises(ResourceError, match=rf"^{run} was removed while "), saving_on_error(checkpoints, run):
+        _run(trainer, [metrics, checkpoints, remove])
+    assert not run.exists()

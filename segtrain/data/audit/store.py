@@ -5,6 +5,7 @@ read again for it. A cache that is damaged or gone costs a second reading, nothi
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -106,16 +107,20 @@ def _load(name: str) -> Any:
 def _store(name: str, content: Any) -> None:
     """Write a file whole or not at all; a cache that cannot be written must not end a check."""
     home = folder()
+    unfinished_files: list[str] = []
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=home, prefix=".unfinished-", delete=False) as file:
+            unfinished_files.append(file.name)
             json.dump(content, file, separators=(",", ":"))
         os.replace(file.name, home / name)
         stale = sorted(home.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]
         for path in stale:
             path.unlink(missing_ok=True)
     except OSError:
-        return
+        for unfinished in unfinished_files:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished)
 
 
 def _plain(record: Record) -> dict[str, Any]:
