@@ -38,7 +38,9 @@ def out_of_memory(error: BaseException) -> ResourceError | None:
     elif type(error).__name__ == "ResourceExhaustedError":
         is_memory = not any(each in text.lower() for each in _DISK_TEXTS)
     else:
-        is_memory = isinstance(error, MemoryError) or (is_told and isinstance(error, _carriers()))
+        # Extension modules that do not check what they allocate leave Python without an exception to raise.
+        is_unset = isinstance(error, SystemError) and bool(_limit())
+        is_memory = isinstance(error, MemoryError) or is_unset or (is_told and isinstance(error, _carriers()))
     if not is_memory:
         return None
     first = text.splitlines()[0][:200] if text else type(error).__name__

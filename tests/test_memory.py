@@ -1,6 +1,7 @@
 """Out of memory is one line, whoever reports it; other errors are not taken for it."""
 
 import errno
+import resource
 
 import cv2
 import pytest
@@ -48,3 +49,10 @@ def test_a_lack_of_memory_says_what_to_lower(error):
 )
 def test_other_errors_are_not_taken_for_it(error):
     assert out_of_memory(error) is None
+
+
+@pytest.mark.parametrize("limit", [resource.RLIM_INFINITY, 10**9])
+def test_an_exception_that_a_library_left_unset_is_one_under_a_limit_only(monkeypatch, limit):
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (limit, limit))
+    found = out_of_memory(SystemError("error return without exception set"))
+    assert (found is not None) == (limit == 10**9)
