@@ -138,6 +138,10 @@ def problems(call: Callable[..., Any], node: Mapping[str, Any], facts: Collectio
                 options = [each for each in named if each not in facts]
                 mend = did_you_mean(name, options) or f"; it takes {', '.join(options) or 'none'}"
                 yield f"{key}: {node['_target_']} has no argument {name!r}{mend}"
+        elif entry := _misfitting_entry(value, _annotation(named[name])):
+            inner, expected = entry
+            kind = type(value[inner]).__name__
+            yield f"{key}.{inner}={brief(repr(value[inner]))} is of type {kind}, expected {expected}"
         elif expected := misfit(value, _annotation(named[name])):
             yield f"{key}={brief(repr(value))} is of type {type(value).__name__}, expected {expected}"
         elif expected := out_of_range(value, named[name].annotation) or beyond_keras_limits(call, name, value):
@@ -160,6 +164,17 @@ def _annotation(parameter: inspect.Parameter) -> Any:
 def misfit(value: Any, annotation: Any) -> str:
     """What the annotation expects where `value` is not it; empty when it fits or cannot be told."""
     return "" if _fits(value, annotation) else _described(annotation)
+
+
+def _misfitting_entry(value: Any, annotation: Any) -> tuple[Any, str] | None:
+    """Find the first key of a mapping whose value does not fit, and what is expected of it."""
+    if not isinstance(value, Mapping) or _fits(value, annotation):
+        return None
+    cases = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
+    mappings = [get_args(each)[1] for each in cases if get_origin(each) in (dict, Mapping)]
+    wrong = (key for key, each in value.items() if not any(_fits(each, kind) for kind in mappings))
+    key = next(wrong, None) if mappings else None
+    return None if key is None else (key, " | ".join(map(_described, mappings)))
 
 
 def _described(annotation: Any) -> str:

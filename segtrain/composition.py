@@ -27,6 +27,8 @@ COMPOSITION_ERRORS = (
     TypeError,
     AssertionError,
 )
+# What YAML reads as another type than text.
+_NO_NAME = re.compile(r"|null|true|false|nan|[-+]?inf|[-+]?[\d.][\d.e+-]*", re.IGNORECASE)
 # OmegaConf's words for a type -> ours.
 TYPES = {"Integer": "int", "Float": "float"}
 # Plugins of Hydra by what they bring -> the extra that installs them.
@@ -92,9 +94,9 @@ def refuse_impossible(command: str, overrides: Sequence[str], options: Mapping[s
 
 def _refuse_no_option(word: str, group: str, value: str, options: Sequence[str]) -> None:
     values = [each.strip() for each in value.strip("[]").split(",")]
-    none = [each for each in values if re.fullmatch(r"|null|true|false|[-+]?[\d.][\d.e+-]*", each, re.IGNORECASE)]
-    too_long = len(value) > 1000 or "${" in value  # Hydra would name a file or no key
-    if (none or too_long) and (too_long or not value.startswith(("{", "'", '"'))) and value != "[]":
+    none = [each for each in values if _NO_NAME.fullmatch(each)]
+    is_unfit = len(value) > 1000 or "${" in value or "\0" in value  # Hydra would name a file or no key
+    if (none or is_unfit) and (is_unfit or not value.startswith(("{", "'", '"'))) and value != "[]":
         plain = next((each for each in ("none", "default") if each in options), options[0])
         raise ConfigError(
             f"{group}={brief(value)}: expected the name of an option, {_some(options)}. Fix: {setting(group, plain)}"

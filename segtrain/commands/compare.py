@@ -95,7 +95,8 @@ def _composed_with(experiment: str) -> DictConfig:
     try:
         cfg = hydra.compose("compare", overrides)
     except composition.COMPOSITION_ERRORS as error:
-        raise composition.explain(error, "compare", overrides, config.groups()) from error
+        explained = composition.explain(error, "compare", overrides, config.groups())
+        raise ConfigError(str(explained).replace("+experiment=", "other=")) from error
     config.check_root(cfg, "compare")
     return cfg
 
