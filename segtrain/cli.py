@@ -287,18 +287,18 @@ def _report(error: Exception, trace: bool, texts: Mapping[str, str] = MappingPro
         # `segtrain ... | head`: nobody reads on; nor must the interpreter's last flush complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    told = error
+    shown = error
     if not isinstance(error, SegtrainError):
-        told = out_of_memory(error) or error
-    if isinstance(told, OSError):
-        told = _of_system(told, texts)
-    if trace or not isinstance(told, SegtrainError):
+        shown = out_of_memory(error) or error
+    if isinstance(shown, OSError):
+        shown = _of_system(shown, texts)
+    if trace or not isinstance(shown, SegtrainError):
         traceback.print_exception(error)
-    if not isinstance(told, SegtrainError):
+    if not isinstance(shown, SegtrainError):
         return BUG
-    text = printable_lines(told)
-    print(text if isinstance(told, Stopped) else f"error: {text}", file=sys.stderr)
-    return told.exit_code
+    text = printable_lines(shown)
+    print(text if isinstance(shown, Stopped) else f"error: {text}", file=sys.stderr)
+    return shown.exit_code
 
 
 def _of_system(error: OSError, texts: Mapping[str, str]) -> SegtrainError:

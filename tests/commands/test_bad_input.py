@@ -93,7 +93,9 @@ def test_a_label_outside_the_classes(refused, cihp_root):
 
 
 def test_colours_where_ids_are_expected(refused, cihp_root):
-    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(label_file(cihp_root))
+    colors = np.zeros((48, 64, 3), np.uint8)
+    colors[0, 0] = (128, 0, 0)  # three equal channels would be ids
+    Image.fromarray(colors).save(label_file(cihp_root))
     line = refused(3, *cihp(cihp_root))
     assert f"labels in {label_file(cihp_root)}: mode RGB" in line and "expected class ids (H, W)" in line
 
@@ -328,9 +330,9 @@ def test_a_strangers_run_may_not_name_other_code(segtrain, trained):
     assert "refused for safety" in result.err
 
 
-def test_void_alone_trains_without_nan(segtrain, workplace, voc_root):
-    for path in (voc_root / "SegmentationClass").iterdir():
-        Image.fromarray(np.full((48, 64), 255, np.uint8)).save(path)
+def test_ignored_pixels_alone_train_without_nan(segtrain, workplace, voc_root):
+    for name in (voc_root / "ImageSets/Segmentation/train.txt").read_text().split():
+        Image.fromarray(np.full((48, 64), 255, np.uint8)).save(voc_root / f"SegmentationClass/{name}.png")
     result = segtrain("train", "dataset=voc", f"dataset.root={voc_root}", *TINY)
     assert result.code == 0, result.err
     assert "loss 0.0000" in result.err

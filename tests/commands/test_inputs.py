@@ -73,7 +73,7 @@ def test_strong_mixes_nothing_unless_asked(dataset):
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        ({"color": {"hue": 0.7}}, "augment.steps.color.hue=0.7: expected a part of a turn, 0..0.5"),
+        ({"color": {"hue": 0.7}}, "augment.steps.color.hue=0.7: expected a number from 0 to 0.5"),
         ({"blur": {"probability": 2}}, "augment.steps.blur.probability=2: expected a number from 0 to 1"),
         ({"color": {"heu": 1}}, "augment.steps.color.heu: segtrain.data.ColorJitter has no argument 'heu'; "),
         ({"cutout": {"ignore_class": 3}}, "augment.steps.cutout.ignore_class=3: this comes from the dataset"),

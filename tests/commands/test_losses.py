@@ -98,7 +98,7 @@ MESSAGES = [
     (["loss.parts.mine={weight: 1.0}"], "loss.parts.mine.loss is not given. Fix: ++loss.parts.mine.loss=..."),
     (["loss.parts.a-b={weight: 1.0}"], "loss.parts.a-b: no name for a loss, expected letters"),
     (["loss.parts=3"], "loss.parts=3: expected losses by name. Fix: write them like configs/loss/"),
-    (["loss.parts=null"], "loss.parts=None is of type NoneType, expected Mapping"),
+    (["loss.parts=null"], "loss.parts=None is of type NoneType, expected mapping"),
     (
         ["loss.parts.dice.weight=0", "loss.parts.cross_entropy.weight=0"],
         "loss.parts: cross_entropy.weight=0, dice.weight=0, expected a positive weight at least",
@@ -149,4 +149,5 @@ def test_a_sum_of_a_head_says_the_keys_of_that_head():
         node = OmegaConf.merge(cfg, {"heads": {"side": {"loss": {"parts": changes}}}}).heads.side.loss
         with pytest.raises(ConfigError) as caught:
             build_one(node, "heads.side.loss", Four())
-        assert str(caught.value).startswith(key) and str(caught.value).count("heads.side.loss.parts") == 2
+        assert str(caught.value).startswith(key)
+        assert "loss.parts" not in str(caught.value).replace("heads.side.loss.parts", "")
