@@ -101,6 +101,7 @@ def test_a_pth_file_is_read_as_tensors_only(tmp_path, monkeypatch, wrap):
         return wrap({name: _Tensor(array) for name, array in _torch_resnet18().items()})
 
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
+    (tmp_path / "resnet18.pth").write_bytes(b"read by torch")
     taps = _filled(tmp_path / "resnet18.pth")
     np.testing.assert_array_equal(
         taps.get_layer("conv1_conv").kernel, _torch_resnet18()["conv1.weight"].transpose(2, 3, 1, 0)
@@ -111,6 +112,7 @@ def test_a_pth_file_is_read_as_tensors_only(tmp_path, monkeypatch, wrap):
 @pytest.mark.parametrize("said", [lambda path, **options: {"epoch": 3}, lambda path, **options: 1 / 0])
 def test_a_pth_file_of_something_else_is_one_clear_line(tmp_path, monkeypatch, said):
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=said))
+    (tmp_path / "resnet18.pth").write_bytes(b"read by torch")
     message = _refusal(tmp_path / "resnet18.pth")
     assert "expected a state dict of tensors alone. Fix: save it with torch.save(model.state_dict(), PATH)" in message
     assert "\n" not in message
