@@ -29,6 +29,13 @@ def network(experiment, *words):
     return build_network(composed(experiment, *words), 21)[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_networks():
+    """Eight networks with random weights take 1.3 GB."""
+    yield
+    network.cache_clear()
+
+
 def sources(layer):
     """Names of the layers whose results a layer takes."""
     return [tensor._keras_history.operation.name for tensor in keras.tree.flatten(layer.input)]
