@@ -69,7 +69,7 @@ def read_h5(path: Path, num_bytes: int) -> dict[str, list[np.ndarray]]:
 
 def _most(num_bytes: int) -> int:
     """Arrays of the optimizer and averages, of 64 bits, and what little networks leave out."""
-    return 8 * num_bytes + (256 << 20)
+    return 8 * num_bytes + (128 << 20)
 
 
 def _require_plausible(found: int, num_bytes: int) -> None:

@@ -127,6 +127,7 @@ def stopping_at(step, trainer, wishes):
 
 def test_a_wish_to_stop_saves_the_very_step_and_tells_how_to_go_on(tmp_path):
     trainer, wishes = make_trainer(seed=0), Wishes()
+    (tmp_path / "run").mkdir()
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", trainer, "val_mean_iou", wishes=wishes)
     with pytest.raises(Stopped, match=rf"stopped by SIGTERM at step 7, .* resume={tmp_path / 'run'}$") as caught:
         run(trainer, [stopping_at(7, trainer, wishes), checkpoints])
