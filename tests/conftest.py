@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # pytest's importlib m
 import toys
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MOST_BYTES_BETWEEN_TESTS = 1_200_000_000
+MOST_BYTES_BETWEEN_TESTS = 1_100_000_000
 _most_bytes = MOST_BYTES_BETWEEN_TESTS
 _keras_home = Path(tempfile.mkdtemp(prefix="segtrain-keras-home-"))
 
@@ -58,16 +58,18 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_teardown() -> Iterator[None]:
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Free what networks of earlier tests hold, once a worker has grown."""
     global _most_bytes
     yield
+    if nextitem is None or nextitem.path != item.path:
+        _most_bytes = MOST_BYTES_BETWEEN_TESTS
     keras = sys.modules.get("keras")
     if keras is not None and _resident_bytes() > _most_bytes:
         keras.backend.clear_session()
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
-        # What fixtures still hold stays: looking again after each test would take a second each time.
+        # What fixtures of the module hold stays: looking again after each of its tests would take a second each.
         _most_bytes = max(MOST_BYTES_BETWEEN_TESTS, _resident_bytes() + 200_000_000)
 
 

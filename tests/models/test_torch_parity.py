@@ -7,6 +7,7 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from conftest import REPOSITORY
 from segtrain.models import application, deeplabv3, deeplabv3plus, torch_resnet, trained_norm
@@ -95,7 +96,8 @@ def fill(model, golden):
 def differences(model, run):
     """How far logits are from torch's: by head, at the places that the golden file keeps and in each class' mean."""
     image = write_torch_golden.photograph(run["height"], run["width"], run["seed"])
-    outputs = model(image[None].astype(np.float32), training=False)
+    # In a graph: an eager network keeps every feature map until its end, 2 GB here.
+    outputs = tf.function(model, autograph=False)(image[None].astype(np.float32), training=False)
     found = {}
     for name, logits in (outputs if isinstance(outputs, dict) else {"logits": outputs}).items():
         golden = run if name == "logits" else run[name]
