@@ -82,6 +82,8 @@ def refuse_impossible(command: str, overrides: Sequence[str], options: Mapping[s
         first, dot, rest = key.partition(".")
         if not key:
             raise ConfigError(f"cannot read {brief(repr(word))}: no key before '='. Fix: {_listing(command)}")
+        if "\0" in value:
+            raise ConfigError(f"{brief(key)}={brief(value)}: a NUL character, expected text without. Fix: {key}=...")
         if equals and key in options and command != "eval" and not word.startswith("~"):
             _refuse_no_option(word, key, value, options[key])
         is_item = rest.isdigit() and get_origin(_plain_type(declared.get(first))) is list
@@ -95,7 +97,7 @@ def refuse_impossible(command: str, overrides: Sequence[str], options: Mapping[s
 def _refuse_no_option(word: str, group: str, value: str, options: Sequence[str]) -> None:
     values = [each.strip() for each in value.strip("[]").split(",")]
     none = [each for each in values if _NO_NAME.fullmatch(each)]
-    is_unfit = len(value) > 1000 or "${" in value or "\0" in value  # Hydra would name a file or no key
+    is_unfit = len(value) > 1000 or "${" in value  # Hydra would name a file or no key
     if (none or is_unfit) and (is_unfit or not value.startswith(("{", "'", '"'))) and value != "[]":
         plain = next((each for each in ("none", "default") if each in options), options[0])
         raise ConfigError(

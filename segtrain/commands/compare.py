@@ -13,6 +13,7 @@ from rich.table import Table
 from segtrain import composition, config
 from segtrain.errors import ConfigError
 from segtrain.quiet import quiet_tensorflow
+from segtrain.shell import brief
 from segtrain.terminal import printable
 
 # Of the command itself, or different by design.
@@ -96,7 +97,8 @@ def _composed_with(experiment: str) -> DictConfig:
         cfg = hydra.compose("compare", overrides)
     except composition.COMPOSITION_ERRORS as error:
         explained = composition.explain(error, "compare", overrides, config.groups())
-        raise ConfigError(str(explained).replace("+experiment=", "other=")) from error
+        text = str(explained).replace("+experiment=", "other=")
+        raise ConfigError(f"other={brief(experiment)}: {text}" if text.startswith("no experiment") else text) from error
     config.check_root(cfg, "compare")
     return cfg
 

@@ -1,7 +1,10 @@
 """What a run shows in TensorBoard: scalars of both splits, and photographs with what the network sees in them."""
 
+import errno
 import math
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,11 +18,28 @@ from segtrain.data.dataset import Dataset
 from segtrain.inference import Prediction
 from segtrain.overlay import draw_panels
 from segtrain.training.trainer import Trainer
+from segtrain.writing import disk_error
 
 Logs = Mapping[str, float]
 NO_LOGS: Logs = MappingProxyType({})
 _SPLITS = ("train", "val")
-_LONGEST_SIDE = 320  # of a photograph as it is shown, in pixels
+_LONGEST_SIDE = 320  # of an image as it is shown, in pixels
+# By which TensorFlow reports an error of the disk, in the words of the system.
+_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT)
+
+
+@contextmanager
+def writing_events(folder: Path) -> Iterator[None]:
+    """Turn TensorFlow's errors of the disk into one line that names the folder.
+
+    Raises:
+        ResourceError: The events cannot be written.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        code = next((each for each in _ERRNOS if os.strerror(each) in str(error)), errno.EIO)
+        raise disk_error(folder / "events", OSError(code, os.strerror(code))) from error
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -48,14 +68,15 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._write(epoch, logs)
 
     def _write(self, epoch: int, logs: Logs) -> None:
-        for name, value in logs.items():
-            split, score = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
-            if split not in self._writers:
-                self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
-            with self._writers[split].as_default():
-                tf.summary.scalar(score, value, step=epoch + 1)
-        for writer in self._writers.values():
-            writer.flush()
+        with writing_events(self._folder):
+            for name, value in logs.items():
+                split, score = ("val", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
+                if split not in self._writers:
+                    self._writers[split] = tf.summary.create_file_writer(str(self._folder / split))
+                with self._writers[split].as_default():
+                    tf.summary.scalar(score, value, step=epoch + 1)
+            for writer in self._writers.values():
+                writer.flush()
 
 
 class TensorBoardImages(keras.callbacks.Callback):
@@ -63,7 +84,7 @@ class TensorBoardImages(keras.callbacks.Callback):
 
     Args:
         folder: The run's `tensorboard` folder.
-        trainer: Tells the epoch from which a resumed run goes on; pictures of later ones come again.
+        trainer: Tells the epoch from which a resumed run goes on; images of later epochs are written again.
         dataset: Tells the classes and their colours.
         names: Of the samples to show.
     """
@@ -94,14 +115,16 @@ class TensorBoardImages(keras.callbacks.Callback):
                 events.unlink()
 
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        if self._seen:
+        if not self._seen:
+            return
+        with writing_events(self._folder):
             # A file for each epoch: a resumed run removes those that its checkpoint does not know of.
             writer = tf.summary.create_file_writer(str(self._folder), filename_suffix=f".epoch-{epoch + 1:06d}")
             with writer.as_default():
-                for name, picture in self._seen.items():
-                    tf.summary.image(name, picture[None], step=epoch + 1)
+                for name, image in self._seen.items():
+                    tf.summary.image(name, image[None], step=epoch + 1)
             writer.close()
-            self._seen = {}
+        self._seen = {}
 
 
 def _shrunk(array: np.ndarray) -> np.ndarray:

@@ -131,7 +131,7 @@ def test_values_read_as_in_yaml():
         ("cihp", "segtrain compare cihp: expected the names of two experiments. Fix: segtrain compare cihp OTHER"),
         ("cihp voc people", "segtrain compare cihp voc people: expected the names of two experiments"),
         ("chip voc", "no experiment 'chip'; did you mean cihp? options: "),
-        ("voc chip", "no experiment 'chip'; did you mean cihp? options: "),
+        ("voc chip", "other=chip: no experiment 'chip'; did you mean cihp? options: "),
         ("voc cihp epohcs=3", "segtrain compare has no key 'epohcs'; did you mean epochs?"),
         ("thalles_v3 voc model.aspp_relu=true", "model has no key 'aspp_relu'"),
         ("voc cihp image_size=[64]", "cannot read image_size=[64], expected 'image_size=[64,64]'"),

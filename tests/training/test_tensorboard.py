@@ -1,8 +1,10 @@
 """What TensorBoard reads of a run: scalars of both splits, pictures of the validation, each epoch once."""
 
+import errno
 import io
 import json
 import math
+import os
 
 import keras
 import numpy as np
@@ -12,10 +14,11 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segtrain.data.dataset import Dataset, Sample
+from segtrain.errors import ResourceError
 from segtrain.inference import Prediction
 from segtrain.losses import CrossEntropy
 from segtrain.training.callbacks import MetricsLog
-from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars
+from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars, writing_events
 from segtrain.training.trainer import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -142,3 +145,12 @@ def test_nothing_is_written_where_none_is_chosen(trainer, tmp_path):
     images = TensorBoardImages(tmp_path, trainer, Colored(), set())
     _run(trainer, [images], validate=_shows(images, "first"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EIO])
+def test_an_error_of_the_disk_is_one_line_that_names_the_folder(tmp_path, code):
+    text = f"{tmp_path}/events.out.tfevents.1.v2; {os.strerror(code)}\n\tFailed to flush 1 events"
+    with pytest.raises(ResourceError) as caught, writing_events(tmp_path):
+        raise tf.errors.ResourceExhaustedError(None, None, text)
+    line = str(caught.value)
+    assert str(tmp_path) in line and os.strerror(code) in line and "Fix: " in line and "\n" not in line
