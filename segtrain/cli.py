@@ -21,10 +21,10 @@ from segtrain.errors import ConfigError, DataError, ResourceError, SegtrainError
 from segtrain.memory import out_of_memory
 from segtrain.quiet import quiet_tensorflow
 from segtrain.shell import override
+from segtrain.storage import disk_error, named
 from segtrain.suggest import did_you_mean
 from segtrain.terminal import printable, printable_lines
 from segtrain.threads import left_running
-from segtrain.writing import disk_error, named
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

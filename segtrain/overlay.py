@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from segtrain.data.colormap import colorize
-from segtrain.writing import write_png
+from segtrain.storage import write_png
 
 _GAP, _LINE, _SWATCH, _FONT_SIZE = 8, 24, 15, 15
 _INK, _PAPER = (32, 32, 32), (255, 255, 255)

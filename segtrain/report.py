@@ -15,8 +15,8 @@ from rich.table import Table
 
 from segtrain.metrics import Scores
 from segtrain.runs import write_json
+from segtrain.storage import write_whole
 from segtrain.terminal import printable
-from segtrain.writing import write_whole
 
 HeadScores = Mapping[str, Mapping[str, float]]
 _NO_HEADS: HeadScores = MappingProxyType({})

@@ -1,6 +1,5 @@
 """Run folders, `runs/<command>/<date>_<time>_<name>`: made when sure to be used, complete in themselves."""
 
-import fcntl
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ from segtrain.guard import announce
 from segtrain.memory import out_of_memory
 from segtrain.reading import parse_json
 from segtrain.run_files import read_file
-from segtrain.writing import write_whole
+from segtrain.storage import disk_error, lock, write_whole
 
 RUNS = Path("runs")
 _held: list[Path] = []  # the run folder that this process has held last
@@ -72,12 +71,14 @@ def only_process(run: Path) -> Iterator[None]:
         raise ResourceError(f"cannot write {path}: {error.strerror}. Fix: make the run folder writable") from error
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_free = lock(file)
         except OSError as error:
-            process = _named(os.read(file, 200))
+            raise disk_error(path, error) from error
+        if not is_free:
             raise CheckpointError(
-                f"{run} is in use by {process}, expected one process a run. Fix: wait for it, or stop it first"
-            ) from error
+                f"{run} is in use by {_named(os.read(file, 200))}, expected one process per run. Fix: wait for it, or "
+                f"stop it first"
+            )
         os.ftruncate(file, 0)
         since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
         os.write(file, f"process {os.getpid()} on {platform.node()} since {since}\n".encode())
@@ -106,12 +107,12 @@ def holder(run: Path) -> str | None:
     except OSError:  # there is none, or what is there is no lock of a run
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # given back at once, as the file closes
-    except OSError:
-        return _named(os.read(file, 200))
+        # Released at once, as the file closes.
+        return None if lock(file, shared=True) else _named(os.read(file, 200))
+    except OSError:  # a disk without locks
+        return None
     finally:
         os.close(file)
-    return None
 
 
 def _named(lock: bytes) -> str:

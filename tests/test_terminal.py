@@ -12,9 +12,9 @@ from segtrain.data.contents import shown
 from segtrain.data.folder import Folder
 from segtrain.download.confirm import printable as of_page
 from segtrain.errors import ConfigError, DataError
+from segtrain.storage import named
 from segtrain.stored import shown as of_config
 from segtrain.terminal import controls, print_logs_escaped, printable, printable_lines
-from segtrain.writing import named
 
 CONTROLS = {
     "clear": "\x1b[2J",

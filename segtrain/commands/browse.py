@@ -13,7 +13,7 @@ from segtrain.contact_sheet import Row, draw_sheet, view
 from segtrain.data.crops import Crops
 from segtrain.data.dataset import Dataset
 from segtrain.runs import new_run_folder
-from segtrain.writing import write_png, write_whole
+from segtrain.storage import write_png, write_whole
 
 # First number of the key that draws the samples to show; loading.py has the others.
 _CHOICE = 3

@@ -29,11 +29,11 @@ from segtrain.metrics import scores
 from segtrain.overlay import draw_panels, write_labels
 from segtrain.report import print_scores, write_scores
 from segtrain.runs import new_run_folder, newest_run, read_classes, require_run
+from segtrain.storage import write_png
 from segtrain.stored import require_drawn, shown
 from segtrain.tables import merge_dataset
 from segtrain.training.checkpoint import pick_checkpoint
 from segtrain.training.installed import describe_contents, describe_data
-from segtrain.writing import write_png
 
 logger = logging.getLogger(__name__)
 

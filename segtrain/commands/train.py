@@ -44,6 +44,7 @@ from segtrain.models.norm import synchronize
 from segtrain.paths import make_absolute
 from segtrain.run_files import CLASSES, CONFIG, require_regular
 from segtrain.runs import as_json, new_run_folder, only_process, require_run
+from segtrain.storage import write_whole
 from segtrain.terminal import printable
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import require_room
@@ -57,7 +58,6 @@ from segtrain.training.signals import listening
 from segtrain.training.state import count_bytes, hand_over
 from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars
 from segtrain.training.trainer import Trainer
-from segtrain.writing import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ the whole one. They stop taking samples in, with one line in the log, where room
 """
 
 import errno
-import fcntl
 import hashlib
 import logging
 import math
@@ -13,6 +12,7 @@ import os
 import struct
 import threading
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -21,6 +21,7 @@ import numpy as np
 from segtrain.data.crops import Read
 from segtrain.data.dataset import Sample
 from segtrain.errors import ResourceError
+from segtrain.storage import lock
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,9 @@ class DiskCache:
             raise ResourceError(
                 f"cache={folder}: {error.strerror}, expected a folder to write to. Fix: cache=memory, or another folder"
             ) from error
-        self._writes = _lock_for_writing(self._file)
+        self._writes = False
+        with suppress(OSError):  # a disk without locks
+            self._writes = lock(self._file)
         self._records, self._end = _scan(self._file)
         if self._writes:
             os.ftruncate(self._file, self._end)
@@ -187,14 +190,6 @@ def available_memory() -> int:
     except (OSError, ValueError):  # no such file, or "max"
         pass
     return max(0, available)
-
-
-def _lock_for_writing(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _scan(file: int) -> tuple[dict[bytes, _Record], int]:

@@ -18,6 +18,7 @@ from segtrain.data.contents import read_bytes, shown
 from segtrain.data.files import MAX_PIXELS
 from segtrain.data.limits import most_bytes
 from segtrain.errors import ConfigError, DataError, SegtrainError
+from segtrain.storage import write_png
 
 _FORMATS = {
     ".gif": "GIF",
@@ -53,12 +54,7 @@ def convert(what: str, folder: Path, suffix: str) -> int:
     waiting = [path for path in paths if not path.with_suffix(".png").exists()]
     for path in waiting:
         pixels = read_pixels(path, exact=what == "labels")
-        part = path.with_suffix(".png.part")
-        try:
-            Image.fromarray(pixels).save(part, "PNG")
-            part.rename(path.with_suffix(".png"))
-        finally:
-            part.unlink(missing_ok=True)
+        write_png(path.with_suffix(".png"), Image.fromarray(pixels))
     return len(waiting)
 
 

@@ -3,15 +3,12 @@
 Every image is a pure function of (seed, split, index): image 7 is the same whether 10 or 10 000 are drawn.
 """
 
-import fcntl
 import json
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +28,7 @@ from segtrain.data.pairing import require_split
 from segtrain.errors import DataError, ResourceError
 from segtrain.limits import Count, Limits, limited
 from segtrain.reading import load_json
+from segtrain.storage import locked
 
 Images = Annotated[int, Limits(1, 1_000_000)]
 Side = Annotated[int, Limits(32, 4096)]
@@ -145,7 +143,7 @@ def write_people(
     unfinished = root.with_name(f".{root.name}.unfinished")
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
-        with _alone_in(root.parent):
+        with locked(root.parent):
             if root.exists():  # another process has just drawn it, of the same training or sweep
                 _check_same(root, parameters)
                 return
@@ -163,17 +161,6 @@ def write_people(
             f"{(num_train + num_val) // 25 + 1} MB. Fix: give another dataset.root"
         ) from error
     logger.info("drew %d people images into %s", num_train + num_val, root)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait for other processes that are at this, and make those wait that come while open."""
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
 
 
 def _draw_one(

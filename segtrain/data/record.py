@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segtrain.errors import DataError
 from segtrain.reading import parse_json, read_regular, read_text
-from segtrain.writing import append, disk_error, write_whole
+from segtrain.storage import append, disk_error, write_whole
 
 RECORD = "prepared.jsonl"
 _MOST = 1 << 28  # bytes of a file

@@ -23,7 +23,7 @@ from segtrain.data.matfile import read_mats
 from segtrain.data.pairing import refuse_missing
 from segtrain.data.record import Record
 from segtrain.errors import DataError
-from segtrain.writing import write_whole
+from segtrain.storage import write_whole
 
 LABELS = "SegmentationClassAug"
 LIST = "train_aug.txt"

@@ -26,9 +26,9 @@ import safetensors.numpy
 from segtrain.errors import CheckpointError, ResourceError
 from segtrain.run_files import read_file
 from segtrain.shell import command, override
+from segtrain.storage import NO_ROOM, amount, disk_error, removed
 from segtrain.training.disk import Disk, remove_files, write_file
 from segtrain.training.manifest import MANIFEST, read_manifest, sealed
-from segtrain.writing import NO_ROOM, amount, disk_error, removed
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from segtrain.reading import parse_json
 from segtrain.run_files import read_file
-from segtrain.writing import make_folder, write_whole
+from segtrain.storage import make_folder, write_whole
 
 _CHARTS = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
 

@@ -1,10 +1,11 @@
 """Every call by which checkpoints touch a disk, one method each, so that tests can fail or kill at any of them."""
 
-import errno
 import os
 import shutil
 from pathlib import Path
 from typing import final
+
+from segtrain.storage import write_all
 
 # Written at a time: a signal is not kept waiting, and a full disk shows before all is written.
 _CHUNK = 4 << 20
@@ -55,12 +56,7 @@ def write_file(disk: Disk, path: Path, data: bytes) -> None:
     """Write a file that must not exist, and flush it. Raises OSError, a full disk's where nothing more is taken."""
     file = disk.create_file(path)
     try:
-        rest = memoryview(data)
-        while rest:
-            written = disk.write(file, rest)
-            if not written:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            rest = rest[written:]
+        write_all(file, data, disk.write)
         disk.sync(file)
     finally:
         disk.close(file)

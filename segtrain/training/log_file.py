@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-from segtrain.writing import disk_error, writing
+from segtrain.storage import disk_error, writing
 
 
 @contextmanager

@@ -17,8 +17,8 @@ import tensorflow as tf
 from segtrain.data.dataset import Dataset
 from segtrain.inference import Prediction
 from segtrain.overlay import draw_panels
+from segtrain.storage import disk_error
 from segtrain.training.trainer import Trainer
-from segtrain.writing import disk_error
 
 Logs = Mapping[str, float]
 NO_LOGS: Logs = MappingProxyType({})

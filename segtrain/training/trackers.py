@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 
 from segtrain.errors import ConfigError
 from segtrain.reading import read_yaml_text
-from segtrain.writing import write_whole
+from segtrain.storage import write_whole
 
 logger = logging.getLogger(__name__)
 

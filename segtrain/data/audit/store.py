@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,9 @@ from typing import Any, NamedTuple
 from segtrain import __version__
 from segtrain.data.audit.record import Problem, Record
 from segtrain.data.dataset import Sample
+from segtrain.errors import ResourceError
 from segtrain.reading import load_json
+from segtrain.storage import locked, write_whole
 
 # Raise it with every change of what a record holds or how it is measured.
 RECORD_VERSION = 4
@@ -107,20 +108,13 @@ def _load(name: str) -> Any:
 def _store(name: str, content: Any) -> None:
     """Write a file whole or not at all; a cache that cannot be written must not end a check."""
     home = folder()
-    unfinished_files: list[str] = []
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=home, prefix=".unfinished-", delete=False) as file:
-            unfinished_files.append(file.name)
-            json.dump(content, file, separators=(",", ":"))
-        os.replace(file.name, home / name)
-        stale = sorted(home.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]
-        for path in stale:
-            path.unlink(missing_ok=True)
-    except OSError:
-        for unfinished in unfinished_files:
-            with contextlib.suppress(OSError):
-                os.unlink(unfinished)
+    with contextlib.suppress(OSError, ResourceError):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds thumbnails of the user's images
+        with locked(home):
+            write_whole(home / name, json.dumps(content, separators=(",", ":")).encode())
+            stale = sorted(home.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]
+            for path in stale:
+                path.unlink(missing_ok=True)
 
 
 def _plain(record: Record) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import errno
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
-from segtrain import writing
+from segtrain import runs, storage
 from segtrain.errors import ResourceError
 
 
@@ -33,7 +34,7 @@ CODES = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.
 
 
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
-@pytest.mark.parametrize("write", [writing.write_whole, writing.append])
+@pytest.mark.parametrize("write", [storage.write_whole, storage.append])
 def test_a_failed_write_leaves_the_file_as_it_was_and_nothing_else(tmp_path, no_room, code, write):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"earlier\n")
@@ -42,7 +43,7 @@ def test_a_failed_write_leaves_the_file_as_it_was_and_nothing_else(tmp_path, no_
         write(path, b"a new line\n")
     message = str(caught.value)
     assert str(path) in message and os.strerror(code) in message and "Fix: " in message and "\n" not in message
-    if code in writing.NO_ROOM:
+    if code in storage.NO_ROOM:
         assert f"11 bytes needed, 5.0 MB free in {tmp_path}" in message
         assert message.endswith(f"Fix: free space on the disk of {tmp_path}")
     assert path.read_bytes() == b"earlier\n" and list(tmp_path.iterdir()) == [path]
@@ -50,13 +51,13 @@ def test_a_failed_write_leaves_the_file_as_it_was_and_nothing_else(tmp_path, no_
 
 def test_what_is_written_is_there(tmp_path):
     path = tmp_path / "a.json"
-    writing.write_whole(path, b"one")
-    writing.write_whole(path, b"two")
-    writing.append(path, b" three")
+    storage.write_whole(path, b"one")
+    storage.write_whole(path, b"two")
+    storage.append(path, b" three")
     assert path.read_bytes() == b"two three" and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("write", [writing.write_whole, writing.append])
+@pytest.mark.parametrize("write", [storage.write_whole, storage.append])
 def test_a_folder_that_was_removed_is_named(tmp_path, write):
     with pytest.raises(ResourceError, match=rf"^{tmp_path}/run was removed while .* Fix: "):
         write(tmp_path / "run" / "plots" / "a.png", b"")
@@ -68,14 +69,48 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / name).symlink_to(tmp_path / "outside")
-    writing.write_whole(folder / "a.json", b"new")
+    storage.write_whole(folder / "a.json", b"new")
     assert (tmp_path / "outside").read_bytes() == b"mine" and not (folder / "a.json").is_symlink()
     (folder / "log").symlink_to(tmp_path / "outside")
     with pytest.raises(ResourceError, match="log"):
-        writing.append(folder / "log", b"new")
+        storage.append(folder / "log", b"new")
     assert (tmp_path / "outside").read_bytes() == b"mine"
 
 
 def test_long_and_unprintable_paths_stay_on_one_short_line():
-    assert len(writing.named("a" * 5000)) < 130 and "(5000 characters)" in writing.named("a" * 5000)
-    assert writing.named(Path("a\x1b[31m\nb")) == r"a\x1b[31m\nb"
+    assert len(storage.named("a" * 5000)) < 130 and "(5000 characters)" in storage.named("a" * 5000)
+    assert storage.named(Path("a\x1b[31m\nb")) == r"a\x1b[31m\nb"
+
+
+def test_one_holds_a_lock_and_a_closed_file_gives_it_back(tmp_path):
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open() as second:
+        assert storage.lock(first.fileno())
+        assert not storage.lock(second.fileno()) and not storage.lock(second.fileno(), shared=True)
+        first.close()
+        assert storage.lock(second.fileno(), shared=True)
+
+
+def test_who_wants_a_held_folder_waits(tmp_path):
+    order = []
+
+    def enter():
+        with storage.locked(tmp_path):
+            order.append("second")
+
+    with storage.locked(tmp_path):
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_run_on_a_disk_without_locks_is_refused_as_such(tmp_path, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    assert runs.holder(tmp_path) is None
+    with pytest.raises(ResourceError, match="No locks available.*Fix: check the disk"), runs.only_process(tmp_path):
+        pass

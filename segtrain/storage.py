@@ -1,11 +1,12 @@
-"""Files written complete or not at all, and errors of the disk in one line that names file, folder and room."""
+"""Files written complete or not at all, file locks, and disk errors in one line that names file, folder and room."""
 
 import errno
+import fcntl
 import io
 import os
 import resource
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def write_whole(path: Path, data: bytes) -> None:
         # Not through a link that someone else has left under this name.
         file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            _write(file, data)
+            write_all(file, data)
         finally:
             os.close(file)
         os.replace(unfinished, path)
@@ -53,6 +54,20 @@ def write_whole(path: Path, data: bytes) -> None:
         with suppress(OSError):
             unfinished.unlink()
         raise disk_error(path, error, len(data)) from error
+
+
+def write_all(file: int, data: bytes, write: Callable[[int, memoryview], int] | None = None) -> None:
+    """Write all bytes to an open file, however many calls that takes; `write` stands for `os.write`.
+
+    Raises:
+        OSError: It cannot be written; that of a full disk where no more bytes are taken.
+    """
+    rest = memoryview(data)
+    while rest:
+        written = (write or os.write)(file, rest)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[written:]
 
 
 def write_png(path: Path, picture: Any, **options: Any) -> None:
@@ -88,12 +103,48 @@ def append(path: Path, data: bytes) -> None:
         try:
             size = os.fstat(file).st_size
             try:
-                _write(file, data)
+                write_all(file, data)
             except OSError:
                 os.ftruncate(file, size)
                 raise
         finally:
             os.close(file)
+
+
+def lock(file: int, *, shared: bool = False, wait: bool = False) -> bool:
+    """Lock an open file or folder until it is closed, or until the process ends in whatever way.
+
+    Args:
+        file: Its descriptor.
+        shared: Whether other processes may hold it as well, shared.
+        wait: Whether to wait for a process that holds it.
+
+    Returns:
+        Whether it is locked; False where another process holds it.
+
+    Raises:
+        OSError: The disk has no locks.
+    """
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder while open; other processes that call this wait.
+
+    Raises:
+        OSError: It cannot be opened, or its disk has no locks.
+    """
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lock(file, wait=True)
+        yield
+    finally:
+        os.close(file)
 
 
 def disk_error(path: Path | str, error: OSError, needed: int | None = None) -> ResourceError:
@@ -121,7 +172,7 @@ def disk_error(path: Path | str, error: OSError, needed: int | None = None) -> R
         fix = "ulimit -f unlimited"
     elif error.errno == errno.ENAMETOOLONG:
         fix = "choose a shorter path"
-    elif error.errno in (errno.EIO, errno.ESTALE):
+    elif error.errno in (errno.EIO, errno.ESTALE, errno.ENOLCK):
         fix = f"check the disk or the server of {named(folder)}"
     return ResourceError(f"cannot write {named(path)}: {reason}{room}. Fix: {fix}")
 
@@ -148,15 +199,6 @@ def named(path: Path | str) -> str:
 
 
 _LONGEST = 500
-
-
-def _write(file: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        written = os.write(file, rest)
-        if not written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        rest = rest[written:]
 
 
 def _removed(path: Path) -> Path | None:
