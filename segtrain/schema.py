@@ -113,7 +113,9 @@ class TrainConfig(CommandConfig):
     limit_samples: int | None = key(
         "train and validate on only so many images, spread over each split", at_least=1, at_most=MANY
     )
-    validation_split: str = key("the split to validate on; train tells whether a network learns what it is shown")
+    validation_split: str = key(
+        "the split to validate on: val, test or a named one; train shows whether a network can learn its images"
+    )
     precise_norm: int = key(
         "training batches to count batch norm's statistics from before each validation", at_least=0, at_most=100_000
     )
@@ -148,7 +150,7 @@ class EvalConfig(CommandConfig):
     dataset: Any = key("instead of the run's own: dataset=NAME, dataset.root=DIR", default=None)
     run: str | None = key("run folder to evaluate; null is the newest under runs/")
     checkpoint: str = key("which checkpoint: best or last", choices=("best", "last"))
-    split: str = key("the split to evaluate")
+    split: str = key("the split to evaluate: train, val, test or a named one")
     overlays: int = key("pictures to write: image, ground truth, prediction", at_least=0, at_most=MANY)
     alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)
     save_predictions: bool = key("write each image's class ids as a palette PNG")
@@ -182,7 +184,7 @@ class CheckConfig(TrainConfig):
 class BrowseConfig(TrainConfig):
     """Root keys of browse.yaml: those of train.yaml, so that every experiment composes."""
 
-    split: str = key("the split to look at")
+    split: str = key("the split to look at: train, val, test or a named one")
     images: int = key("photographs to show, drawn by the seed", at_least=1, at_most=MANY)
     draws: int = key("augmented crops to show of each, one an epoch", at_least=0, at_most=1000)
     alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)

@@ -19,7 +19,7 @@ from omegaconf.base import Node
 from segtrain.errors import ConfigError
 
 # Keys below `dataset`, at any depth. Collections by name (heads, augment.steps, callbacks) are merged: adding is meant.
-TABLES = frozenset({"classes", "label_values", "mapping"})
+TABLES = frozenset({"classes", "label_values", "mapping", "splits"})
 
 Path = tuple[str, ...]
 _CONTAINER = re.compile(r"\+{0,2}(dataset(?:\.[^=.]+)+)=\s*([\[{].*)", re.DOTALL)

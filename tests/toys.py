@@ -166,8 +166,8 @@ def _draw_folder_node(folder: Path, node: Mapping[str, Any], counts: Mapping[str
     """Draw the folders, names, lists and stored values of a `Folder`; the ids used are the first five and the last."""
     names = list(node["classes"])
     used = sorted({*range(min(5, len(names))), min(len(names), len(PAINT)) - 1})
-    for number, (split, count) in enumerate((("train", counts["num_train"]), ("val", counts["num_val"]))):
-        if split == "val" and node["val_fraction"] is not None:
+    for number, (split, count) in enumerate((("train", counts["num_train"]), ("val", counts["num_val"]), ("test", 3))):
+        if (split == "val" and node["val_fraction"] is not None) or (split == "test" and not node.get("test_images")):
             continue
         count = 100 if node["val_fraction"] is not None else count
         places = [node[f"{split}_{kind}"] or node[f"train_{kind}"] for kind in ("images", "labels")]

@@ -1,6 +1,7 @@
 """What a resumed run's config may change, and what of that changes its result. No TensorFlow here."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +19,9 @@ HARMLESS = frozenset(
 # Keys that a checkpoint's variables or its count of steps are made for.
 FIXED = frozenset({"backbone", "batch_size", "dataset", "head", "heads", "limit_samples", "model", "norm", "weights"})
 
+# Arguments of segtrain's datasets that name splits other than train and val.
+FURTHER_SPLITS = frozenset({"splits", "test_images", "test_labels", "test_list"})
+
 _NOT_KEPT = frozenset({"cache", "callbacks", "resume", "trusted_modules"})
 
 
@@ -27,8 +31,10 @@ def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
     Raises:
         ConfigError: Such a value differs; all of them are named.
     """
-    values = {key: (_flat(then).get(key), _flat(now).get(key)) for key in {**_flat(then), **_flat(now)}}
-    changed = {key: pair for key, pair in values.items() if pair[0] != pair[1] and not _is_below(key, HARMLESS)}
+    one, other = _flat(then), _flat(now)
+    values = {key: (one.get(key), other.get(key)) for key in {**one, **other}}
+    harmless = HARMLESS if now.get("validation_split", "val") != "val" else {*HARMLESS, *_further_splits(other)}
+    changed = {key: pair for key, pair in values.items() if pair[0] != pair[1] and not _is_below(key, harmless)}
     if fixed := [_change(key, *pair) for key, pair in changed.items() if _is_below(key, FIXED)]:
         raise ConfigError(
             f"{'; '.join(fixed)}: a resumed run keeps its network, data and batches, only other values may change. "
@@ -46,6 +52,16 @@ def edits_of(then: DictConfig, now: DictConfig) -> list[str]:
 
 def _change(key: str, one: Any, other: Any) -> str:
     return shown(f"{key} {one} -> {other}")
+
+
+def _further_splits(flat: Mapping[str, Any]) -> list[str]:
+    """Keys of segtrain's datasets, and of those that one is made of, that name further splits."""
+    return [
+        f"{key.removesuffix('_target_')}{each}"
+        for key, target in flat.items()
+        if re.fullmatch(r"dataset(\.datasets\.[^.]+)*\._target_", key) and str(target).startswith("segtrain.data.")
+        for each in FURTHER_SPLITS
+    ]
 
 
 def _is_below(key: str, groups: Collection[str]) -> bool:

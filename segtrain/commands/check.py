@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from segtrain import config
+from segtrain.commands.changes import FURTHER_SPLITS
 from segtrain.commands.check_report import print_check, write_check
 from segtrain.data.audit import store
 from segtrain.data.audit.findings import find_all
@@ -21,6 +22,7 @@ from segtrain.data.audit.record import Record, examine, listen
 from segtrain.data.audit.work import headers, in_threads, refuse_unfit
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.splits import UnlabeledError
 from segtrain.errors import DataError
 from segtrain.runs import new_run_folder
 
@@ -43,8 +45,9 @@ def check(cfg: DictConfig) -> None:
     findings = find_all(evidence)
     errors, warnings = (sum(each.severity == severity for each in findings) for severity in ("error", "warning"))
     now = datetime.now()
-    if not unlisted:
-        store.store_verdict(_verdict_key(keys), store.Verdict(f"{now:%Y-%m-%d %H:%M}", errors, warnings))
+    if all(isinstance(error, UnlabeledError) for error in unlisted.values()):
+        for name in _verdict_keys(keys):
+            store.store_verdict(name, store.Verdict(f"{now:%Y-%m-%d %H:%M}", errors, warnings))
     facts = {
         "date": now.isoformat(timespec="seconds"),
         "dataset": OmegaConf.to_container(cfg.dataset, resolve=True),
@@ -69,9 +72,11 @@ def identity(node: DictConfig) -> str:
 
     def absolute(tree: Any) -> Any:
         if isinstance(tree, dict):
+            is_own = str(tree.get("_target_", "")).startswith("segtrain.data.")
             return {
                 str(key): str(Path(value).expanduser().resolve()) if key == "root" else absolute(value)
                 for key, value in tree.items()
+                if not (is_own and key in FURTHER_SPLITS)  # which samples a split has is not how they are read
             }
         return tree
 
@@ -97,16 +102,16 @@ def last_verdict(cfg: DictConfig, samples: Mapping[str, Sequence[Sample]]) -> st
         samples: Its training and validation samples, by split.
     """
     keys = {split: store.key(identity(cfg.dataset), each) for split, each in samples.items()}
-    verdict = store.load_verdict(_verdict_key(keys))
+    verdict = next(filter(None, map(store.load_verdict, _verdict_keys(keys))), None)
     if verdict is None:
         return "not checked: segtrain check with the same dataset looks for label errors before they are learnt"
     return f"checked on {verdict.date}: {verdict.errors} errors, {verdict.warnings} warnings"
 
 
-def _verdict_key(keys: Mapping[str, str]) -> str:
-    """What a training looks for: train and val, whatever else was checked with them."""
-    trained = [keys[split] for split in ("train", "val") if split in keys]
-    return store.verdict_key(trained)
+def _verdict_keys(keys: Mapping[str, str]) -> list[str]:
+    """The keys that a training run looks for: of the training split with each split that can validate."""
+    others = [split for split in keys if split != "train"]
+    return [store.verdict_key(keys[split] for split in ("train", other) if split in keys) for other in others]
 
 
 def _records(

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -81,7 +80,8 @@ def print_check(evidence: Evidence, findings: Sequence[Finding], facts: Mapping[
             console.print(f"  loss: {{class_weights: [{numbers}]}}  # {_RULES[rule]}")
     for finding in reversed(findings):
         _print_finding(console, finding, show)
-    numbers = " and ".join(f"{len(records)} of {split}" for split, records in evidence.records.items())
+    *first, last = [f"{len(records)} of {split}" for split, records in evidence.records.items()] or ["nothing"]
+    numbers = f"{', '.join(first)} and {last}" if first else last
     tally = ", ".join(
         f"{number} {severity}{'' if number == 1 else 's'}"
         for severity in SEVERITIES
@@ -89,7 +89,7 @@ def print_check(evidence: Evidence, findings: Sequence[Finding], facts: Mapping[
     )
     console.print()
     how = f"{images(facts['files_read'])} read in {facts['seconds']:.1f} s" if facts["files_read"] else _UNCHANGED
-    console.print(f"checked {numbers or 'nothing'} ({how}): {tally}")
+    console.print(f"checked {numbers} ({how}): {tally}")
 
 
 _UNCHANGED = "unchanged since they were read; fresh=true reads them again"
@@ -99,19 +99,26 @@ def _class_table(evidence: Evidence) -> Table:
     table = Table(title="classes: share of the pixels that are not void, and photographs that show them")
     table.add_column("id", justify="right")
     table.add_column("class")
+    narrow = len(evidence.counts) > 2  # so that four splits fit 80 columns
     for split in evidence.counts:
-        table.add_column(split, justify="right")
-        table.add_column("images", justify="right")
+        table.add_column(f"{split}, images" if narrow else split, justify="right")
+        if not narrow:
+            table.add_column("images", justify="right")
     for class_id, name in enumerate(evidence.class_names):
         cells = []
         for counts in evidence.counts.values():
             part = share(counts.pixels[class_id], counts.pixels.sum())
-            cells += [f"{part:.3%}" if counts.images[class_id] else "absent", str(counts.images[class_id])]
-        table.add_row(str(class_id), printable(name), *cells)
+            cells.append([f"{part:.3%}" if counts.images[class_id] else "absent", str(counts.images[class_id])])
+        table.add_row(str(class_id), printable(name), *_joined(cells, narrow))
     table.add_section()
     voids = [[f"{share(counts.void, counts.total):.3%}", str(counts.files)] for counts in evidence.counts.values()]
-    table.add_row(str(evidence.ignore_class), "void, of all pixels", *np.ravel(voids))
+    table.add_row(str(evidence.ignore_class), "void, of all pixels", *_joined(voids, narrow))
     return table
+
+
+def _joined(cells: Sequence[Sequence[str]], narrow: bool) -> list[str]:
+    """Pairs of cells one after another, or each pair in one cell."""
+    return [", ".join(pair) for pair in cells] if narrow else [each for pair in cells for each in pair]
 
 
 def _print_finding(console: Console, finding: Finding, show: int) -> None:

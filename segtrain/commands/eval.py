@@ -16,7 +16,7 @@ from tqdm import tqdm
 from segtrain.commands.files_of_run import warn_of_edits
 from segtrain.commands.inputs import build_dataset
 from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
-from segtrain.commands.preflight import require_image_range
+from segtrain.commands.preflight import require_image_range, require_scorable
 from segtrain.commands.scoring import Tally
 from segtrain.commands.user_parts import require_samples
 from segtrain.config import check, check_stored, require_parts, resolved, stored_config
@@ -57,6 +57,7 @@ def evaluate(cfg: DictConfig) -> float:
     _require_same_classes(dataset, run)
     samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)
+    require_scorable(dataset, samples, cfg.split)
     model, _ = build_network(stored, dataset.num_classes)
     restore_checkpoint(model, checkpoint)
     where = roots_of(dataset)

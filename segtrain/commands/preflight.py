@@ -12,14 +12,18 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from segtrain.commands.check import identity
+from segtrain.commands.user_parts import require_samples
 from segtrain.data.audit import store
 from segtrain.data.audit.work import in_threads, refuse_unfit
 from segtrain.data.concat import Concat
+from segtrain.data.contents import shown
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import read_stored_range
 from segtrain.data.image_range import judge
+from segtrain.data.pairing import refuse_shared
 from segtrain.data.palette import sampled_differences
+from segtrain.data.splits import WITHOUT_LABELS, UnlabeledError, must_differ
 from segtrain.errors import DataError
 from segtrain.shell import setting
 
@@ -29,6 +33,7 @@ logger = logging.getLogger(__name__)
 MOST_LABELS = 2000
 _MOST_FILES = 200  # whose palettes are compared, or of the training split whose classes are looked at
 _MOST_RANGES = 16  # images whose values are looked at
+_MOST_SCORABLE = 16  # label files of a split that is scored, until one holds a class
 
 
 class _Seen(NamedTuple):
@@ -89,6 +94,68 @@ def warn_of_single_class(dataset: Dataset, samples: Sequence[Sample]) -> None:
             return
     if occurs.any():
         logger.warning("%s", _single_class(dataset, occurs, len(looked_at), "training"))
+
+
+def refuse_leaks(dataset: Dataset, train: list[Sample], validation: list[Sample], validation_split: str) -> None:
+    """Compare the training images with those of every other split that can be listed.
+
+    Nothing is compared where a network validates on its training split, to see whether it learns what it is shown.
+
+    Args:
+        dataset: Lists the other splits.
+        train: To train on.
+        validation: To validate on.
+        validation_split: Its name.
+
+    Raises:
+        DataError: An image is in the training split and in another.
+    """
+    if validation_split == "train":
+        return
+    refuse_shared(train, validation, validation_split)
+    trained, validated = ({sample.image for sample in each} for each in (train, validation))
+    for split in dataset.splits:
+        if split in ("train", validation_split):
+            continue
+        try:
+            others = require_samples(dataset, split)
+        except DataError as error:  # nothing of the run rests on it
+            logger.info("split %s is not compared with the training split: %s", split, error)
+            continue
+        held_out = {sample.image for sample in others}
+        if must_differ("train", split, trained, held_out):
+            refuse_shared(train, others, split)
+        if must_differ(validation_split, split, validated, held_out) and (number := len(validated & held_out)):
+            logger.warning(
+                "%d of %d validation images are in split %s too: as they choose the best checkpoint, scores of this "
+                "split will be too high. Fix: take them off one of the two",
+                *(number, len(validated), split),
+            )
+
+
+def require_scorable(dataset: Dataset, samples: Sequence[Sample], split: str) -> None:
+    """Refuse a split whose label files hold ignored pixels only, as those of a benchmark's test split.
+
+    Args:
+        dataset: Reads the labels.
+        samples: Of the split.
+        split: Its name.
+
+    Raises:
+        DataError: All label files looked at, spread over the split, hold no class.
+    """
+    looked_at = [] if _reads_labels_otherwise(dataset) else spread(list(samples), _MOST_SCORABLE)
+    for sample in looked_at:
+        with contextlib.suppress(DataError):  # whoever scores the sample names its file
+            if (dataset.read_labels(sample) == dataset.ignore_class).all():
+                continue
+        return
+    if looked_at:
+        raise UnlabeledError(
+            f"split '{split}' has no labels to score: {len(looked_at)} label files looked at, the first "
+            f"{shown(looked_at[0].labels)}, hold ignored pixels only, as where labels are not public; expected "
+            f"classes. {WITHOUT_LABELS}"
+        )
 
 
 def require_image_range(dataset: Dataset, samples: Sequence[Sample]) -> None:

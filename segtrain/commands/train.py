@@ -17,6 +17,7 @@ from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_augment, build_dataset, build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
 from segtrain.commands.preflight import (
+    refuse_leaks,
     require_image_range,
     require_valid_labels,
     warn_of_palettes,
@@ -36,7 +37,6 @@ from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.crops import num_steps, spread
 from segtrain.data.dataset import Dataset
-from segtrain.data.pairing import refuse_shared
 from segtrain.data.people import People
 from segtrain.errors import DataError
 from segtrain.inference import Prediction, Predictor
@@ -109,10 +109,10 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         keras.backend.clear_session()
     build_augment(cfg, dataset, dataset.swap_pairs)  # refuses what it would refuse when all files are listed
     samples, validation = (
-        spread(require_samples(dataset, split), cfg.limit_samples) for split in ("train", cfg.validation_split)
+        spread(require_samples(dataset, split, "validation_split"), cfg.limit_samples)
+        for split in ("train", cfg.validation_split)
     )
-    if cfg.validation_split != "train":
-        refuse_shared(samples, validation)
+    refuse_leaks(dataset, samples, validation, cfg.validation_split)
     steps_per_epoch = num_steps(samples, cfg.batch_size)
     total_steps = steps_per_epoch * cfg.epochs
     require_fitting_headers(dataset, [*samples, *validation], cfg.workers)

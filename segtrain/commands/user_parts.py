@@ -12,7 +12,7 @@ import numpy as np
 from segtrain.config import raised
 from segtrain.data.augment import Augmentation
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.errors import ConfigError, SegtrainError
+from segtrain.errors import ConfigError, DataError, SegtrainError
 
 _SIZE = 64  # of the image that a user's augmentation is tried on, in pixels
 
@@ -83,15 +83,25 @@ def require_augmentation(augment: Any, key: str, size: tuple[int, int] | None = 
     return augment
 
 
-def require_samples(dataset: Dataset, split: str) -> list[Sample]:
+def require_samples(dataset: Dataset, split: str, key: str = "split") -> list[Sample]:
     """List the samples of a split; the first of a user's dataset is read, to see whether it is a sample.
+
+    Args:
+        dataset: Lists them.
+        split: Its name.
+        key: The root key that gives the name, for the fix.
 
     Raises:
         ConfigError: The dataset gives something else.
         DataError: As `Dataset.samples`.
     """
     with blamed_on("dataset", dataset):
-        samples = dataset.samples(split)
+        try:
+            samples = dataset.samples(split)
+        except DataError as error:
+            if key == "split" or "Fix: split=" not in str(error):
+                raise
+            raise type(error)(str(error).replace("Fix: split=", f"Fix: {key}=")) from error
         if is_own(dataset):
             return samples
         if not isinstance(samples, list) or not all(isinstance(each, Sample) for each in samples):

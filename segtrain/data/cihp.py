@@ -8,8 +8,9 @@ import numpy as np
 from segtrain.data.colormap import read_colormap
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
-from segtrain.data.pairing import pair_files, require_split
+from segtrain.data.pairing import pair_files
 from segtrain.data.roots import require_root
+from segtrain.data.splits import require_split, unlabeled
 from segtrain.errors import ConfigError, DataError
 from segtrain.limits import Limits, PositiveCount, limited
 
@@ -28,6 +29,7 @@ COLORS = np.array(
 # Left and right are the person's own; a mirrored photograph changes them over.
 SWAP_PAIRS = ((14, 15), (16, 17), (18, 19))
 
+_TESTING = "Testing"
 # What the archive holds beside Category_ids, each in files of the same names.
 _NO_CLASS_IDS = ("Categories", "Instances", "Instance_ids", "Human", "Human_ids")
 _ONLY_IDS = "Only CIHP's Category_ids holds class ids: Categories holds colours, Instance_ids numbers of parts"
@@ -35,6 +37,8 @@ _ONLY_IDS = "Only CIHP's Category_ids holds class ids: Categories holds colours,
 
 class Cihp(Dataset):
     """CIHP as its archive unpacks: `Training` and `Validation` with `Images` and `Category_ids`, and the colour table.
+
+    `Testing`, whose labels are not public, is split "test" where it is there.
 
     Args:
         root: The folder `instance-level_human_parsing` that holds `Training`.
@@ -72,8 +76,14 @@ class Cihp(Dataset):
             CLASS_NAMES, self._colors(colormap_scale), swap_pairs=SWAP_PAIRS, exif=exif, max_pixels=max_pixels
         )
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "val", *(["test"] if (self.root / _TESTING / "Images").is_dir() else []))
+
     def samples(self, split: str) -> list[Sample]:
         require_split(split, self.splits)
+        if split == "test":
+            return _test_samples(self.root / _TESTING)
         for name in ("Training", self._val_folder):
             _refuse_without_ids(self.root / name)
         looked_for = [
@@ -104,6 +114,13 @@ class Cihp(Dataset):
         path = self.root / "human_colormap.mat"
         fractions = read_colormap(path, len(CLASS_NAMES)) if path.is_file() else COLORS / 256
         return np.clip(fractions * scale, 0, 255).astype(np.uint8)
+
+
+def _test_samples(folder: Path) -> list[Sample]:
+    images, labels = folder / "Images", folder / "Category_ids"
+    if not labels.is_dir():
+        raise unlabeled("test", sum(1 for _ in images.iterdir()), images, labels)
+    return pair_files(images, labels, "test")
 
 
 def _refuse_without_ids(folder: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from segtrain.data.classes import IGNORE, ClassTable, class_id, class_table, require_two_reached
 from segtrain.data.dataset import Dataset, Sample
-from segtrain.data.pairing import require_split
+from segtrain.data.splits import require_split
 from segtrain.errors import ConfigError, DataError
 
 
@@ -22,6 +22,7 @@ class Concat(Dataset):
         swap_pairs: Pairs of common classes, [left, right], by name or id; the first dataset's where `classes` is None.
         ignore_class: The id of void.
         val_datasets: Those that validate, as {"cihp"} alone for scores to compare with published ones; all where None.
+            Any other split is that of all datasets that have it.
 
     Raises:
         ConfigError: A class has no place in the common table, or a name is unknown.
@@ -67,10 +68,16 @@ class Concat(Dataset):
         )
         require_two_reached(names, reached.tolist(), "dataset.mapping")
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that any of the datasets has."""
+        return tuple(dict.fromkeys(each for dataset in self.datasets.values() for each in dataset.splits))
+
     def samples(self, split: str) -> list[Sample]:
         require_split(split, self.splits)
         found = []
-        for name in self._val_datasets if split == "val" else self.datasets:
+        having = [name for name, dataset in self.datasets.items() if split in dataset.splits]
+        for name in self._val_datasets if split == "val" else having:
             try:
                 samples = self.datasets[name].samples(split)
             except DataError as error:

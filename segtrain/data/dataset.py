@@ -114,14 +114,18 @@ class Dataset(abc.ABC):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that `samples` knows."""
+        """The splits whose files are there: train and val in any case, then test and named ones."""
         return ("train", "val")
 
     @abc.abstractmethod
     def samples(self, split: str) -> list[Sample]:
-        """List the samples of "train" or "val" in a fixed order.
+        """List the samples of a split in a fixed order.
+
+        Args:
+            split: One of `splits`.
 
         Raises:
+            UnlabeledError: The split has images and no label files.
             DataError: The layout is not the dataset's, a photograph has no labels, or the split is empty.
         """
 

@@ -1,18 +1,32 @@
 """Your own photographs and labels in plain folders, told by YAML alone."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from segtrain.data.classes import ClassTable, LabelValues, class_id, class_table, stored_labels
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy
+from segtrain.data.list_file import read_lines
+from segtrain.data.list_fixes import folder_settings
 from segtrain.data.list_samples import pair_listed, read_split
 from segtrain.data.listed import Place
-from segtrain.data.listing import Naming
-from segtrain.data.pairing import is_held_out, pair_files, require_split
+from segtrain.data.listing import Naming, list_images
+from segtrain.data.pairing import is_held_out, pair_files
 from segtrain.data.roots import require_list, require_root
+from segtrain.data.splits import STANDARD, may_be_unlabeled, require_split, split_key, unlabeled
 from segtrain.errors import ConfigError, DataError
 from segtrain.limits import Count, InnerFraction, PositiveCount, limited
+from segtrain.terminal import printable
+
+
+class _Files(NamedTuple):
+    """Where the files of a split are, relative to the root."""
+
+    images: str | None
+    labels: str | None
+    list: str | None
 
 
 class Folder(Dataset):
@@ -46,6 +60,13 @@ class Folder(Dataset):
         max_pixels: Larger pictures are refused by their headers.
         image_range: The values of 16-bit images that become 0 and 255, [0, 4095] for images of 12 bits; their upper
             eight bits are kept where None.
+        test_images: Folder of the test images; `train_images` where None. There is no test split where all three
+            `test_` arguments are None.
+        test_labels: Folder of their label files; where None, `train_labels` for images of `train_images`, and for
+            others none: they can be predicted, not scored.
+        test_list: The same as `val_list`, for test.
+        splits: Further splits by name, each with `images`, `labels` and `list` as those of test:
+            {night: {list: night.txt}, rain: {images: rain, labels: rain_labels}}.
 
     Raises:
         ConfigError: Training and validation would be the same files, or classes and values do not fit together.
@@ -77,11 +98,18 @@ class Folder(Dataset):
         alpha: AlphaPolicy = "refuse",
         max_pixels: PositiveCount = MAX_PIXELS,
         image_range: Sequence[int] | None = None,
+        test_images: str | None = None,
+        test_labels: str | None = None,
+        test_list: str | None = None,
+        splits: Mapping[str, Mapping[str, str | None]] | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
-        train = (train_images, train_labels, train_list)
-        val = (val_images or train_images, val_labels or train_labels, val_list)
-        self._folders = {"train": train, "val": val}
+        train = _Files(train_images, train_labels, train_list)
+        val = _Files(val_images or train_images, val_labels or train_labels, val_list)
+        self._folders = {"train": train, "val": val, **_further_splits(splits or {}, train)}
+        if test_images or test_labels or test_list:
+            test = _further_files(train, test_images, test_labels, test_list)
+            self._folders = {"train": train, "val": val, "test": test, **self._folders}
         self._naming = Naming(image_suffix, label_suffix, image_prefix, label_prefix, recursive)
         self._val_fraction, self._split_seed = val_fraction, split_seed
         if val_fraction is None:
@@ -103,9 +131,21 @@ class Folder(Dataset):
             image_range=image_range,
         )
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(
+            name
+            for name, (images, _, names) in self._folders.items()
+            if not may_be_unlabeled(name)
+            or all((self.root / each).exists() for each in ((images,) if names is None else (names,)) if each)
+        )
+
     def samples(self, split: str) -> list[Sample]:
-        require_split(split, self.splits)
-        if self._val_fraction is None:
+        if split not in self._folders:
+            require_split(
+                split, self.splits, "dataset.test_images=... dataset.test_labels=..." if split == "test" else ""
+            )
+        if self._val_fraction is None or may_be_unlabeled(split):
             return self._listed(split)
         everything = self._listed("train")
         wanted = split == "val"
@@ -122,26 +162,43 @@ class Folder(Dataset):
     def _listed(self, split: str) -> list[Sample]:
         """List what the folders or the list file of one split hold."""
         images, labels, names = self._folders[split]
-        keys = {images: f"dataset.{split}_images", labels: f"dataset.{split}_labels"}
-        require_root(
-            self.root, [part for part in (images, labels) if part], {name: key for name, key in keys.items() if name}
-        )
+        self._require_files(split)
         image_folder, label_folder = (None if part is None else self.root / part for part in (images, labels))
         if names is not None:
-            source, val_list = self.root / names, self._folders["val"][2]
+            source, val_list = self.root / names, self._folders["val"].list
             # Images of different folders may well be called alike.
-            one_folder = self._folders["train"][0] == self._folders["val"][0] and self._val_fraction is None
+            one_folder = self._folders["train"].images == self._folders["val"].images and self._val_fraction is None
             held_out = self.root / val_list if val_list and one_folder and split == "train" else None
-            require_list(source, f"dataset.{split}_list", names, self._without_list(split))
             return pair_listed(
                 source, read_split(source, held_out), Place(self.root, image_folder, label_folder, self._naming), split
             )
         if image_folder is None or label_folder is None:
             raise DataError(
                 f"split '{split}' is empty: neither folders nor a list of two files a line, expected one of them. Fix: "
-                f"dataset.{split}_images=... dataset.{split}_labels=..."
+                f"{folder_settings(split)}"
             )
         return pair_files(image_folder, label_folder, split, self._naming)
+
+    def _require_files(self, split: str) -> None:
+        """Refuse a split whose folders or list are not there.
+
+        Raises:
+            UnlabeledError: Only its labels are missing, and it may come without.
+            DataError: Others are.
+        """
+        images, labels, names = self._folders[split]
+        keys = {images: f"dataset.{split_key(split, 'images')}", labels: f"dataset.{split_key(split, 'labels')}"}
+        without_labels = images and may_be_unlabeled(split) and not (self.root / (labels or "")).is_dir()
+        looked_for = [part for part in (images, None if without_labels else labels) if part]
+        instead = folder_settings(split) if may_be_unlabeled(split) else ""
+        require_root(self.root, looked_for, {name: key for name, key in keys.items() if name}, instead)
+        if names is not None:
+            key = f"dataset.{split_key(split, 'list')}"
+            require_list(self.root / names, key, names, "" if may_be_unlabeled(split) else self._without_list(split))
+        if images and may_be_unlabeled(split) and (without_labels or (labels is None and names is None)):
+            folder = self.root / images
+            number = len(list_images(folder, self._naming).files if names is None else read_lines(self.root / names))
+            raise unlabeled(split, number, folder, None if labels is None else self.root / labels)
 
     def _without_list(self, split: str) -> str:
         """The overrides that do without the list of a split."""
@@ -153,7 +210,32 @@ class Folder(Dataset):
         return " ".join([*(f"dataset.{each}_list=null" for each in lists), "dataset.val_fraction=0.2"])
 
 
-def _refuse_same(train: tuple[str | None, ...], val: tuple[str | None, ...]) -> None:
+def _further_splits(splits: Mapping[str, Mapping[str, str | None]], train: _Files) -> dict[str, _Files]:
+    """The files of named splits.
+
+    Raises:
+        ConfigError: A name is that of another split or not plain, or a key is unknown.
+    """
+    found = {}
+    for name, keys in splits.items():
+        if name in STANDARD or not re.fullmatch(r"[\w-]+", name):
+            expected = "a name other than train, val and test, of letters, digits, '_' and '-'"
+            raise ConfigError(f"splits: '{printable(name)}', expected {expected}. Fix: rename it, or test_list=FILE")
+        if strangers := [key for key in keys if key not in ("images", "labels", "list")]:
+            raise ConfigError(f"splits.{name}.{strangers[0]}: expected images, labels or list. Fix: rename the key")
+        if not any(keys.values()):
+            raise ConfigError(f"splits.{name}: no files, expected images, labels or list. Fix: splits.{name}.list=FILE")
+        found[name] = _further_files(train, keys.get("images"), keys.get("labels"), keys.get("list"))
+    return found
+
+
+def _further_files(train: _Files, images: str | None, labels: str | None, names: str | None) -> _Files:
+    """The files of a split that is neither train nor val: labels of other folders' images are never guessed."""
+    images = images or train.images
+    return _Files(images, labels or (train.labels if images == train.images else None), names)
+
+
+def _refuse_same(train: _Files, val: _Files) -> None:
     if train == val:
         raise ConfigError(
             f"dataset: training and validation are the same files (images in {train[0]}). Fix: give other folders for "

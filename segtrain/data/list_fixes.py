@@ -13,6 +13,7 @@ from segtrain.data.list_entry import escape_of
 from segtrain.data.list_file import Line, drop_lines, list_problem
 from segtrain.data.listed import ListReader, Place
 from segtrain.data.pairing_fixes import fix_naming
+from segtrain.data.splits import split_key
 from segtrain.errors import DataError
 from segtrain.shell import command, quote, setting
 
@@ -32,7 +33,7 @@ def explain_failed(failed: Sequence[Line], total: int, reader: ListReader, split
     many = f" ({len(failed)} of {total} lines)" if len(failed) > 1 else ""
     problem, fix = _explain(failed, reader, split)
     if not fix and len(failed) == total > 1:  # a command would leave an empty list
-        fix = f"name another list, or other folders: dataset.{split}_images=... dataset.{split}_labels=..."
+        fix = f"name another list, or other folders: {folder_settings(split)}"
     return list_problem(reader.source, line, problem + many, fix or drop_lines(failed, reader.source))
 
 
@@ -56,7 +57,12 @@ def new_list(source: Path, text: str, columns: Sequence[int], split: str, only: 
 
 def list_setting(split: str, path: Path) -> str:
     """The override that names a list; absolute, for datasets look for lists in different folders."""
-    return setting(f"dataset.{split}_list", os.path.abspath(path))
+    return setting(f"dataset.{split_key(split, 'list')}", os.path.abspath(path))
+
+
+def folder_settings(split: str) -> str:
+    """The overrides that name the folders of a split."""
+    return f"dataset.{split_key(split, 'images')}=... dataset.{split_key(split, 'labels')}=..."
 
 
 def columns_of(text: str) -> list[str]:
@@ -120,7 +126,7 @@ def _explain_name(failed: Sequence[Line], reader: ListReader, split: str) -> tup
     if place.images is None or reader.images is None or place.labels is None:
         return (
             "one name, but neither folders nor two files a line are given, expected one of them",
-            f"dataset.{split}_images=... dataset.{split}_labels=...",
+            folder_settings(split),
         )
     text = list(reader.readings(line.text))[-1]
     outside = place.root / text
@@ -129,7 +135,7 @@ def _explain_name(failed: Sequence[Line], reader: ListReader, split: str) -> tup
         return (
             f"a file outside of the images' folder {shown(place.images)}, expected a name in it, or an image and its "
             f"label file",
-            setting(f"dataset.{split}_images", folder),
+            setting(f"dataset.{split_key(split, 'images')}", folder),
         )
     stem, kind = os.path.splitext(text)
     stem = stem if kind else text

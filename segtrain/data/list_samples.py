@@ -11,6 +11,7 @@ from segtrain.data.list_file import Line, drop_lines, list_problem, read_lines
 from segtrain.data.list_fixes import explain_failed, list_setting, new_list
 from segtrain.data.listed import SEPARATOR, Entry, ListReader, Place
 from segtrain.data.pairing import pair_names, some
+from segtrain.data.splits import split_key
 from segtrain.errors import DataError
 from segtrain.shell import command, quote, setting
 
@@ -33,7 +34,7 @@ def pair_listed(source: Path, lines: Sequence[Line], place: Place, split: str) -
         source: The list file, for messages.
         lines: Its lines.
         place: Where the files are.
-        split: "train" or "val", for messages.
+        split: For messages.
 
     Raises:
         DataError: A line names no file, or more than the files of one sample; lines differ in what their columns are;
@@ -50,7 +51,7 @@ def pair_listed(source: Path, lines: Sequence[Line], place: Place, split: str) -
     if not entries:
         raise DataError(
             f"split '{split}' is empty: the list {shown(source)} names nothing, expected one name or two files a line. "
-            f"Fix: {setting(f'dataset.{split}_list', None)}"
+            f"Fix: {setting('dataset.' + split_key(split, 'list'), None)}"
         )
     _refuse_mixed(entries, reader, two_columns=len(roles) == 2)
     _refuse_flags(entries, source, place, split)

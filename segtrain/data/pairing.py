@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from segtrain.data.contents import shown
@@ -12,6 +12,7 @@ from segtrain.data.kinds import Unread, unread_images
 from segtrain.data.listing import BY_NAME, Listing, Naming, list_images, list_labels
 from segtrain.data.matching import match_labels
 from segtrain.data.pairing_fixes import explain_missing_labels, fix_naming, fix_two_files
+from segtrain.data.splits import may_be_unlabeled, unlabeled
 from segtrain.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -57,11 +58,14 @@ def pair_names(names: Sequence[str], images: Listing, labels: Listing, naming: N
     """Pair names of images with label files.
 
     Raises:
+        UnlabeledError: None has a label file, in a split that may come without.
         DataError: Some have no label file.
     """
     found = match_labels(names, images, labels)
     if missing := [name for name in names if name not in found]:
         seen, fix = explain_missing_labels(missing, images, labels, naming, split)
+        if not found and not fix and may_be_unlabeled(split):
+            raise unlabeled(split, len(missing), images.folder, labels.folder)
         refuse_missing(missing, "label file", labels.folder, seen, fix)
     return [Sample(name, images.files[name], found[name]) for name in names]
 
@@ -76,17 +80,23 @@ def warn_of_unread(images: Listing) -> None:
         )
 
 
-def refuse_shared(train: Iterable[Sample], val: Iterable[Sample]) -> None:
-    """Refuse an image that is in both splits: its scores would measure memory.
+def refuse_shared(train: Sequence[Sample], other: Sequence[Sample], split: str = "val") -> None:
+    """Refuse an image that is in the training split and in another: its scores would measure memory.
+
+    Args:
+        train: Of the training split.
+        other: Of the other split.
+        split: Its name.
 
     Raises:
-        DataError: A file of `train` is in `val`.
+        DataError: They share a file.
     """
-    held_out = {sample.image for sample in val}
+    held_out = {sample.image for sample in other}
     if shared := [sample.name for sample in train if sample.image in held_out]:
+        instead = "validate on others" if split == "val" else f"off split {split}"
         raise DataError(
-            f"{len(shared)} images are in both splits, train and val: {some(shared)}, expected none. Fix: take "
-            f"them off the training split, or validate on others"
+            f"{len(shared)} images are in both splits, train and {split}: {some(shared)}, expected none. Fix: take "
+            f"them off the training split, or {instead}"
         )
 
 
@@ -118,17 +128,6 @@ def is_held_out(name: str, fraction: float, seed: int) -> bool:
     """
     digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
-
-
-def require_split(split: str, known: Iterable[str]) -> None:
-    """Refuse a split that the dataset does not have.
-
-    Raises:
-        DataError: `split` is not in `known`.
-    """
-    known = list(known)
-    if split not in known:
-        raise DataError(f"no split '{split}': this dataset has {', '.join(known)}. Fix: split={known[-1]}")
 
 
 def some(names: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from segtrain.data.drawing.body import random_body, random_pose
 from segtrain.data.drawing.canvas import Canvas, Cloth, Ellipse, Pen
 from segtrain.data.drawing.figure import draw_figure
 from segtrain.data.drawing.outfit import random_outfit
-from segtrain.data.pairing import require_split
+from segtrain.data.splits import require_split
 from segtrain.errors import DataError, ResourceError
 from segtrain.limits import Count, Limits, limited
 from segtrain.reading import load_json

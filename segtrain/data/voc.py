@@ -7,8 +7,8 @@ from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.list_samples import pair_listed, read_split
 from segtrain.data.listed import Place
-from segtrain.data.pairing import require_split
 from segtrain.data.roots import require_list, require_root
+from segtrain.data.splits import require_split
 from segtrain.limits import PositiveCount, limited
 
 CLASS_NAMES = (
@@ -20,6 +20,8 @@ CLASS_NAMES = (
 class Voc(Dataset):
     """Palette PNGs read as class indices, split by the devkit's list files; 255 is void.
 
+    Any other list in `ImageSets/Segmentation` is a split by its name, "trainval".
+
     Args:
         root: The folder `VOCdevkit/VOC2012`.
         labels: Folder of the label files, in `root` or anywhere: "SegmentationClass", or what `segtrain prepare` made
@@ -28,6 +30,7 @@ class Voc(Dataset):
         val_list: The same for validation. Training refuses a list that shares a name with it.
         exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
         max_pixels: Larger pictures are refused by their headers.
+        test_list: The same for the test split, which exists where the file does. VOC 2012's own has no public labels.
     """
 
     @limited
@@ -39,23 +42,37 @@ class Voc(Dataset):
         val_list: str = "val",
         exif: ExifPolicy = "refuse",
         max_pixels: PositiveCount = MAX_PIXELS,
+        test_list: str = "test",
     ) -> None:
         self.root = Path(root).expanduser()
         self._labels = str(Path(labels).expanduser())
-        self._list_names = {"train": train_list, "val": val_list}
+        self._list_names = {"train": train_list, "val": val_list, "test": test_list}
         self._lists = {split: self._list_file(name) for split, name in self._list_names.items()}
         super().__init__(
             CLASS_NAMES, voc_colormap(len(CLASS_NAMES)), ignore_class=255, exif=exif, max_pixels=max_pixels
         )
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "val", *(["test"] if self._lists["test"].is_file() else []))
+
     def samples(self, split: str) -> list[Sample]:
-        require_split(split, self.splits)
+        if split not in ("train", "val"):
+            require_split(split, [*self.splits, *self._further_lists()])
         require_root(self.root, ["JPEGImages", self._labels, "ImageSets/Segmentation"])
-        source = self._lists[split]
-        require_list(source, f"dataset.{split}_list", self._list_names[split], self._without_list(split))
+        source = self._lists.get(split, self._list_file(split))
+        if split in self._lists:
+            require_list(source, f"dataset.{split}_list", self._list_names[split], self._without_list(split))
         lines = read_split(source, self._lists["val"] if split == "train" else None)
         place = Place(self.root, self.root / "JPEGImages", self.root / self._labels)
-        return pair_listed(source, lines, place, split)
+        # Whatever is wrong with another list of the devkit, as `test_list` its lines can be replaced.
+        return pair_listed(source, lines, place, split if split in self._lists else "test")
+
+    def _further_lists(self) -> list[str]:
+        """Names of the lists in the devkit's folder that are not the argument of a split."""
+        folder = self._list_file("train").parent
+        names = sorted(path.stem for path in folder.glob("*.txt")) if folder.is_dir() else []
+        return [name for name in names if name not in self._lists]
 
     def _without_list(self, split: str) -> str:
         """What to do without a list: fetch SBD's labels, which train_aug is made from, or take VOC's own list."""

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 
 import segtrain as package
 from commands.conftest import TINY, only_run
+from segtrain.commands.check import identity
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +116,31 @@ def test_what_has_not_changed_is_not_read_again(segtrain, binary_root):
 def test_some_splits_and_some_photographs_are_enough_for_a_look(segtrain, workplace, binary_root):
     assert segtrain(*binary(binary_root, "splits=[val]", "limit=1")).code == 0
     assert {split: each["images"] for split, each in report(workplace)["splits"].items()} == {"val": 1}
+
+
+def test_all_splits_are_read_and_compared(segtrain, workplace, binary_root):
+    (binary_root / "test.txt").write_text("cell_val_0\n")
+    (binary_root / "night.txt").write_text("cell_val_1\n")
+    result = segtrain(*binary(binary_root, "dataset.test_list=test.txt", "dataset.splits={night:{list:night.txt}}"))
+    assert result.code == 3
+    assert "checked 4 of train, 2 of val, 1 of test and 1 of night" in result.out
+    content = report(workplace)
+    assert [content["splits"][split]["images"] for split in ("train", "val", "test", "night")] == [4, 2, 1, 1]
+    (error,) = [each for each in content["findings"] if each["severity"] == "error"]
+    assert (error["kind"], error["summary"][:31]) == ("leak-files", "1 photograph of test stand in v")
+    assert [Path(each["file"]).name for each in error["files"]] == ["cell_val_0.png"]
+
+
+def test_naming_a_test_split_reads_train_and_val_no_second_time(segtrain, binary_root):
+    # What earlier versions, whose datasets had no such keys, have read stays known.
+    plain, further = (
+        {"_target_": "segtrain.data.Folder", "root": str(binary_root), "train_list": "train.txt", **more}
+        for more in ({}, {"test_images": None, "test_labels": None, "test_list": "t.txt", "splits": {}})
+    )
+    assert identity(OmegaConf.create(plain)) == identity(OmegaConf.create(further))
+    assert segtrain(*binary(binary_root)).code == 0
+    (binary_root / "test.txt").write_text("cell_val_0\n")
+    assert "(1 photograph read in" in segtrain(*binary(binary_root, "dataset.test_list=test.txt")).out
 
 
 def test_a_wrong_root_is_one_line_and_leaves_nothing(segtrain, workplace):

@@ -10,7 +10,9 @@ from PIL import Image
 import toys
 from segtrain.commands import preflight
 from segtrain.commands.preflight import (
+    refuse_leaks,
     require_image_range,
+    require_scorable,
     require_valid_labels,
     warn_of_palettes,
     warn_of_single_class,
@@ -19,6 +21,7 @@ from segtrain.data import Concat, Dataset, Folder, Voc
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather
 from segtrain.data.audit.record import examine
+from segtrain.data.splits import UnlabeledError
 from segtrain.errors import DataError
 
 
@@ -186,3 +189,69 @@ def test_palettes_that_differ_are_a_warning_of_train_and_check(voc_root, mixed, 
         [("warning", [str(path)])] if mixed else []
     )
     assert ("palettes of the label files differ: index 0 is #000000 in 5 files" in caplog.text) is mixed
+
+
+# Leaks --------------------------------------------------------------------------------------------------------
+
+
+def with_lists(root, **lists):
+    """The masks with further lists, `test` or named."""
+    for name, names in lists.items():
+        (root / f"{name}.txt").write_text("".join(f"{each}\n" for each in names))
+    splits = {name: {"list": f"{name}.txt"} for name in lists if name != "test"}
+    return Folder(str(root), **toys.BINARY, test_list="test.txt" if "test" in lists else None, splits=splits)
+
+
+def compare(dataset, validation="val"):
+    refuse_leaks(dataset, dataset.samples("train"), dataset.samples(validation), validation)
+
+
+@pytest.mark.parametrize(
+    ("lists", "validation", "seen"),
+    [
+        ({"test": ["cell_train_0"]}, "val", "1 images are in both splits, train and test: cell_train_0"),
+        ({"night": ["cell_train_1", "cell_val_0"]}, "val", "train and night: cell_train_1"),
+        ({"test": ["cell_train_2"]}, "test", "train and test: cell_train_2"),
+        ({"some": ["cell_train_2"]}, "some", "train and some: cell_train_2"),  # whatever validates
+    ],
+)
+def test_a_training_image_in_any_other_split_is_refused(binary_root, lists, validation, seen):
+    with pytest.raises(DataError) as caught:
+        compare(with_lists(binary_root, **lists), validation)
+    assert seen in str(caught.value)
+
+
+def test_lists_that_hold_all_of_train_or_a_part_of_it_are_meant(binary_root, caplog):
+    train = [f"cell_train_{index}" for index in range(4)]
+    compare(
+        with_lists(binary_root, trainval=[*train, "cell_val_0", "cell_val_1"], some=train[:2], night=["cell_val_1"])
+    )
+    assert caplog.text == ""
+
+
+def test_validation_images_in_test_are_a_warning(binary_root, caplog):
+    compare(with_lists(binary_root, test=["cell_val_1"]))
+    (message,) = caplog.messages
+    assert message.startswith("1 of 2 validation images are in split test too")
+
+
+def test_a_test_split_that_cannot_be_listed_keeps_no_run_from_training(binary_root, caplog):
+    compare(with_lists(binary_root, test=["cell_test_0"]))
+    assert [each for each in caplog.records if each.levelname == "WARNING"] == []
+
+
+# Labels to score ----------------------------------------------------------------------------------------------
+
+
+def test_labels_of_ignored_pixels_only_cannot_be_scored(tmp_path):
+    # As in the Cityscapes package, whose test labels hold the borders of the camera and nothing else.
+    root = toys.draw_folder(tmp_path)
+    street = Folder(str(root), toys.FOLDER_CLASSES, "train", "trainannot", "val", "valannot", ignore_class=11)
+    require_scorable(street, street.samples("val"), "val")
+    *hidden, last = street.samples("val")
+    for sample in hidden:
+        Image.fromarray(np.full((48, 64), 11, np.uint8)).save(sample.labels)
+    require_scorable(street, street.samples("val"), "val")
+    Image.fromarray(np.full((48, 64), 11, np.uint8)).save(last.labels)
+    with pytest.raises(UnlabeledError, match=r"split 'test' has no labels to score: 2 label files .*Fix: split=val"):
+        require_scorable(street, street.samples("val"), "test")

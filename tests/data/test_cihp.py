@@ -1,5 +1,7 @@
 """CIHP: its published facts, its folders, and the real photographs."""
 
+import shutil
+
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -7,6 +9,7 @@ from scipy.io import loadmat, savemat
 import toys
 from segtrain.data import Cihp
 from segtrain.data.cihp import CLASS_NAMES, COLORS, SWAP_PAIRS
+from segtrain.data.splits import UnlabeledError
 from segtrain.errors import ConfigError, DataError
 
 
@@ -164,3 +167,14 @@ def test_the_clothing_set_has_800_and_204_photographs(test_data):
     dataset = Cihp(str(test_data / "clothing_as_cihp" / "instance-level_human_parsing"))
     assert (len(dataset.samples("train")), len(dataset.samples("val"))) == (800, 204)
     dataset.read(dataset.samples("val")[-1])
+
+
+def test_the_archives_testing_folder_is_a_split_without_labels(cihp_root):
+    images = cihp_root / "Testing" / "Images"
+    shutil.copytree(cihp_root / "Validation" / "Images", images)
+    dataset = Cihp(str(cihp_root))
+    assert dataset.splits == ("train", "val", "test")
+    with pytest.raises(UnlabeledError, match="split 'test' has no label files: 2 images"):
+        dataset.samples("test")
+    shutil.copytree(cihp_root / "Validation" / "Category_ids", images.parent / "Category_ids")
+    assert [sample.name for sample in dataset.samples("test")] == [each.name for each in dataset.samples("val")]

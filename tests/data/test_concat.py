@@ -154,3 +154,22 @@ def test_a_missing_folder_within_is_named_by_its_whole_key_and_no_path_is_change
         dataset.samples("train")
     assert str(caught.value).startswith(f"dataset.datasets.street.root={root}: no such folder")
     assert str(caught.value).endswith("Fix: dataset.datasets.street.root=/path/to/dataset")
+
+
+def test_the_test_split_is_that_of_the_datasets_that_have_one(parts, tmp_path):
+    street = Folder(
+        str(tmp_path / "street"),
+        parts["street"].class_names,
+        *STREET,
+        ignore_class=11,
+        test_images="val",
+        test_labels="valannot",
+        splits={"one": {"images": "val", "labels": "valannot", "list": "one.txt"}},
+    )
+    (tmp_path / "street" / "one.txt").write_text("val_1\n")
+    dataset = Concat({**parts, "street": street}, {"street": {"wall": "ignore"}})
+    assert Concat(parts, {"street": {"wall": "ignore"}}).splits == ("train", "val")
+    assert dataset.splits == ("train", "val", "test", "one")
+    assert [sample.name for sample in dataset.samples("test")] == ["street/val_0", "street/val_1"]
+    assert [sample.name for sample in dataset.samples("one")] == ["street/val_1"]
+    assert dataset.read(dataset.samples("one")[0])[0].shape == (48, 64, 3)

@@ -131,6 +131,15 @@ def test_published_ids_have_their_names(option, names):
     assert len(classes) == {"cityscapes": 19, "ade20k": 150, "camvid": 11, "lip": 20, "atr": 18}.get(option, 7)
 
 
+@pytest.mark.parametrize("option", ["camvid", "cityscapes"])
+def test_the_published_test_split_is_named(option, tmp_path):
+    dataset = config.build(OmegaConf.create({"dataset": toys.draw_node(tmp_path, node_of(option))}).dataset)
+    assert dataset.splits == ("train", "val", "test")
+    test = dataset.samples("test")
+    assert len(test) == 3 and not {each.image for each in test} & {each.image for each in dataset.samples("val")}
+    assert dataset.read(test[0])[0].shape == (48, 64, 3)
+
+
 # Real photographs ---------------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,9 @@ from segtrain.data.list_file import read_lines
 from segtrain.data.list_samples import pair_listed
 from segtrain.data.listed import Place
 from segtrain.data.listing import Naming
-from segtrain.data.pairing import is_held_out, pair_files, refuse_shared, require_split
+from segtrain.data.pairing import is_held_out, pair_files, refuse_shared
 from segtrain.data.roots import require_root
+from segtrain.data.splits import require_split
 from segtrain.errors import DataError
 
 # Pairs --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """VOC: palette PNGs are indices, list files make the splits."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 import fixes
 import toys
 from segtrain.data import Voc
+from segtrain.data.splits import UnlabeledError
 from segtrain.errors import DataError
 
 
@@ -157,3 +160,26 @@ def test_real_labels_are_the_ids_that_their_colours_stand_for(test_data):
         np.testing.assert_array_equal(labels, expected)
         assert image.shape[:2] == labels.shape
         assert 255 in labels and 0 in labels
+
+
+# Further splits ------------------------------------------------------------------------------------------------
+
+
+def test_any_list_of_the_devkit_is_a_split_by_its_name(voc_root):
+    lists = voc_root / "ImageSets" / "Segmentation"
+    (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
+    dataset = Voc(str(voc_root))
+    assert dataset.splits == ("train", "val")  # which must not share an image; trainval is meant to
+    assert dataset.samples("trainval") == [*dataset.samples("train"), *dataset.samples("val")]
+    with pytest.raises(DataError, match=r"no split 'test': this dataset has train, val, trainval\. Fix: split=val"):
+        dataset.samples("test")
+
+
+def test_the_hidden_test_list_is_a_split_without_labels(voc_root):
+    (voc_root / "ImageSets" / "Segmentation" / "test.txt").write_text("2008_000001\n2008_000002\n")
+    for name in ("2008_000001", "2008_000002"):
+        shutil.copy(voc_root / "JPEGImages" / "2007_000000.jpg", voc_root / "JPEGImages" / f"{name}.jpg")
+    dataset = Voc(str(voc_root))
+    assert dataset.splits == ("train", "val", "test")
+    with pytest.raises(UnlabeledError, match=r"split 'test' has no label files: 2 images"):
+        dataset.samples("test")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding
+from segtrain.data.splits import may_be_unlabeled
 
 _FEW = 5  # training photographs of a class
 _MIN_SIDED = 8  # label files with one of a pair and none with the other, before it is no chance
@@ -23,12 +24,20 @@ def nothing_to_learn(evidence: Evidence) -> Iterator[Finding]:
                 split,
                 tuple(Case(each.labels) for each in evidence.records[split] if evidence.ignore_class in each.classes),
             )
+        elif counts.files and not len(occurring) and may_be_unlabeled(split):
+            yield Finding(
+                "labels-hidden",
+                "note",
+                f"all {counts.files} label files hold ignored pixels only, as where labels are not public",
+                "score another split; this one can only be predicted",
+                split,
+            )
         elif counts.files and len(occurring) < min(2, evidence.num_classes):
             what = f"only {evidence.name(int(occurring[0]))}" if len(occurring) else "void alone"
             cases = tuple(Case(each.labels) for each in evidence.records[split] if each.classes)
             yield Finding(
                 "one-class-split",
-                "error",
+                "warning" if may_be_unlabeled(split) else "error",
                 f"all {counts.files} label files hold {what}: nothing to tell apart",
                 "look at the label files; their values may mean something else",
                 split,

@@ -11,6 +11,7 @@ from segtrain.data.audit.record import Record
 from segtrain.data.image_range import FULL, PART, judge
 from segtrain.data.kinds import Unread
 from segtrain.data.spelling import folded
+from segtrain.data.splits import UnlabeledError
 
 _READERS = {  # kind of problem: what it is, how to mend it
     "image-unreadable": ("photographs that cannot be read", "replace the files, or take their names off the split"),
@@ -33,10 +34,13 @@ _READERS = {  # kind of problem: what it is, how to mend it
 
 
 def unlisted_splits(evidence: Evidence) -> Iterator[Finding]:
-    """A split whose samples cannot be listed: the layout, a list or a pair is wrong."""
-    for split, text in evidence.unlisted.items():
-        seen, _, fix = text.partition(". Fix: ")
-        yield Finding("split-unlisted", "error", seen, fix or "mend the dataset's folders and lists", split)
+    """A split whose samples cannot be listed: the layout, a list or a pair is wrong, or it has no labels."""
+    for split, error in evidence.unlisted.items():
+        seen, _, fix = str(error).partition(". Fix: ")
+        if isinstance(error, UnlabeledError):
+            yield Finding("split-unlabeled", "note", seen, fix, split)
+        else:
+            yield Finding("split-unlisted", "error", seen, fix or "mend the dataset's folders and lists", split)
 
 
 def unfit_samples(evidence: Evidence) -> Iterator[Finding]:

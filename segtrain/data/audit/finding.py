@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import permutations
 from typing import Literal, NamedTuple, SupportsIndex
 
 from segtrain.data.audit.record import Record
 from segtrain.data.audit.statistics import ClassCounts, count_classes
 from segtrain.data.audit.strays import Strays
+from segtrain.data.splits import must_differ
+from segtrain.errors import DataError
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -76,7 +79,7 @@ class Evidence:
     colors: Sequence[Sequence[int]] = ()
     crop_size: tuple[int, int] | None = None
     batch_size: int = 1
-    unlisted: Mapping[str, str] = field(default_factory=dict)
+    unlisted: Mapping[str, DataError] = field(default_factory=dict)
     strays: Strays = Strays()
 
     @property
@@ -105,6 +108,16 @@ class Evidence:
     def split_of(self) -> list[str]:
         """The split of each of `every_record`."""
         return [split for split, records in self.records.items() for _ in records]
+
+    @cached_property
+    def apart(self) -> set[tuple[str, str]]:
+        """Pairs of splits that must not share an image, in both orders."""
+        images = {split: {each.image for each in records} for split, records in self.records.items()}
+        return {pair for pair in permutations(images, 2) if must_differ(*pair, *(images[split] for split in pair))}
+
+    def leaks(self, one: int, other: int) -> bool:
+        """Whether two of `every_record`, of the same image, would make the scores of a split too high."""
+        return (self.split_of[one], self.split_of[other]) in self.apart
 
     def name(self, class_id: SupportsIndex) -> str:
         """A class as it is shown: its name and id."""

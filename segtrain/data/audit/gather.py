@@ -7,10 +7,11 @@ from segtrain.data.audit.record import Record
 from segtrain.data.audit.strays import Strays, find_strays
 from segtrain.data.concat import Concat
 from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.splits import UnlabeledError
 from segtrain.errors import DataError
 
 
-def list_samples(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, list[Sample]], dict[str, str]]:
+def list_samples(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, list[Sample]], dict[str, DataError]]:
     """List the samples of each split, or why they cannot be listed.
 
     Returns:
@@ -19,21 +20,22 @@ def list_samples(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, lis
     Raises:
         DataError: No split can be listed, as with a wrong root; the first reason.
     """
-    samples, unlisted = {}, {}
+    samples: dict[str, list[Sample]] = {}
+    unlisted: dict[str, DataError] = {}
     for split in splits:
         try:
             samples[split] = dataset.samples(split)
         except DataError as error:
-            unlisted[split] = str(error)
+            unlisted[split] = error
     if not samples:
-        raise DataError(next(iter(unlisted.values())))
+        raise next(iter(unlisted.values()))
     return samples, unlisted
 
 
 def gather(
     dataset: Dataset,
     samples: Mapping[str, Sequence[Sample]],
-    unlisted: Mapping[str, str],
+    unlisted: Mapping[str, DataError],
     records: Mapping[str, Sequence[Record]],
     *,
     crop_size: tuple[int, int] | None,
@@ -50,6 +52,7 @@ def gather(
         batch_size: Photographs in one step.
     """
     every_sample = [sample for each in samples.values() for sample in each]
+    all_listed = all(isinstance(error, UnlabeledError) for error in unlisted.values())
     return Evidence(
         records,
         dataset.class_names,
@@ -61,5 +64,5 @@ def gather(
         batch_size=batch_size,
         unlisted=unlisted,
         # Where a split cannot be listed, its files would all seem to belong to none.
-        strays=Strays() if unlisted else find_strays(every_sample),
+        strays=find_strays(every_sample) if all_listed else Strays(),
     )

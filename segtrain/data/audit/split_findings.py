@@ -1,7 +1,7 @@
 """Findings about splits: the same photograph twice, in train and in val, or labelled in two ways."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations
 
 from segtrain.data.audit.duplicates import near_pairs, same_pixels
@@ -25,8 +25,10 @@ def small_train_split(evidence: Evidence) -> Iterator[Finding]:
 
 
 def shared_files(evidence: Evidence) -> Iterator[Finding]:
-    """The same file in two splits."""
+    """The same file in two splits that must not share one."""
     for one, other in combinations(evidence.records, 2):
+        if (one, other) not in evidence.apart:
+            continue
         paths = {each.image for each in evidence.records[one]}
         if cases := tuple(Case(each.image) for each in evidence.records[other] if each.image in paths):
             yield Finding(
@@ -85,10 +87,8 @@ def contradicting_labels(evidence: Evidence) -> Iterator[Finding]:
 
 def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
     """Photographs that show the same in two splits; within one split they are worth a note only (videos, bursts)."""
-    records, split_of = evidence.every_record, evidence.split_of
-    pairs = near_pairs(records)
-    across = [pair for pair in pairs if split_of[pair[0]] != split_of[pair[1]]]
-    if across:
+    split_of, pairs = evidence.split_of, near_pairs(evidence.every_record)
+    if across := [pair for pair in pairs if evidence.leaks(*pair)]:
         yield Finding(
             "near-duplicates-across",
             "warning",
@@ -111,13 +111,13 @@ def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
 
 def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
     """Photographs that were mirrored by hand: in two splits they leak, and left and right may not have been swapped."""
-    records, split_of = evidence.every_record, evidence.split_of
+    records = evidence.every_record
     pairs = near_pairs(records, mirrored=True)
     if not pairs:
         return
     plain = set(near_pairs(records))  # of a scene that is its own mirror image
     pairs = [pair for pair in pairs if pair not in plain]
-    if across := [pair for pair in pairs if split_of[pair[0]] != split_of[pair[1]]]:
+    if across := [pair for pair in pairs if evidence.leaks(*pair)]:
         yield Finding(
             "mirrored-across",
             "warning",
@@ -156,17 +156,29 @@ def copied_labels(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _equal_groups(evidence: Evidence) -> tuple[list[list[int]], dict[str, list[list[int]]]]:
-    """Sort groups of equal photographs by whether they reach over several splits; one file is no pair with itself."""
-    across, within = [], defaultdict(list)
-    for group in same_pixels(evidence.every_record):
-        if len({evidence.every_record[place].image for place in group}) < 2:
+    """Sort groups of equal photographs by whether they leak from one split to another.
+
+    A file in several splits stands once in a group: it is no pair with itself.
+    """
+    records, across, within = evidence.every_record, [], defaultdict(list)
+    for group in same_pixels(records):
+        files = {records[place].image: place for place in reversed(group)}
+        if len(files) < 2:
             continue
-        splits = {evidence.split_of[place] for place in group}
-        if len(splits) > 1:
+        by_split: dict[str, set[str]] = defaultdict(set)
+        for place in group:
+            by_split[evidence.split_of[place]].add(records[place].image)
+        if _leak(by_split, evidence.apart):
             across.append(group)
         else:
-            within[splits.pop()].append(group)
+            within[evidence.split_of[group[0]]].append(sorted(files.values()))
     return across, dict(within)
+
+
+def _leak(by_split: Mapping[str, Set[str]], apart: Iterable[tuple[str, str]]) -> bool:
+    """Whether equal images, by split, are different files of two splits that must not share an image."""
+    pairs = [(by_split[one], by_split[other]) for one, other in apart if one in by_split and other in by_split]
+    return any(len(one | other) > 1 for one, other in pairs)
 
 
 def _keeps_sides(evidence: Evidence, one: int, other: int) -> bool:

@@ -99,6 +99,14 @@ def fewer_photographs_than_a_batch(folder):
 # The same photograph twice
 
 
+def street_with_test(folder):
+    """A street with a test folder, still empty."""
+    root, dataset = street(folder, test_images="test", test_labels="testannot")
+    for kind in ("test", "testannot"):
+        (root / kind).mkdir()
+    return root, dataset
+
+
 @plants("leak-files", "train_0.png")
 def one_folder_for_both_splits(folder):
     root, _ = street(folder)
@@ -148,6 +156,43 @@ def a_training_photograph_in_val_but_darker(folder):
     root, dataset = street(folder)
     scene(root, "train", "train_8")
     scene(root, "val", "val_9", light=0.7)
+    return dataset
+
+
+@plants("leak-photographs", "test_9.png")
+def a_training_photograph_in_test_under_another_name(folder):
+    root, dataset = street_with_test(folder)
+    copy(root, "train_1", "test_9")
+    return dataset
+
+
+@plants("near-duplicates-across", "test_9.png")
+def a_validation_photograph_in_test_but_darker(folder):
+    root, dataset = street_with_test(folder)
+    scene(root, "val", "val_8")
+    scene(root, "test", "test_9", light=0.7)
+    return dataset
+
+
+@plants("leak-files", "val_0.png")
+def a_validation_photograph_on_the_test_list(folder):
+    root, dataset = street(folder, test_images="val", test_labels="valannot", test_list="test.txt")
+    (root / "test.txt").write_text("val_0\n")
+    return dataset
+
+
+@plants("leak-files", "train_0.png")
+def a_named_list_with_a_training_photograph_among_others(folder):
+    root, dataset = street(folder, splits={"night": {"list": "night.txt"}})
+    (root / "night.txt").write_text("train/train_0.png trainannot/train_0.png\nval/val_0.png valannot/val_0.png\n")
+    return dataset
+
+
+@plants("duplicates", "val_9.png")
+def a_validation_photograph_twice_on_a_named_list_too(folder):
+    root, dataset = street(folder, splits={"night": {"images": "val", "labels": "valannot"}})
+    for kind in ("val", "valannot"):
+        save(root / kind / "val_9.png", ids_of(root / kind / "val_1.png"))
     return dataset
 
 
