@@ -121,7 +121,7 @@ def test_some_splits_and_some_photographs_are_enough_for_a_look(segtrain, workpl
 def test_all_splits_are_read_and_compared(segtrain, workplace, binary_root):
     (binary_root / "test.txt").write_text("cell_val_0\n")
     (binary_root / "night.txt").write_text("cell_val_1\n")
-    result = segtrain(*binary(binary_root, "dataset.test_list=test.txt", "dataset.splits={night:{list:night.txt}}"))
+    result = segtrain(*binary(binary_root, "dataset.splits={night:{list:night.txt}}"))
     assert result.code == 3
     assert "checked 4 of train, 2 of val, 1 of test and 1 of night" in result.out
     content = report(workplace)
@@ -140,7 +140,7 @@ def test_naming_a_test_split_reads_train_and_val_no_second_time(segtrain, binary
     assert identity(OmegaConf.create(plain)) == identity(OmegaConf.create(further))
     assert segtrain(*binary(binary_root)).code == 0
     (binary_root / "test.txt").write_text("cell_val_0\n")
-    assert "(1 photograph read in" in segtrain(*binary(binary_root, "dataset.test_list=test.txt")).out
+    assert "(1 photograph read in" in segtrain(*binary(binary_root)).out
 
 
 def test_a_wrong_root_is_one_line_and_leaves_nothing(segtrain, workplace):

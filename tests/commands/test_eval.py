@@ -140,6 +140,34 @@ def test_another_dataset_of_the_same_classes_can_be_scored(segtrain, workplace, 
     assert scores_of(only_run(workplace, "eval"))["images"] == 1
 
 
+def test_the_test_split_is_scored_and_named_in_the_scores(segtrain, workplace, trained, cihp_root):
+    shutil.copytree(cihp_root / "Validation", cihp_root / "Testing")
+    assert segtrain("eval", "overlays=0", "name=val").code == 0
+    assert segtrain("eval", "overlays=0", "name=test", "split=test").code == 0
+    on_test, on_val = (scores_of(next((workplace / "runs/eval").glob(f"*_{name}"))) for name in ("test", "val"))
+    assert (on_test["split"], on_test["images"]) == ("test", 2)
+    assert on_test["confusion_matrix"] == on_val["confusion_matrix"]
+
+
+def test_a_split_without_labels_ends_with_one_line_and_no_folder(segtrain, workplace, trained, cihp_root):
+    shutil.copytree(cihp_root / "Validation" / "Images", cihp_root / "Testing" / "Images")
+    result = segtrain("eval", "split=test")
+    assert result.code == 3 and "error: split 'test' has no label files: 2 images in" in result.err
+    assert "load_run" in result.err.splitlines()[-1]
+    labels = cihp_root / "Testing" / "Category_ids"
+    labels.mkdir()
+    for path in (cihp_root / "Validation" / "Category_ids").iterdir():
+        Image.fromarray(np.full((48, 64), 255, np.uint8)).save(labels / path.name)
+    result = segtrain("eval", "split=test")
+    assert result.code == 3 and "error: split 'test' has no labels to score: 2 label files" in result.err
+    assert not (workplace / "runs" / "eval").exists()
+
+
+def test_an_unknown_split_is_answered_with_those_that_exist(segtrain, trained):
+    result = segtrain("eval", "split=tset")
+    assert result.code == 3 and "no split 'tset': this dataset has train, val. Fix: split=val" in result.err
+
+
 def test_a_dataset_of_other_classes_is_refused(segtrain, workplace, trained, binary_root):
     result = segtrain("eval", "dataset=binary", f"dataset.root={binary_root}")
     assert result.code == 3

@@ -212,3 +212,26 @@ def test_a_tracker_that_is_not_installed_is_told_before_a_run_is_begun(segtrain,
     assert result.code == 2
     assert "WandbLogger needs the package wandb, which is not installed. Fix: pip install" in result.err
     assert not (workplace / "runs").exists()
+
+
+def test_a_training_image_in_the_test_split_is_refused_before_a_run_is_kept(segtrain, workplace, binary_root):
+    (binary_root / "test.txt").write_text("cell_train_2\n")
+    words = ("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY)
+    result = segtrain(*words)  # dataset=binary names test.txt, which need not be there
+    assert result.code == 3 and "1 images are in both splits, train and test: cell_train_2" in result.err
+    result = segtrain(*words, "validation_split=night")
+    assert result.code == 3
+    assert "no split 'night': this dataset has train, val, test. Fix: validation_split=val" in result.err
+    assert not (workplace / "runs").exists()
+
+
+def test_any_split_can_validate(segtrain, workplace, binary_root):
+    (binary_root / "night.txt").write_text("cell_val_1\n")
+    named = "dataset.splits={night: {list: night.txt}}"
+    words = ("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1")
+    result = segtrain(*words, named, "validation_split=night")
+    assert result.code == 0, result.err
+    assert "4 training and 1 validation photographs" in result.err
+    trained = lines_of(only_run(workplace))[-1]
+    assert segtrain("eval", "split=night", "overlays=0", "checkpoint=last").code == 0
+    assert json.loads((only_run(workplace, "eval") / "scores.json").read_text())["mean_iou"] == trained["val_mean_iou"]
