@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -96,24 +96,27 @@ def warn_of_single_class(dataset: Dataset, samples: Sequence[Sample]) -> None:
         logger.warning("%s", _single_class(dataset, occurs, len(looked_at), "training"))
 
 
-def refuse_leaks(dataset: Dataset, train: list[Sample], validation: list[Sample], validation_split: str) -> None:
+def refuse_leaks(
+    dataset: Dataset, every: Mapping[str, list[Sample]], validation_split: str, limit: int | None = None
+) -> None:
     """Compare the training images with those of every other split that can be listed.
 
     Nothing is compared where a network validates on its training split, to see whether it learns what it is shown.
 
     Args:
         dataset: Lists the other splits.
-        train: To train on.
-        validation: To validate on.
+        every: All samples of "train" and of the split to validate on.
         validation_split: Its name.
+        limit: How many of each are used.
 
     Raises:
         DataError: An image is in the training split and in another.
     """
     if validation_split == "train":
         return
+    train, validation = (spread(every[split], limit) for split in ("train", validation_split))
     refuse_shared(train, validation, validation_split)
-    trained, validated = ({sample.image for sample in each} for each in (train, validation))
+    listed, validated = ({sample.image for sample in each} for each in (every["train"], validation))
     for split in dataset.splits:
         if split in ("train", validation_split):
             continue
@@ -123,7 +126,7 @@ def refuse_leaks(dataset: Dataset, train: list[Sample], validation: list[Sample]
             logger.info("split %s is not compared with the training split: %s", split, error)
             continue
         held_out = {sample.image for sample in others}
-        if must_differ("train", split, trained, held_out):
+        if must_differ("train", split, listed, held_out):
             refuse_shared(train, others, split)
         if must_differ(validation_split, split, validated, held_out) and (number := len(validated & held_out)):
             logger.warning(

@@ -108,11 +108,9 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         load_weights(cfg, *build_network(cfg, dataset.num_classes))
         keras.backend.clear_session()
     build_augment(cfg, dataset, dataset.swap_pairs)  # refuses what it would refuse when all files are listed
-    samples, validation = (
-        spread(require_samples(dataset, split, "validation_split"), cfg.limit_samples)
-        for split in ("train", cfg.validation_split)
-    )
-    refuse_leaks(dataset, samples, validation, cfg.validation_split)
+    every = {split: require_samples(dataset, split, "validation_split") for split in ("train", cfg.validation_split)}
+    refuse_leaks(dataset, every, cfg.validation_split, cfg.limit_samples)
+    samples, validation = (spread(every[split], cfg.limit_samples) for split in ("train", cfg.validation_split))
     steps_per_epoch = num_steps(samples, cfg.batch_size)
     total_steps = steps_per_epoch * cfg.epochs
     require_fitting_headers(dataset, [*samples, *validation], cfg.workers)

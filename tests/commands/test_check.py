@@ -16,6 +16,8 @@ import segtrain as package
 from commands.conftest import TINY, only_run
 from segtrain.commands.check import identity
 
+SPLITS = ("train", "val")
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
@@ -129,6 +131,13 @@ def test_all_splits_are_read_and_compared(segtrain, workplace, binary_root):
     (error,) = [each for each in content["findings"] if each["severity"] == "error"]
     assert (error["kind"], error["summary"][:31]) == ("leak-files", "1 photograph of test stand in v")
     assert [Path(each["file"]).name for each in error["files"]] == ["cell_val_0.png"]
+
+
+def test_a_list_of_train_and_val_is_no_leak_however_few_images_are_read(segtrain, workplace, binary_root):
+    (binary_root / "trainval.txt").write_text("".join((binary_root / f"{each}.txt").read_text() for each in SPLITS))
+    words = binary(binary_root, "dataset.splits={trainval:{list:trainval.txt}}")
+    for limit in ("limit=null", "limit=1", "limit=3"):
+        assert segtrain(*words, limit, "batch_size=1").code == 0
 
 
 def test_naming_a_test_split_reads_train_and_val_no_second_time(segtrain, binary_root):

@@ -202,8 +202,8 @@ def with_lists(root, **lists):
     return Folder(str(root), **toys.BINARY, test_list="test.txt" if "test" in lists else None, splits=splits)
 
 
-def compare(dataset, validation="val"):
-    refuse_leaks(dataset, dataset.samples("train"), dataset.samples(validation), validation)
+def compare(dataset, validation="val", limit=None):
+    refuse_leaks(dataset, {split: dataset.samples(split) for split in ("train", validation)}, validation, limit)
 
 
 @pytest.mark.parametrize(

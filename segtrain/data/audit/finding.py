@@ -1,6 +1,6 @@
 """What a check found, and what it looks at to find it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import permutations
@@ -69,6 +69,7 @@ class Evidence:
         batch_size: Photographs in one step.
         unlisted: By split, why its samples cannot be listed.
         strays: Files beside those of the samples.
+        images: By split, all of its images, where `records` are of some; those of `records` where there are none.
     """
 
     records: Mapping[str, Sequence[Record]]
@@ -81,6 +82,7 @@ class Evidence:
     batch_size: int = 1
     unlisted: Mapping[str, DataError] = field(default_factory=dict)
     strays: Strays = Strays()
+    images: Mapping[str, Set[str]] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -112,7 +114,7 @@ class Evidence:
     @cached_property
     def apart(self) -> set[tuple[str, str]]:
         """Pairs of splits that must not share an image, in both orders."""
-        images = {split: {each.image for each in records} for split, records in self.records.items()}
+        images = self.images or {split: {each.image for each in records} for split, records in self.records.items()}
         return {pair for pair in permutations(images, 2) if must_differ(*pair, *(images[split] for split in pair))}
 
     def leaks(self, one: int, other: int) -> bool:

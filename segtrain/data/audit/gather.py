@@ -65,4 +65,5 @@ def gather(
         unlisted=unlisted,
         # Where a split cannot be listed, its files would all seem to belong to none.
         strays=find_strays(every_sample) if all_listed else Strays(),
+        images={split: {str(sample.image) for sample in each} for split, each in samples.items()},
     )
