@@ -1,3 +1,29 @@
-"""Config-driven training of semantic segmentation networks with TensorFlow and Keras."""
+"""Config-driven training of semantic segmentation networks with TensorFlow and Keras.
+
+Example:
+    >>> import segtrain
+    >>> run = segtrain.load_run(run_folder)  # such as runs/train/2026-12-01_12-00-00_people
+    >>> run.predict(image).shape  # (H, W) uint8 class ids of an (H, W, 3) uint8 RGB image
+    (48, 64)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtrain.commands.run import Run, load_run
 
 __version__ = "0.1.0"
+__all__ = ["Run", "load_run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing the package costs nothing: the command line answers --help without NumPy and TensorFlow.
+    if name in __all__:
+        from segtrain.commands import run
+
+        return getattr(run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

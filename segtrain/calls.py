@@ -19,7 +19,7 @@ from segtrain.limits import Limits, out_of_range
 from segtrain.shell import brief
 from segtrain.suggest import did_you_mean
 
-PARTS = ("segtrain.data", "segtrain.models", "segtrain.losses", "segtrain.training")
+PARTS = ("segtrain.data", "segtrain.models", "segtrain.losses", "segtrain.evaluation", "segtrain.training")
 KERAS = ("keras.optimizers", "keras.optimizers.schedules", "keras.losses", "keras.callbacks")
 MISSING = "???"
 # What YAML may give for a plain annotation; a bool is an int to Python, but not to a reader.

@@ -29,8 +29,8 @@ REFUSED_KEYS = ("_partial_", "_args_", "_recursive_", "_convert_")
 MAX_INT = 2**63 - 1
 _NEEDED_IN_RUNS = ("dataset", "model", "backbone", "norm", "loss")
 LONGEST_TEXT, LONGEST_PART = 4096, 255  # of a path, and of a name in it, on Linux
-# Groups that are one call; heads and callbacks are mappings of calls.
-CALLS = tuple(group for group in GROUPS if group not in ("heads", "callbacks"))
+# Groups that are one call; heads, metrics and callbacks are mappings of calls.
+CALLS = tuple(group for group in GROUPS if group not in ("heads", "metrics", "callbacks"))
 
 
 def config_dir() -> str:
@@ -385,9 +385,10 @@ def _root_value_problems(name: str, value: Any, kind: Any, rule: Mapping[str, An
         yield f"{name}={brief(repr(value))} is of type {type(value).__name__}, expected {expected}"
     elif name in CALLS and not (isinstance(value, dict) and "_target_" in value):
         yield f"{name}={brief(value)}: expected a call with _target_. Fix: {name}=OPTION"
-    elif name == "callbacks":
+    elif name in ("metrics", "callbacks"):
         if not isinstance(value, dict):
-            yield f"{name}={brief(value)}: expected callbacks by name. Fix: callbacks=default"
+            option = "none" if name == "metrics" else "default"
+            yield f"{name}={brief(value)}: expected {name} by name. Fix: {name}={option}"
             return
         for key, each in value.items():
             if each is not None and not (isinstance(each, dict) and "_target_" in each):

@@ -5,86 +5,110 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from segtrain.metrics import Scores
+from segtrain.evaluation.confusion import MEANS, Scores
 from segtrain.runs import write_json
 from segtrain.storage import write_whole
 from segtrain.terminal import printable
 
-HeadScores = Mapping[str, Mapping[str, float]]
-_NO_HEADS: HeadScores = MappingProxyType({})
-_MEANS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+ScoresByPart = Mapping[str, Mapping[str, float]]
 
 
-def write_scores(
-    folder: Path,
-    matrix: np.ndarray,
-    found: Scores,
-    class_names: Sequence[str],
-    facts: Mapping[str, Any],
-    heads: HeadScores = _NO_HEADS,
-) -> None:
-    """Write `scores.json` (means, further heads, IoU by class, the matrix itself) and `per_class.csv`.
+class SplitScores(Protocol):
+    """The scores of a split, as `segtrain.evaluation.scoring.SplitScores` adds them up."""
+
+    matrix: np.ndarray
+
+    @property
+    def loss(self) -> float: ...
+    @property
+    def scores(self) -> Scores: ...
+    @property
+    def heads(self) -> ScoresByPart: ...
+    @property
+    def metrics(self) -> ScoresByPart: ...
+
+
+def write_scores(folder: Path, totals: SplitScores, class_names: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    """Write `scores.json` (means, further heads and metrics, IoU by class, the matrix itself) and `per_class.csv`.
 
     Args:
-        folder: Where to.
-        matrix: (K, K) int64, rows the truth.
-        found: What `scores` makes of it.
+        folder: The folder to write to.
+        totals: The scores of all images.
         class_names: K names.
-        facts: What else to record; must fit JSON.
-        heads: By name of each further head that is scored, its scores by name.
+        metadata: Further values to record at the top; must fit JSON.
     """
+    found = totals.scores
+    columns: dict[str, Sequence[float] | np.ndarray] = {"iou": found.iou, "accuracy": found.accuracy}
+    columns |= _by_class(totals.metrics, class_names)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(("id", "class", "iou", "accuracy", "pixels"))
+    writer.writerow(("id", "class", *columns, "pixels"))
     for index, name in enumerate(class_names):
-        numbers = (_csv_number(found.iou[index]), _csv_number(found.accuracy[index]), int(found.pixels[index]))
-        writer.writerow((index, name, *numbers))
+        numbers = (_csv_number(values[index]) for values in columns.values())
+        writer.writerow((index, name, *numbers, int(found.pixels[index])))
     write_whole(folder / "per_class.csv", text.getvalue().encode())
-    means = {name: _json_number(getattr(found, name)) for name in _MEANS}
+    means = {name: _json_number(getattr(found, name)) for name in MEANS}
     by_class = {name: _json_number(value) for name, value in zip(class_names, found.iou, strict=True)}
-    by_head = {head: {name: _json_number(value) for name, value in each.items()} for head, each in heads.items()}
-    content = {**facts, **means, **({"heads": by_head} if heads else {}), "iou": by_class}
-    # Last: this file tells that an evaluation is complete.
-    write_json(folder / "scores.json", {**content, "confusion_matrix": matrix.tolist()})
+    further = {key: _json_parts(parts) for key in ("heads", "metrics") if (parts := getattr(totals, key))}
+    content = {**metadata, "loss": totals.loss, **means, **further, "iou": by_class}
+    # Last: this file marks an evaluation as complete.
+    write_json(folder / "scores.json", {**content, "confusion_matrix": totals.matrix.tolist()})
 
 
-def print_scores(
-    found: Scores, class_names: Sequence[str], facts: Mapping[str, Any], heads: HeadScores = _NO_HEADS
-) -> None:
+def print_scores(totals: SplitScores, class_names: Sequence[str], metadata: Mapping[str, Any]) -> None:
     """Print the tables; a class that is absent shows as absent, neither as 0 nor as 1."""
-    table = Table(title=f"{facts['split']}: {facts['images']} photographs, step {facts['step']}")
-    for heading in ("id", "class"):
-        table.add_column(heading, justify="left" if heading == "class" else "right")
-    for heading in ("IoU", "accuracy", "share of pixels"):
-        table.add_column(heading, justify="right")
+    found = totals.scores
+    columns: dict[str, Sequence[float] | np.ndarray] = {"IoU": found.iou, "accuracy": found.accuracy}
+    columns |= _by_class(totals.metrics, class_names)
+    table = Table("id", "class", title=f"{metadata['split']}: {metadata['images']} images, step {metadata['step']}")
+    table.columns[0].justify = "right"
+    for heading in (*columns, "fraction of pixels"):
+        table.add_column(escape(printable(heading)), justify="right")
     total = max(1, int(found.pixels.sum()))
     for index, name in enumerate(class_names):
-        share = f"{found.pixels[index] / total:.2%}"
-        table.add_row(
-            str(index), escape(printable(name)), _shown(found.iou[index]), _shown(found.accuracy[index]), share
-        )
+        numbers = (_shown(values[index]) for values in columns.values())
+        table.add_row(str(index), escape(printable(name)), *numbers, f"{found.pixels[index] / total:.2%}")
     table.add_section()
-    table.add_row("", "mean", _shown(found.mean_iou), _shown(found.mean_accuracy), "")
+    table.add_row("", "mean", _shown(found.mean_iou), _shown(found.mean_accuracy))
     Console().print(table)
     print(
         f"pixel accuracy {found.pixel_accuracy:.4f}, mean accuracy {found.mean_accuracy:.4f}, "
         f"mean IoU {found.mean_iou:.4f}, frequency-weighted IoU {found.frequency_weighted_iou:.4f}"
     )
-    if heads:
-        further = Table("head", "score", title="further heads")
-        further.add_column("value", justify="right")
-        for head, each in heads.items():
-            for name, value in each.items():
-                further.add_row(escape(printable(head)), escape(printable(name)), _shown(value))
-        Console().print(further)
+    for title, parts in (("heads", totals.heads), ("metrics", totals.metrics)):
+        if parts:
+            _print_parts(f"further {title}", parts)
+
+
+def _print_parts(title: str, parts: ScoresByPart) -> None:
+    table = Table(title.removeprefix("further ").removesuffix("s"), "score", title=title)
+    table.add_column("value", justify="right")
+    for part, each in parts.items():
+        for name, value in each.items():
+            if "/" not in name:
+                table.add_row(escape(printable(part)), escape(printable(name)), _shown(value))
+    Console().print(table)
+
+
+def _by_class(metrics: ScoresByPart, class_names: Sequence[str]) -> dict[str, list[float]]:
+    """Return, by `<metric>_<score>`, the scores that a metric reports of every class."""
+    found = {}
+    for metric, each in metrics.items():
+        for score in dict.fromkeys(name.partition("/")[0] for name in each if "/" in name):
+            if all(f"{score}/{name}" in each for name in class_names):
+                found[f"{metric}_{score}"] = [each[f"{score}/{name}"] for name in class_names]
+    return found
+
+
+def _json_parts(parts: ScoresByPart) -> dict[str, dict[str, float | None]]:
+    return {part: {name: _json_number(value) for name, value in each.items()} for part, each in parts.items()}
 
 
 def _shown(value: float) -> str:

@@ -185,23 +185,6 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"cannot read {path}: {seen}. Fix: name another run") from error
 
 
-def read_classes(run: Path) -> list[str]:
-    """Read the names of the classes that a run was trained on.
-
-    Raises:
-        CheckpointError: `classes.json` is missing, damaged or of another kind.
-    """
-    path = run / "classes.json"
-    found = read_json(path)
-    names = found.get("class_names") if isinstance(found, dict) else None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        seen = f"class_names of type {type(names).__name__}" if isinstance(found, dict) else f"a {type(found).__name__}"
-        raise CheckpointError(
-            f"cannot read {path}: {seen}, expected class_names, a list of names. Fix: name another run"
-        )
-    return names
-
-
 def _make_first_free(parent: Path, stem: str) -> Path:
     """Make `stem`, or `stem-2`, `stem-3`, ... where another run has just taken it."""
     number = 1

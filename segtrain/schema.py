@@ -13,13 +13,15 @@ from omegaconf import MISSING
 
 from segtrain.suggest import did_you_mean
 
-SCORES = ("val_mean_iou", "val_pixel_accuracy", "val_mean_accuracy", "val_frequency_weighted_iou")
 MOST = 1_000_000  # epochs
 MANY = 1_000_000_000  # images: all there are
 MOST_WORKERS = 128
 LONGEST_SIDE = 16_384  # pixels
 LONGEST_NAME = 100  # letters, of the 255 that a folder may have
-GROUPS = ("dataset", "augment", "model", "backbone", "norm", "heads", "loss", "optimizer", "schedule", "callbacks")
+GROUPS = (
+    *("dataset", "augment", "model", "backbone", "norm", "heads", "loss", "optimizer", "schedule", "metrics"),
+    "callbacks",
+)
 
 
 def key(
@@ -83,6 +85,7 @@ class TrainConfig(CommandConfig):
     loss: Any = key("from labels and logits to one number")
     optimizer: Any = key("how a gradient becomes a step")
     schedule: Any = key("the learning rate at each step")
+    metrics: Any = key("further scores of each validation by name, each a call")
     callbacks: Any = key("Keras callbacks by name, each a call")
 
     weights: str | None = key("start the whole network from this file of weights or run folder")
@@ -120,7 +123,9 @@ class TrainConfig(CommandConfig):
         "training batches to count batch norm's statistics from before each validation", at_least=0, at_most=100_000
     )
     validate_every: int = key("epochs from one validation to the next", at_least=1, at_most=MOST)
-    monitor: str = key("the validation score whose maximum is the best checkpoint", choices=SCORES)
+    monitor: str = key(
+        "reported score that selects the best checkpoint, such as val_mean_iou, val_loss or val_iou/CLASS", at_most=500
+    )
     workers: int = key("processes, or threads, that read and augment images", at_least=1, at_most=MOST_WORKERS)
     loader: str = key(
         "what the workers are; auto: threads with a cache or trusted_modules, else processes",
@@ -148,8 +153,12 @@ class EvalConfig(CommandConfig):
 
     # Not null in YAML: its own keys come last there, and would undo dataset=NAME.
     dataset: Any = key("instead of the run's own: dataset=NAME, dataset.root=DIR", default=None)
+    metrics: Any = key("further scores instead of the run's own, by name, each a call", default=None)
     run: str | None = key("run folder to evaluate; null is the newest under runs/")
     checkpoint: str = key("which checkpoint: best or last", choices=("best", "last"))
+    weights: str = key(
+        "ema: the averaged weights where there are any; raw: those of the last step", choices=("ema", "raw")
+    )
     split: str = key("the split to evaluate: train, val, test or a named one")
     overlays: int = key("pictures to write: image, ground truth, prediction", at_least=0, at_most=MANY)
     alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)

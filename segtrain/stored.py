@@ -16,6 +16,7 @@ _SEGTRAIN = {
         *("Blur", "Cihp", "ColorJitter", "Concat", "CopyPaste", "CutMix", "Cutout", "Folder", "Noise", "People"),
         *("Resize", "ScaleCropFlip", "Voc"),
     ),
+    "evaluation": ("Boundary", "Calibration"),
     "losses": (
         *("BoundaryCrossEntropy", "CrossEntropy", "Dice", "EdgeCrossEntropy", "Focal", "Lovasz", "OhemCrossEntropy"),
         *("Sum", "Tversky"),

@@ -12,8 +12,8 @@ from segtrain.stored import shown
 # Keys that no number of a training depends on.
 HARMLESS = frozenset(
     {
-        *("cache", "callbacks", "dataset.root", "keep_last", "loader", "name", "replicas", "resume", "save_minutes"),
-        *("strategy", "tensorboard_images", "trusted_modules", "workers"),
+        *("cache", "callbacks", "dataset.root", "keep_last", "loader", "metrics", "name", "replicas", "resume"),
+        *("save_minutes", "strategy", "tensorboard_images", "trusted_modules", "workers"),
     }
 )
 # Keys that a checkpoint's variables or its count of steps are made for.

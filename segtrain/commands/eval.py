@@ -13,93 +13,110 @@ import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from segtrain.commands.files_of_run import warn_of_edits
 from segtrain.commands.inputs import build_dataset
-from segtrain.commands.parts import build_heads, build_loss, build_network, restore_checkpoint
+from segtrain.commands.parts import METRIC_FACTS, build_heads, build_loss, build_metrics
 from segtrain.commands.preflight import require_image_range, require_scorable
-from segtrain.commands.scoring import Tally
+from segtrain.commands.run import NETWORK_KEYS, StoredRun, input_size, load_network, read_run
 from segtrain.commands.user_parts import require_samples
-from segtrain.config import check, check_stored, require_parts, resolved, stored_config
+from segtrain.config import check, resolved
 from segtrain.data.concat import Concat
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import DataError
+from segtrain.evaluation import scores
+from segtrain.evaluation.scoring import Scorer, SplitScores
 from segtrain.inference import Predictor
-from segtrain.metrics import scores
+from segtrain.losses import scored
 from segtrain.overlay import draw_panels, write_labels
 from segtrain.report import print_scores, write_scores
-from segtrain.runs import new_run_folder, newest_run, read_classes, require_run
+from segtrain.runs import new_run_folder, newest_run, require_run
 from segtrain.storage import write_png
 from segtrain.stored import require_drawn, shown
 from segtrain.tables import merge_dataset
-from segtrain.training.checkpoint import pick_checkpoint
 from segtrain.training.installed import describe_contents, describe_data
 
 logger = logging.getLogger(__name__)
 
 # What evaluation reads of a run's config.
-_NEEDED = frozenset({"dataset", "model", "backbone", "norm", "loss", "resize", "workers"})
+_NEEDED = NETWORK_KEYS | {"dataset", "loss", "workers"}
 
 
 def evaluate(cfg: DictConfig) -> float:
     """Score one run; write scores, overlays and predictions. Returns the mean IoU."""
-    run = require_run(cfg.run) if cfg.run is not None else newest_run()
-    checkpoint = pick_checkpoint(run / "checkpoints", cfg.checkpoint)
-    stored = stored_config(run, cfg.trusted_modules)
-    require_parts(run, stored)
+    folder = require_run(cfg.run) if cfg.run is not None else newest_run()
     is_replaced = cfg.dataset is not None and "_target_" in cfg.dataset
-    check_stored(stored, run, _NEEDED - {"dataset"} if is_replaced else _NEEDED)
-    warn_of_edits(run, stored)
-    stored = _with_dataset(stored, cfg)
-    require_drawn(stored, set(_keys(cfg.dataset, "dataset")))
-    check(resolved(stored, "dataset"))
-    dataset = build_dataset(stored)
+    run = read_run(
+        folder,
+        cfg.checkpoint,
+        keys=_NEEDED - {"dataset"} if is_replaced else _NEEDED,
+        trusted_modules=cfg.trusted_modules,
+    )
+    config = _with_given(run.config, cfg)
+    require_drawn(config, set(_keys(cfg.dataset, "dataset")))
+    check(resolved(config, "dataset"))
+    dataset = build_dataset(config)
     _require_same_classes(dataset, run)
     samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)
     require_scorable(dataset, samples, cfg.split)
-    model, _ = build_network(stored, dataset.num_classes)
-    restore_checkpoint(model, checkpoint)
-    where = roots_of(dataset)
-    logger.info(
-        "%s at step %d, on %d photographs of split %s in %s", run, checkpoint.step, len(samples), cfg.split, where
-    )
-    if other := other_data(checkpoint.facts["fingerprint"], stored, dataset, cfg.split, samples):
-        logger.warning("split %s in %s is not the data of the run: %s", cfg.split, where, other)
-    heads = build_heads(stored, dataset, model)
-    tally = Tally(dataset, heads)
-    with new_run_folder("eval", cfg.name, keep_if="scores.json") as folder:
-        # Spread over the split: neighbours in a list often show the same scene.
-        drawn = {int(place) for place in np.linspace(0, len(samples) - 1, min(cfg.overlays, len(samples)))}
-        resize = None if stored.resize is None else tuple(stored.resize)
-        predictor = Predictor(model, loss=build_loss(stored, dataset), resize=resize, heads=heads)
-        with closing(predictor.predict(dataset, samples, stored.workers)) as predictions:
-            progress = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
-            for place, prediction in enumerate(progress):
-                name, labels, predicted = prediction.sample.name, prediction.labels, prediction.predicted
-                matrix = tally.add(prediction)
-                if cfg.save_predictions:
-                    write_labels(_file(folder, "predictions", name), predicted, dataset.colors)
-                if place in drawn:
-                    caption = f"{name}   mean IoU {scores(matrix).mean_iou:.3f}"
-                    picture = draw_panels(
-                        prediction.image, labels, predicted, dataset.class_names, dataset.colors, cfg.alpha, caption
-                    )
-                    write_png(_file(folder, "overlays", name), picture)
-        facts = {
-            "run": str(run.resolve()),
-            "step": checkpoint.step,
+    check(resolved(config, "metrics"), {f"metrics.{name}": METRIC_FACTS for name in config.get("metrics") or {}})
+    metrics = build_metrics(config, dataset)
+    model = load_network(run, cfg.weights)
+    _log_data(run, config, dataset, cfg.split, samples)
+    heads = build_heads(config, dataset, model)
+    predictor = Predictor(model, resize=input_size(config), heads=list(scored(heads)))
+    scorer = Scorer(predictor, build_loss(config, dataset), dataset, heads=heads, metrics=metrics)
+    with new_run_folder("eval", cfg.name, keep_if="scores.json") as output:
+        totals, drawn = _score(scorer, dataset, samples, config.workers, output, cfg)
+        metadata = {
+            "run": str(run.folder.resolve()),
+            "step": run.checkpoint.step,
+            "weights": cfg.weights,
             "split": cfg.split,
             "images": len(samples),
-            "loss": tally.loss,
         }
-        found = scores(tally.matrix)
-        write_scores(folder, tally.matrix, found, dataset.class_names, facts, tally.heads)
-    print_scores(found, dataset.class_names, facts, tally.heads)
+        write_scores(output, totals, dataset.class_names, metadata)
+    print_scores(totals, dataset.class_names, metadata)
     if drawn:
-        print(f"overlays: {folder / 'overlays'}")
-    print(f"scores: {folder / 'scores.json'}, {folder / 'per_class.csv'}")
-    return found.mean_iou if math.isfinite(found.mean_iou) else 0.0
+        print(f"overlays: {output / 'overlays'}")
+    print(f"scores: {output / 'scores.json'}, {output / 'per_class.csv'}")
+    return totals.scores.mean_iou if math.isfinite(totals.scores.mean_iou) else 0.0
+
+
+def _score(
+    scorer: Scorer, dataset: Dataset, samples: list[Sample], workers: int, output: Path, cfg: DictConfig
+) -> tuple[SplitScores, int]:
+    """Score the samples, and write what `cfg` asks for; return the scores and the number of overlays."""
+    # Spread over the split: neighbors in a list often show the same scene.
+    drawn = {int(index) for index in np.linspace(0, len(samples) - 1, min(cfg.overlays, len(samples)))}
+    totals = scorer.start()
+    with closing(scorer.score(samples, totals, workers)) as predictions:
+        progress = tqdm(predictions, "evaluation", len(samples), disable=not sys.stderr.isatty())
+        for index, each in enumerate(progress):
+            name = each.sample.name
+            if cfg.save_predictions:
+                write_labels(_file(output, "predictions", name), each.predicted, dataset.colors)
+            if index in drawn:
+                caption = f"{name}   mean IoU {scores(each.matrix).mean_iou:.3f}"
+                panels = draw_panels(
+                    each.image,
+                    each.labels,
+                    each.predicted,
+                    dataset.class_names,
+                    dataset.colors,
+                    cfg.alpha,
+                    caption,
+                )
+                write_png(_file(output, "overlays", name), panels)
+    return totals, len(drawn)
+
+
+def _log_data(run: StoredRun, config: DictConfig, dataset: Dataset, split: str, samples: Sequence[Sample]) -> None:
+    """Log what is evaluated, and whether it is the data that the run was validated on."""
+    roots, step = roots_of(dataset), run.checkpoint.step
+    logger.info("%s at step %d, on %d images of split %s in %s", run.folder, step, len(samples), split, roots)
+    if other := other_data(run.checkpoint.facts["fingerprint"], config, dataset, split, samples):
+        logger.warning("split %s in %s is not the data of the run: %s", split, roots, other)
 
 
 def roots_of(dataset: Dataset) -> str:
@@ -150,10 +167,12 @@ def _file(folder: Path, kind: str, name: str) -> Path:
     return path
 
 
-def _with_dataset(stored: DictConfig, cfg: DictConfig) -> DictConfig:
-    """Put the command line's dataset, whole or single keys, in the place of the run's own."""
+def _with_given(stored: DictConfig, cfg: DictConfig) -> DictConfig:
+    """Put the command line's dataset, complete or single keys, and its metrics in the place of the run's own."""
     if cfg.dataset is not None:
         stored.dataset = cfg.dataset if "_target_" in cfg.dataset else merge_dataset(stored.dataset, cfg.dataset)
+    if cfg.metrics is not None:
+        stored.metrics = cfg.metrics
     return stored
 
 
@@ -168,11 +187,11 @@ def _keys(node: Any, where: str) -> Iterator[str]:
         yield where
 
 
-def _require_same_classes(dataset: Dataset, run: Path) -> None:
-    trained = tuple(read_classes(run))
+def _require_same_classes(dataset: Dataset, run: StoredRun) -> None:
+    trained = run.classes.class_names
     if trained != dataset.class_names:
         raise DataError(
-            f"the dataset has {dataset.num_classes} classes ({', '.join(dataset.class_names[:4])}, ...), the run {run} "
-            f"was trained on {len(trained)} ({', '.join(trained[:4])}, ...), expected the same. Fix: evaluate on a "
-            f"dataset with the run's classes"
+            f"the dataset has {dataset.num_classes} classes ({', '.join(dataset.class_names[:4])}, ...), the run "
+            f"{run.folder} was trained on {len(trained)} ({', '.join(trained[:4])}, ...), expected the same. Fix: "
+            f"evaluate on a dataset with the run's classes"
         )

@@ -9,16 +9,16 @@ from omegaconf import DictConfig
 
 from segtrain.commands import losses
 from segtrain.commands.inputs import augment_facts
-from segtrain.commands.user_parts import require_kind, require_logits, require_loss
+from segtrain.commands.user_parts import require_kind, require_logits, require_loss, require_metric
 from segtrain.config import build
 from segtrain.data.dataset import Dataset
 from segtrain.errors import ConfigError
+from segtrain.evaluation import Metric
 from segtrain.losses import HeadLoss
 from segtrain.models.backbones import Backbone
 from segtrain.models.weights import load_backbone_weights, load_network_weights, read_weights
-from segtrain.training.checkpoint import Checkpoint, pick_checkpoint
+from segtrain.training.checkpoint import pick_checkpoint
 from segtrain.training.precision import keep_logits_in_float32, layers_in
-from segtrain.training.state import restore_model
 
 # The arguments that commands pass to a node of each group; no key may set them.
 FACTS = {
@@ -29,6 +29,7 @@ FACTS = {
     "schedule": ("learning_rate", "total_steps"),
 }
 HEAD_KEYS = ("head", "loss", "weight")
+METRIC_FACTS = ("class_names", "ignore_class")
 
 
 def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
@@ -40,6 +41,7 @@ def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
     """
     found = {**FACTS, **augment_facts(cfg), **losses.loss_facts(cfg.get("loss"), "loss")}
     found |= {f"callbacks.{name}": ("run_folder",) for name in cfg.get("callbacks") or {}}
+    found |= {f"metrics.{name}": METRIC_FACTS for name in cfg.get("metrics") or {}}
     for name, node in _heads(cfg).items():
         found[f"heads.{name}.head"] = (*FACTS["model"], "name")
         found |= losses.loss_facts(node.loss, f"heads.{name}.loss")
@@ -136,6 +138,23 @@ def build_heads(cfg: DictConfig, dataset: Dataset, model: keras.Model) -> dict[s
     return found
 
 
+def build_metrics(cfg: DictConfig, dataset: Dataset) -> dict[str, Metric]:
+    """Build the further metrics of a config for a dataset's classes, by name.
+
+    Raises:
+        ConfigError: An argument does not fit, or an entry is not a metric.
+    """
+    found = {}
+    for name, node in (cfg.get("metrics") or {}).items():
+        key = f"metrics.{name}"
+        if not str(name).isidentifier() or name in (cfg.get("heads") or {}):
+            raise ConfigError(f"{key}: not a name for a metric, expected letters, and no head's name. Fix: rename it")
+        if node is not None:
+            metric = build(node, class_names=dataset.class_names, ignore_class=dataset.ignore_class)
+            found[name] = require_metric(metric, key, dataset.num_classes)
+    return found
+
+
 def _heads(cfg: DictConfig) -> dict[str, DictConfig]:
     """Return the further heads of a config by name; refuse what is not a head, a loss and a weight."""
     heads = cfg.get("heads") or {}
@@ -147,12 +166,3 @@ def _heads(cfg: DictConfig) -> dict[str, DictConfig]:
         if isinstance(node.weight, bool) or not isinstance(node.weight, int | float) or not 0 <= node.weight < math.inf:
             raise ConfigError(f"{where}.weight={node.weight}: expected a number from 0 up. Fix: {where}.weight=1.0")
     return dict(heads.items())
-
-
-def restore_checkpoint(model: keras.Model, checkpoint: Checkpoint) -> None:
-    """Fill a model from a checkpoint.
-
-    Raises:
-        CheckpointError: The checkpoint is damaged or of another network.
-    """
-    restore_model(model, checkpoint.arrays())

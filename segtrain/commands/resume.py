@@ -55,8 +55,8 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
         if key in ("resume", "sweep"):
             continue
         given.add(key)
-        if re.match(r"callbacks\b", key):
-            stored.callbacks = OmegaConf.merge(stored.get("callbacks") or {}, cfg.callbacks or {})
+        if (group := key.partition(".")[0]) in ("callbacks", "metrics"):
+            stored[group] = OmegaConf.merge(stored.get(group) or {}, cfg[group] or {})
             continue
         value = OmegaConf.select(cfg, key)
         if key not in ("debug", "experiment") and not isinstance(value, DictConfig):

@@ -4,18 +4,20 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_augment, build_dataset, build_loader
-from segtrain.commands.parts import build_heads, build_loss, build_network, facts, load_weights
+from segtrain.commands.parts import build_heads, build_loss, build_metrics, build_network, facts, load_weights
 from segtrain.commands.preflight import (
     refuse_leaks,
     require_image_range,
@@ -31,20 +33,23 @@ from segtrain.commands.recipe import (
     warn_of_poor_statistics,
 )
 from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
-from segtrain.commands.scoring import share_of, validate
 from segtrain.commands.user_parts import require_kind, require_samples
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.crops import num_steps, spread
-from segtrain.data.dataset import Dataset
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.loading import BatchLoader
 from segtrain.data.people import People
-from segtrain.errors import DataError
-from segtrain.inference import Prediction, Predictor
+from segtrain.errors import ConfigError, DataError
+from segtrain.evaluation.scoring import Scorer, directions_of, process_share
+from segtrain.inference import Predictor
+from segtrain.losses import scored
 from segtrain.models.norm import synchronize
 from segtrain.paths import make_absolute
 from segtrain.run_files import CLASSES, CONFIG, require_regular
 from segtrain.runs import as_json, new_run_folder, only_process, require_run
 from segtrain.storage import write_whole
+from segtrain.suggest import did_you_mean
 from segtrain.terminal import printable
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
 from segtrain.training.checkpoint import require_room
@@ -101,9 +106,78 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     check_shares(cfg, replicas)
     if replicas.is_chief:
         replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
+    data = _prepare_data(cfg, is_new=resumed is None)
+    keras.utils.set_random_seed(cfg.seed)
+    loader = build_loader(cfg, data.dataset, data.training, replicas.places(cfg.batch_size, cfg.accumulate))
+    trainer, scorer = _build_trainer(cfg, data, replicas, load=resumed is None and replicas.is_chief)
+    recorded = _restore_or_begin(cfg, data, resumed, trainer)
+    if replicas.num_processes > 1:
+        hand_over(replicas, trainer.model, trainer.optimizer, trainer.averages, trainer.progress)
+    if replicas.is_chief:
+        _report_finished(run, cfg, trainer)
+        warn_of_poor_statistics(cfg, trainer.model, data.total_steps)
+        require_room(run, count_bytes(trainer.model, trainer.optimizer, trainer.averages))
+        recorded["files"] = _write_facts(run, cfg, data.dataset)
+    log = log_file(run / "train.log") if replicas.is_chief else _no_reports()
+    with log, logging_redirect_tqdm(), listening() as signals, ExitStack() as stack:
+        checkpoints = Checkpoints(
+            run / "checkpoints",
+            trainer,
+            cfg.monitor,
+            wishes=signals,
+            keep_last=cfg.keep_last,
+            minutes=cfg.save_minutes,
+            facts=recorded,
+        )
+        images = _tensorboard_images(run, cfg, data, trainer)
+        logger.info(
+            "%d training and %d validation images, %d classes, %d epochs of %d steps, into %s",
+            *(
+                len(data.training),
+                len(data.validation),
+                data.dataset.num_classes,
+                cfg.epochs,
+                data.steps_per_epoch,
+                run,
+            ),
+        )
+        batches = training_batches(loader, trainer.step, data.total_steps, checkpoints.poll_in_wait)
+        stack.callback(batches.close)
+        stack.callback(loader.close)  # first: batches that wait for it end at once
+        stack.enter_context(saving_on_error(checkpoints, run))
+        trainer.run(
+            batches,
+            steps_per_epoch=data.steps_per_epoch,
+            epochs=cfg.epochs,
+            validate=_validation(cfg, data, trainer, scorer, loader, checkpoints, images),
+            validate_every=cfg.validate_every,
+            callbacks=_callbacks(run, cfg, data, trainer, checkpoints, images),
+            name_samples=loader.names,
+        )
+    best = math.nan if checkpoints.best is None else checkpoints.best
+    if replicas.is_chief:
+        print(f"best {printable(cfg.monitor)}: {best:.4f}")
+        print(f"curves: {printable(run / 'plots')}")
+        print(f"run folder: {printable(run)}")
+    return best
+
+
+class _Data(NamedTuple):
+    """What a run trains and validates on."""
+
+    dataset: Dataset
+    loss: Any
+    training: list[Sample]
+    validation: list[Sample]
+    steps_per_epoch: int
+    total_steps: int
+
+
+def _prepare_data(cfg: DictConfig, *, is_new: bool) -> _Data:
+    """Build the dataset and its loss, list both splits, and refuse what training would stumble over."""
     dataset = build_dataset(cfg)
     loss = build_loss(cfg, dataset)
-    if resumed is None and isinstance(dataset, People) and not dataset.root.exists():
+    if is_new and isinstance(dataset, People) and not dataset.root.exists():
         # Before minutes of drawing: weights that cannot be fetched.
         load_weights(cfg, *build_network(cfg, dataset.num_classes))
         keras.backend.clear_session()
@@ -112,120 +186,143 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     refuse_leaks(dataset, every, cfg.validation_split, cfg.limit_samples)
     samples, validation = (spread(every[split], cfg.limit_samples) for split in ("train", cfg.validation_split))
     steps_per_epoch = num_steps(samples, cfg.batch_size)
-    total_steps = steps_per_epoch * cfg.epochs
     require_fitting_headers(dataset, [*samples, *validation], cfg.workers)
     require_image_range(dataset, [*samples, *validation])
     warn_of_palettes(dataset, [*samples, *validation])
     require_valid_labels(cfg, dataset, validation)
     warn_of_single_class(dataset, samples)
     logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
-    keras.utils.set_random_seed(cfg.seed)
-    loader = build_loader(cfg, dataset, samples, replicas.places(cfg.batch_size, cfg.accumulate))
+    return _Data(dataset, loss, samples, validation, steps_per_epoch, steps_per_epoch * cfg.epochs)
+
+
+def _build_trainer(cfg: DictConfig, data: _Data, replicas: Replicas, *, load: bool) -> tuple[Trainer, Scorer]:
+    """Build the network, what trains it and what scores it; `load` says whether to load its first weights."""
+    dataset = data.dataset
     with replicas.strategy.scope():
         model, backbone = build_network(cfg, dataset.num_classes)
     if replicas.count > 1:
         synchronize(model)
-    if resumed is None and replicas.is_chief:
+    if load:
         load_weights(cfg, model, backbone)
     heads = build_heads(cfg, dataset, model)
+    metrics = build_metrics(cfg, dataset)
+    directions = {f"val_{name}": way for name, way in directions_of(dataset, heads, metrics).items()}
     with replicas.strategy.scope():
         trainer = Trainer(
             model,
-            build_optimizer(cfg, total_steps, model),
-            loss,
+            build_optimizer(cfg, data.total_steps, model),
+            data.loss,
             dataset.num_classes,
             dataset.ignore_class,
             heads=heads,
             forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
             recipe=build_recipe(cfg, model, backbone, replicas),
             replicas=replicas,
+            directions=directions,
         )
-    now = fingerprint(samples, validation, replicas)
-    _require_same_data(replicas, now["data"])
-    if resumed is None:
-        recorded = {"config": OmegaConf.to_yaml(cfg, resolve=True), "fingerprint": now, "exact_until": None}
-    else:
-        recorded = restore_run(resumed, trainer, now, steps_per_epoch)
-    if replicas.num_processes > 1:
-        hand_over(replicas, model, trainer.optimizer, trainer.averages, trainer.progress)
-    if replicas.is_chief:
-        if trainer.progress.epochs_done >= cfg.epochs:
-            where = printable(run)
-            print(f"{where} is finished: all of its {cfg.epochs} epochs are done; resume={where} epochs=N adds to them")
-        warn_of_poor_statistics(cfg, model, total_steps)
-        require_room(run, count_bytes(model, trainer.optimizer, trainer.averages))
-        recorded["files"] = _write_facts(run, cfg, dataset)
-    precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
+    _require_reported(cfg.monitor, [*directions, *trainer.log_names])
     resize = None if cfg.resize is None else tuple(cfg.resize)
-    predictor = Predictor(trainer.scored_model, loss=loss, resize=resize, heads=heads)
-    log = log_file(run / "train.log") if replicas.is_chief else _no_reports()
-    with log, logging_redirect_tqdm(), listening() as wishes, ExitStack() as stack:
-        checkpoints = Checkpoints(
-            run / "checkpoints",
-            trainer,
-            cfg.monitor,
-            wishes=wishes,
-            keep_last=cfg.keep_last,
-            minutes=cfg.save_minutes,
-            facts=recorded,
-        )
-        shown = {sample.name for sample in spread(share_of(validation, replicas), cfg.tensorboard_images)}
-        images = TensorBoardImages(run / "tensorboard", trainer, dataset, shown)
-        reports: list[Any] = [
-            ProgressBar(trainer, cfg.batch_size, total_steps),
-            MetricsLog(run / "metrics.jsonl", trainer),
-            TensorBoardScalars(run / "tensorboard", trainer),
-            images,
-            checkpoints,
-            Curves(run / "metrics.jsonl", run / "plots"),
-        ]
-        own = [
-            require_kind(build(node, run_folder=run), keras.callbacks.Callback, f"callbacks.{name}", "a keras Callback")
-            for name, node in (cfg.callbacks or {}).items()
-            if node is not None
-        ]
-        if not replicas.is_chief:
-            reports = [checkpoints]  # for its signals; it writes nothing here
-            own = [each for each in own if not getattr(each, "chief_only", False)]
+    predictor = Predictor(trainer.scored_model, resize=resize, heads=list(scored(heads)))
+    return trainer, Scorer(predictor, data.loss, dataset, heads=heads, metrics=metrics)
 
-        def validated() -> dict[str, float]:
-            if precise_norm is not None:
-                first = max(0, trainer.step - cfg.precise_norm)
-                with training_batches(loader, first, trainer.step, checkpoints.poll_in_wait) as measured:
-                    precise_norm.measure(measured)
-            looks = images.look if replicas.is_chief else _look_away
-            return validate(
-                *(predictor, dataset, validation, cfg.workers, heads),
-                poll=checkpoints.poll,
-                poll_in_wait=checkpoints.poll_in_wait,
-                look=looks,
-                replicas=replicas,
-            )
 
-        logger.info(
-            "%d training and %d validation photographs, %d classes, %d epochs of %d steps, into %s",
-            *(len(samples), len(validation), dataset.num_classes, cfg.epochs, steps_per_epoch, run),
+def _restore_or_begin(cfg: DictConfig, data: _Data, resumed: Resumed | None, trainer: Trainer) -> dict[str, Any]:
+    """Restore a resumed run; return what the checkpoints record of the run."""
+    now = fingerprint(data.training, data.validation, trainer.replicas)
+    _require_same_data(trainer.replicas, now["data"])
+    if resumed is not None:
+        return restore_run(resumed, trainer, now, data.steps_per_epoch)
+    return {"config": OmegaConf.to_yaml(cfg, resolve=True), "fingerprint": now, "exact_until": None}
+
+
+def _report_finished(run: Path, cfg: DictConfig, trainer: Trainer) -> None:
+    if trainer.progress.epochs_done >= cfg.epochs:
+        where = printable(run)
+        print(f"{where} is finished: all of its {cfg.epochs} epochs are done; resume={where} epochs=N adds to them")
+
+
+def _require_reported(monitor: str, names: list[str]) -> None:
+    """Refuse, before the first step, a monitor that no epoch will report.
+
+    Raises:
+        ConfigError: It is not among the names.
+    """
+    if monitor not in names:
+        listed = ", ".join(name for name in names if "/" not in name)
+        near = did_you_mean(monitor, names) or ". Fix: monitor=val_mean_iou"
+        raise ConfigError(
+            f"monitor={printable(monitor)}: not a reported score, expected one of {listed}, or val_iou/CLASS{near}"
         )
-        batches = training_batches(loader, trainer.step, total_steps, checkpoints.poll_in_wait)
-        stack.callback(batches.close)
-        stack.callback(loader.close)  # first: batches that wait for it end at once
-        stack.enter_context(saving_on_error(checkpoints, run))
-        trainer.run(
-            batches,
-            steps_per_epoch=steps_per_epoch,
-            epochs=cfg.epochs,
-            validate=validated,
-            validate_every=cfg.validate_every,
-            callbacks=[*reports, *own],
-            name_samples=loader.names,
-        )
-    best = math.nan if checkpoints.best is None else checkpoints.best
-    if not replicas.is_chief:
-        return best
-    print(f"best {cfg.monitor}: {best:.4f}")
-    print(f"curves: {printable(run / 'plots')}")
-    print(f"run folder: {printable(run)}")
-    return best
+
+
+def _validation(
+    cfg: DictConfig,
+    data: _Data,
+    trainer: Trainer,
+    scorer: Scorer,
+    loader: BatchLoader,
+    checkpoints: Checkpoints,
+    images: TensorBoardImages,
+) -> Callable[[], dict[str, float]]:
+    """Return what scores the network on the validation split: full-size images, every pixel, as `segtrain eval`.
+
+    Each of several processes scores its share, and none looks at signals before all are done.
+    """
+    replicas = trainer.replicas
+    precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
+    own = process_share(data.validation, replicas.process, replicas.num_processes)
+
+    def validate() -> dict[str, float]:
+        if precise_norm is not None:
+            first = max(0, trainer.step - cfg.precise_norm)
+            with training_batches(loader, first, trainer.step, checkpoints.poll_in_wait) as measured:
+                precise_norm.measure(measured)
+        totals = scorer.start()
+        with closing(scorer.score(own, totals, cfg.workers, checkpoints.poll_in_wait)) as predictions:
+            for prediction in tqdm(predictions, "validation", len(own), leave=False, disable=not sys.stderr.isatty()):
+                if replicas.is_chief:
+                    images.look(prediction)
+                if replicas.num_processes == 1:
+                    checkpoints.poll()
+        if len(own) < len(data.validation):
+            totals.merge(replicas.total)
+        return {f"val_{name}": value for name, value in totals.reported().items()}
+
+    return validate
+
+
+def _tensorboard_images(run: Path, cfg: DictConfig, data: _Data, trainer: Trainer) -> TensorBoardImages:
+    own = process_share(data.validation, trainer.replicas.process, trainer.replicas.num_processes)
+    shown = {sample.name for sample in spread(own, cfg.tensorboard_images)}
+    return TensorBoardImages(run / "tensorboard", trainer, data.dataset, shown)
+
+
+def _callbacks(
+    run: Path,
+    cfg: DictConfig,
+    data: _Data,
+    trainer: Trainer,
+    checkpoints: Checkpoints,
+    images: TensorBoardImages,
+) -> list[keras.callbacks.Callback]:
+    """Build the callbacks of a run, segtrain's own first; processes other than the chief report nothing."""
+    own = [
+        require_kind(build(node, run_folder=run), keras.callbacks.Callback, f"callbacks.{name}", "a keras Callback")
+        for name, node in (cfg.callbacks or {}).items()
+        if node is not None
+    ]
+    if not trainer.replicas.is_chief:
+        # The checkpoints for their signals; they write nothing here.
+        return [checkpoints, *(each for each in own if not getattr(each, "chief_only", False))]
+    return [
+        ProgressBar(trainer, cfg.batch_size, data.total_steps),
+        MetricsLog(run / "metrics.jsonl", trainer, cfg.monitor),
+        TensorBoardScalars(run / "tensorboard", trainer),
+        images,
+        checkpoints,
+        Curves(run / "metrics.jsonl", run / "plots"),
+        *own,
+    ]
 
 
 def _require_same_data(replicas: Replicas, data: str) -> None:
@@ -240,10 +337,6 @@ def _require_same_data(replicas: Replicas, data: str) -> None:
             f"process {replicas.process} has other training data than process 0: {data} and {chief}, expected the "
             f"same in dataset.root on every machine. Fix: copy the data anew"
         )
-
-
-def _look_away(prediction: Prediction) -> None:
-    """Show nothing: the chief's own share is shown."""
 
 
 @contextmanager

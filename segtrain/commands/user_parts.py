@@ -3,8 +3,10 @@
 Parts of segtrain and Keras are what they are; others are tried on a few pixels before any data is read.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from segtrain.config import raised
 from segtrain.data.augment import Augmentation
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import ConfigError, DataError, SegtrainError
+from segtrain.evaluation import Metric
 
 _SIZE = 64  # of the image that a user's augmentation is tried on, in pixels
 
@@ -149,6 +152,31 @@ def require_loss(loss: Any, key: str, num_logits: int, num_classes: int) -> Any:
             f"float. Fix: correct the part, or reduce it to the mean over the batch"
         )
     return loss
+
+
+def require_metric(metric: Any, key: str, num_classes: int) -> Metric:
+    """Return a metric that turns an image into scores by name; segtrain's own are not tried.
+
+    Raises:
+        ConfigError: It is another kind of object, raises, or reports something other than numbers by name.
+    """
+    require_kind(metric, Metric, key, "a segtrain.evaluation.Metric")
+    if is_own(metric):
+        return metric
+    generator = np.random.default_rng(0)
+    labels, predicted = generator.integers(0, num_classes, (2, 8, 8)).astype(np.uint8)
+    with blamed_on(key, metric):
+        tried = copy.deepcopy(metric)
+        before = dict(tried.result())
+        tried.update(labels, predicted, generator.normal(size=(8, 8, num_classes)).astype(np.float32))
+        after = dict(tried.result())
+    numbers = all(isinstance(name, str) and isinstance(value, Real) for name, value in after.items())
+    if not after or not numbers or list(before) != list(after):
+        raise ConfigError(
+            f"{key}: result gives {list(before)} before any image and {after} after one, expected the same names, of "
+            f"numbers. Fix: correct the part"
+        )
+    return metric
 
 
 def require_logits(output: Any, key: str, channels: int | None) -> Any:

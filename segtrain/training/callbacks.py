@@ -79,13 +79,15 @@ class MetricsLog(keras.callbacks.Callback):
     Both files are the run's history, whatever was killed when: each epoch stands in them once.
 
     Args:
-        path: Of metrics.jsonl; the table is written beside it.
-        trainer: Tells the history.
+        path: Of metrics.jsonl; the table is written next to it.
+        trainer: Its history is written.
+        monitor: Name of a score that the log shows in any case.
     """
 
-    def __init__(self, path: Path, trainer: Trainer) -> None:
+    def __init__(self, path: Path, trainer: Trainer, monitor: str = "val_mean_iou") -> None:
         super().__init__()
         self._path = path
+        self._monitor = monitor
         self._trainer = trainer
         self._epoch_began = 0.0
 
@@ -102,9 +104,9 @@ class MetricsLog(keras.callbacks.Callback):
         append(self._path, f"{json.dumps(self._trainer.progress.history[-1])}\n".encode())
         self._write_table()
         seconds = time.monotonic() - self._epoch_began
-        heads = [name for name in logs if name.startswith("loss_") or name.endswith("_f1")]
-        shown = ("loss", "mean_iou", "val_loss", "val_pixel_accuracy", "val_mean_iou", *heads)
-        listed = ", ".join(f"{name} {logs[name]:.4f}" for name in shown if name in logs)
+        left_out = ("learning_rate", "pixel_accuracy", "val_mean_accuracy", "val_frequency_weighted_iou")
+        shown = [name for name in logs if "/" not in name and name not in left_out or name == self._monitor]
+        listed = ", ".join(f"{name} {logs[name]:.4f}" for name in shown)
         logger.info("epoch %d/%d (%.0f s): %s", epoch + 1, self.params["epochs"], seconds, listed)
 
     def _write_table(self) -> None:
@@ -119,7 +121,7 @@ class Checkpoints(keras.callbacks.Callback):
     Args:
         folder: The run's `checkpoints` folder.
         trainer: Whose state to keep.
-        monitor: Name of a validation score.
+        monitor: Name of a reported score; `Trainer.direction` is whether higher or lower is better.
         wishes: What signals have asked for.
         keep_last: How many of the last to keep.
         minutes: From one save within an epoch to the next.
@@ -164,8 +166,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def best(self) -> float | None:
-        """The highest score that was validated; None while there is none."""
-        return max(self._scores(), default=None)
+        """The best value of `monitor` so far; None while there is none."""
+        return self._best_of(self._scores())
 
     def poll(self) -> None:
         """Do what signals have asked for; called between steps and between validated images.
@@ -204,9 +206,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         validated = any(name.startswith("val_") for name in logs)
-        if validated and self._monitor not in logs:
-            names = ", ".join(sorted(name for name in logs if name.startswith("val_")))
-            raise ConfigError(f"monitor={self._monitor}: no such score, expected one of {names}")
+        if (validated or not self._monitor.startswith("val_")) and self._monitor not in logs:
+            raise ConfigError(f"monitor={self._monitor}: no such score, expected one of {', '.join(sorted(logs))}")
         self.save(is_best=self._is_best())
 
     def on_train_end(self, logs: Logs = NO_LOGS) -> None:
@@ -307,7 +308,17 @@ class Checkpoints(keras.callbacks.Callback):
         """Whether the last epoch is: NaN is never the best; of two equal ones the earlier stays."""
         history = self._trainer.progress.history
         value = history[-1].get(self._monitor) if history else None
-        return value is not None and value > max(self._scores()[:-1], default=-math.inf)
+        if value is None:
+            return False
+        before = self._best_of(self._scores()[:-1])
+        return before is None or (value > before if self._is_maximum else value < before)
+
+    @property
+    def _is_maximum(self) -> bool:
+        return self._trainer.direction(self._monitor) == "max"
+
+    def _best_of(self, scores: list[float]) -> float | None:
+        return max(scores, default=None) if self._is_maximum else min(scores, default=None)
 
     def _scores(self) -> list[float]:
         """Those of the epochs so far that were validated."""

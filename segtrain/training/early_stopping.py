@@ -23,7 +23,7 @@ class EarlyStopping(keras.callbacks.Callback):
         monitor: Name of a score, such as `val_mean_iou`; of a training's own, such as `loss`, each epoch counts.
         patience: Validations in a row without a better score, from 1 up. Validations, not epochs.
         min_delta: A score counts as better only by more than this over the best, from 0 up.
-        mode: Whether better is higher or lower.
+        mode: Whether a higher (max) or a lower (min) score is better; null is the direction of the score itself.
 
     Raises:
         ConfigError: An argument is out of its range, or an epoch was validated and has no score `monitor`.
@@ -31,13 +31,13 @@ class EarlyStopping(keras.callbacks.Callback):
 
     @limited
     def __init__(
-        self, monitor: str, patience: PositiveCount, min_delta: Factor = 0.0, mode: Literal["max", "min"] = "max"
+        self, monitor: str, patience: PositiveCount, min_delta: Factor = 0.0, mode: Literal["max", "min"] | None = None
     ) -> None:
         super().__init__()
         self._monitor = monitor
         self._patience = patience
         self._min_delta = min_delta
-        self._sign = 1 if mode == "max" else -1
+        self._mode = mode
 
     def on_train_begin(self, logs: Mapping[str, float] = MappingProxyType({})) -> None:
         self._judge()
@@ -65,9 +65,11 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def _best(self, scores: Sequence[float | None]) -> tuple[float | None, int]:
         """Return the best score, and how many came after it; one that is no number is never better."""
+        mode = self._mode or self.params["trainer"].direction(self._monitor)
+        sign = 1 if mode == "max" else -1
         best, since = None, 0
         for score in scores:
-            if score is not None and (best is None or self._sign * (score - best) > self._min_delta):
+            if score is not None and (best is None or sign * (score - best) > self._min_delta):
                 best, since = score, 0
             else:
                 since += 1

@@ -38,6 +38,9 @@ class Objective:
         scale: Makes of the loss what the gradients are of, as float16 needs; they are those of the loss where None.
         replicas: That each compute a share of the batch. Losses and counts are the whole batch's on all of them; the
             gradients are each one's own, which add up to the whole batch's.
+
+    Attributes:
+        names: Of the losses in the logs.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class Objective:
                 f"own. Fix: rename one of them"
             )
         own = ["loss_logits"] if heads else []
-        self._names = ["loss", *own, *(f"loss_{name}" for name in (*parts, *heads))]
+        self.names = ["loss", *own, *(f"loss_{name}" for name in (*parts, *heads))]
 
     def gradients(self, images: tf.Tensor, labels: tf.Tensor, variables: Sequence[Any]) -> Gradients:
         """Compute a batch at once."""
@@ -102,7 +105,7 @@ class Objective:
             share = shares[part]
             return (
                 part + 1,
-                {name: losses[name] + share * found.losses[name] for name in self._names},
+                {name: losses[name] + share * found.losses[name] for name in self.names},
                 counts + found.counts,
                 [
                     total if gradient is None else total + share * tf.convert_to_tensor(gradient)
@@ -112,7 +115,7 @@ class Objective:
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
         counts = tf.zeros((self._num_classes, self._num_classes), tf.int64)
-        state = (tf.constant(0), dict.fromkeys(self._names, tf.constant(0.0)), counts, zeros)
+        state = (tf.constant(0), dict.fromkeys(self.names, tf.constant(0.0)), counts, zeros)
         if self._replicas.count == 1:
             state = tf.while_loop(
                 lambda part, *_: part < parts, add, state, parallel_iterations=1, maximum_iterations=parts

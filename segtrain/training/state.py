@@ -78,16 +78,21 @@ def restore(
         averages.start()
 
 
-def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Set the variables of a model alone, from a `snapshot`: to the averaged weights, where it holds any.
+def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray], *, averaged: bool = True) -> None:
+    """Set the variables of a model alone, from a `snapshot`.
+
+    Args:
+        model: The network.
+        arrays: The snapshot.
+        averaged: Whether to take the averaged weights where there are any, or those of the last step.
 
     Raises:
         CheckpointError: A name or shape differs. Nothing was changed then.
     """
     # Averages have no dropout counters; the raw ones do as well for a network that is not trained any further.
-    averaged = {f"model/{name[4:]}": array for name, array in arrays.items() if name.startswith("ema/")}
+    averages = {f"model/{name[4:]}": array for name, array in arrays.items() if name.startswith("ema/")}
     own = {name: array for name, array in arrays.items() if name.startswith("model/")}
-    _assign(_model_variables(model), own | averaged)
+    _assign(_model_variables(model), own | averages if averaged else own)
 
 
 def hand_over(

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from segtrain.data.dataset import Dataset
-from segtrain.inference import Prediction
+from segtrain.evaluation.scoring import Prediction
 from segtrain.overlay import draw_panels
 from segtrain.storage import disk_error
 from segtrain.training.trainer import Trainer

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import time
 import uuid
 from abc import abstractmethod
@@ -187,7 +188,9 @@ class MlflowLogger(_Tracker):
 
     def _log(self, scores: Logs, step: int) -> None:
         now = time.time_ns() // 1_000_000  # milliseconds
-        metrics = [self._module.entities.Metric(name, value, now, step) for name, value in scores.items()]
+        # MLflow refuses a call in which any name holds other characters than these; class names may.
+        names = {name: re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII) for name in scores}
+        metrics = [self._module.entities.Metric(names[name], value, now, step) for name, value in scores.items()]
         self._client.log_batch(self._run_id, metrics=metrics)
 
     def _finish(self) -> None:

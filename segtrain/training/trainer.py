@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from segtrain.errors import NumericError
+from segtrain.evaluation import Direction, scores
 from segtrain.losses import HeadLoss
-from segtrain.metrics import scores
 from segtrain.training.averages import Averages
 from segtrain.training.objective import Objective
 from segtrain.training.progress import Progress
@@ -39,6 +39,7 @@ class Trainer:
         forward: Computes what the model does while training, as `recomputing` does; the model itself where None.
         recipe: What a step does beside that of the optimizer.
         replicas: That train together; model and optimizer were built within their `strategy.scope()`.
+        directions: By name of each validation score, whether higher ("max") or lower ("min") is better.
 
     Attributes:
         averages: The averaged weights; None where there are none.
@@ -58,6 +59,7 @@ class Trainer:
         forward: Callable[..., Any] | None = None,
         recipe: Recipe = _PLAIN,
         replicas: Replicas | None = None,
+        directions: Mapping[str, Direction] = MappingProxyType({}),
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -65,6 +67,7 @@ class Trainer:
         self.averages = Averages(model, recipe.ema) if recipe.ema else None
         self.replicas = replicas or one_replica()
         self.in_step = False
+        self._directions = directions
         self._recipe = recipe
         self._is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         scale = optimizer.scale_loss if self._is_scaled else None
@@ -78,6 +81,20 @@ class Trainer:
         # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
         # Nothing in a step is control flow of Python over tensors, and looking for it takes a second.
         self._train_step = tf.function(self._step_of_all, jit_compile=recipe.jit or None, autograph=False)
+
+    @property
+    def log_names(self) -> list[str]:
+        """Names of what each epoch's logs hold of the training images."""
+        names = [*self._objective.names, "pixel_accuracy", "mean_iou", "learning_rate"]
+        if self._is_scaled:
+            return [*names, "skipped_steps"]
+        return [*names, "gradient_norm"] if self._recipe.clip_norm is not None else names
+
+    def direction(self, name: str) -> Direction:
+        """Return whether a higher or a lower value of a reported score is better."""
+        if name in self._directions:
+            return self._directions[name]
+        return "min" if name.startswith(("loss", "val_loss", "gradient_norm", "skipped_steps")) else "max"
 
     @property
     def step(self) -> int:

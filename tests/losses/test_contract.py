@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from losses.cases import CASES, CLASSES, VOID, build, formula, loss_and_gradient, random_batch
+from segtrain.evaluation import scores
 from segtrain.losses import Loss, as_share
-from segtrain.metrics import scores
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.parametrize("name", CASES)]
 

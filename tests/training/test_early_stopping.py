@@ -15,10 +15,11 @@ from segtrain.training.trainer import Trainer
 pytestmark = pytest.mark.tensorflow
 
 
-def stops_after(callback, scores):
+def stops_after(callback, scores, direction="max"):
     """How many epochs of these validation scores are done when it stops; None where it never does."""
     history = []
-    callback.set_params({"trainer": SimpleNamespace(progress=SimpleNamespace(history=history))})
+    trainer = SimpleNamespace(progress=SimpleNamespace(history=history), direction=lambda name: direction)
+    callback.set_params({"trainer": trainer})
     callback.set_model(SimpleNamespace(stop_training=False))
     for epoch, score in enumerate(scores):
         logs = {"loss": 1.0} if score == "none" else {"loss": 1.0, "val_mean_iou": score}
@@ -48,6 +49,14 @@ def stops_after(callback, scores):
 )
 def test_it_stops_when_patience_is_out(scores, patience, options, end):
     assert stops_after(EarlyStopping("val_mean_iou", patience, **options), scores) == end
+
+
+def test_without_a_mode_the_direction_of_the_score_counts():
+    # 0.3, 0.2, 0.1, 0.15: ever lower until the last.
+    scores = [0.3, 0.2, 0.1, 0.15]
+    assert stops_after(EarlyStopping("val_mean_iou", 1), scores, direction="min") == 4
+    assert stops_after(EarlyStopping("val_mean_iou", 1), scores, direction="max") == 2
+    assert stops_after(EarlyStopping("val_mean_iou", 1, mode="max"), scores, direction="min") == 2
 
 
 def test_an_unknown_score_is_refused_with_the_known_ones():

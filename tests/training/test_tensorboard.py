@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.errors import ResourceError
-from segtrain.inference import Prediction
+from segtrain.evaluation.scoring import Prediction
 from segtrain.losses import CrossEntropy
 from segtrain.training.callbacks import MetricsLog
 from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars, writing_events
@@ -89,7 +89,7 @@ def _prediction(name, size=(64, 96), seen=0):
     labels = np.zeros(size, np.uint8)
     labels[:, size[1] // 2 :] = 1
     image = np.full((*size, 3), 128, np.uint8)
-    return Prediction(Sample(name, None, None), image, labels, np.full(size, seen, np.uint8), 0.0, {})
+    return Prediction(Sample(name, None, None), image, labels, np.full(size, seen, np.uint8), 0.0, np.zeros((0, 0)))
 
 
 def _shows(images, *names, **options):

@@ -1,6 +1,6 @@
-"""Predictions of whole photographs: their size, their order, ties, and numbers that are none.
+"""Images scored against their labels: size, order, ties, and logits that are not finite.
 
-B batch, H height, W width, K classes. Photographs are coded: a pixel's red is 10 times its class.
+B batch, H height, W width, K classes. Images are coded: a pixel's red is 10 times its class.
 """
 
 import keras
@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from segtrain import inference
 from segtrain.data import Folder, Sample
 from segtrain.errors import NumericError
-from segtrain.inference import Predictor
-from segtrain.losses import CrossEntropy, EdgeCrossEntropy, HeadLoss
+from segtrain.evaluation import Metric
+from segtrain.evaluation.scoring import Scorer, SplitScores, directions_of, process_share
+from segtrain.inference import Predictor, predictor
+from segtrain.losses import CrossEntropy, EdgeCrossEntropy, HeadLoss, scored
 
 pytestmark = pytest.mark.tensorflow
 
@@ -86,8 +87,15 @@ def samples(tmp_path):
     return written
 
 
+def _scorer(model, dataset, resize=None, heads=None, metrics=None):
+    heads = heads or {}
+    predictor = Predictor(model, resize=resize, heads=list(scored(heads)))
+    return Scorer(predictor, CrossEntropy(VOID, CLASSES), dataset, heads=heads, metrics=metrics or {})
+
+
 def _predict(model, dataset, samples, workers=2, **options):
-    return list(Predictor(model, loss=CrossEntropy(VOID, CLASSES), **options).predict(dataset, samples, workers))
+    scorer = _scorer(model, dataset, **options)
+    return list(scorer.score(samples, scorer.start(), workers))
 
 
 def test_coded_classes_come_back_at_every_size(dataset, samples):
@@ -129,7 +137,7 @@ def test_a_tie_goes_to_the_lower_class(dataset, samples):
         assert (prediction.predicted == 1).all()
 
 
-def test_the_loss_is_the_mean_over_pixels_that_are_not_void(dataset, samples):
+def test_the_loss_is_the_mean_over_pixels_that_are_not_ignored(dataset, samples):
     for prediction in _predict(Equal(), dataset, samples):
         truth = prediction.labels[prediction.labels != VOID]
         logits = np.array([0.0, 2.0, 1.0, 2.0])
@@ -137,13 +145,12 @@ def test_the_loss_is_the_mean_over_pixels_that_are_not_void(dataset, samples):
         assert prediction.loss == pytest.approx(expected.mean() if truth.size else 0, rel=1e-5)
 
 
-def test_logits_that_are_no_numbers_name_their_photograph(dataset, samples, tmp_path):
+def test_logits_that_are_not_finite_name_their_image(dataset, samples, tmp_path):
     image = np.zeros((9, 9, 3))
     image[4, 4, 1] = 255
     bad = _write(tmp_path, "bad", image, np.zeros((9, 9)))
-    predictions = Predictor(Poisoned(), loss=CrossEntropy(VOID, CLASSES)).predict(
-        dataset, [samples[0], bad, samples[1]]
-    )
+    scorer = _scorer(Poisoned(), dataset)
+    predictions = scorer.score([samples[0], bad, samples[1]], scorer.start())
     assert next(predictions).sample == samples[0]
     with pytest.raises(NumericError, match=rf"logits for {bad.image}: NaN or infinite.*Fix: "):
         next(predictions)
@@ -174,12 +181,12 @@ def test_a_frozen_graph_answers_alike_and_sees_weights_that_were_trained_since(d
     model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1)(x))
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(size=weight.shape) ** 2 / 10 for weight in model.get_weights()])
-    predictor = Predictor(model, loss=CrossEntropy(VOID, CLASSES))
+    scorer = _scorer(model, dataset)
     for _ in range(2):
-        live = list(predictor.predict(dataset, samples))
+        live = list(scorer.score(samples, scorer.start()))
         with monkeypatch.context() as patch:
-            patch.setattr(inference, "FREEZE_FROM", len(samples))
-            frozen = list(predictor.predict(dataset, samples))
+            patch.setattr(predictor, "FREEZE_FROM", len(samples))
+            frozen = list(scorer.score(samples, scorer.start()))
         for one, other in zip(live, frozen, strict=True):
             assert other.loss == pytest.approx(one.loss, rel=1e-5)
             # Two logits may lie within a rounding of each other.
@@ -204,18 +211,19 @@ def _heads():
 
 
 def test_a_scored_head_is_counted_at_the_labels_size(dataset, tmp_path):
-    # A border between the columns 1 and 2: both are edges. Green above 50 calls columns 0 and 1.
+    # A border between the columns 1 and 2: both are edges. Green above 50 predicts an edge in columns 0 and 1.
     image, labels = np.zeros((3, 4, 3)), np.zeros((3, 4))
     image[:, :2, 1], labels[:, 2:] = 100, 1
     labels[0, 1] = VOID
-    [plain] = _predict(_two_headed(), dataset, [_write(tmp_path, "border", image, labels)], heads=_heads())
-    # Row 0: void is not counted and makes no edge, so 0 hits, 1 called, 1 edge: (0, 2) beside (1, 1). Rows 1 and 2: 1
-    # hit, 2 called, 2 edges each; (1, 0) sees only 0 and void.
-    assert plain.counts.keys() == {"edges"}
-    assert plain.counts["edges"].tolist() == [2, 5, 5]
-    # Seen at twice the size and brought back, the same pixels.
-    [resized] = _predict(_two_headed(), dataset, [plain.sample], heads=_heads(), resize=(6, 8))
-    assert resized.counts["edges"].tolist() == [2, 5, 5]
+    sample = _write(tmp_path, "border", image, labels)
+    # Row 0: the ignored pixel does not count and makes no edge, so 0 hits, 1 predicted, 1 edge: (0, 2) next to (1, 1).
+    # Rows 1 and 2: 1 hit, 2 predicted, 2 edges each; (1, 0) sees only 0 and ignored pixels. 2 hits of 5 and 5.
+    expected = {"edges": {"precision": 2 / 5, "recall": 2 / 5, "f1": 4 / 10}}
+    for resize in (None, (6, 8)):  # seen at twice the size and brought back, the same pixels
+        scorer = _scorer(_two_headed(), dataset, heads=_heads(), resize=resize)
+        totals = scorer.start()
+        list(scorer.score([sample], totals))
+        assert totals.heads == expected
 
 
 def test_heads_change_nothing_about_the_answer(dataset, samples):
@@ -225,7 +233,7 @@ def test_heads_change_nothing_about_the_answer(dataset, samples):
         _predict(model, dataset, samples, heads=_heads()), _predict(alone, dataset, samples), strict=True
     ):
         np.testing.assert_array_equal(ours.predicted, plain.predicted)
-        assert ours.loss == plain.loss and plain.counts == {}
+        assert ours.loss == plain.loss
 
 
 def test_a_head_that_is_not_scored_is_not_computed(dataset, samples):
@@ -235,3 +243,64 @@ def test_a_head_that_is_not_scored_is_not_computed(dataset, samples):
     assert Watched.asked == before
     model(np.zeros((1, 2, 2, 3), np.float32))
     assert Watched.asked == before + 1
+
+
+class Counted(Metric):
+    """The number of images, and the mean of the highest logit."""
+
+    def update(self, labels, predicted, logits):
+        self.add(images=1, highest=logits.max())
+
+    def result(self):
+        images = float(self.sums.get("images", 0))
+        return {"images": images, "highest/a": float(self.sums.get("highest", 0)) / max(1, images)}
+
+    def direction(self, name):
+        return "min" if name == "images" else "max"
+
+
+def test_what_a_metric_returns_is_reported_under_its_name(dataset, samples):
+    metric = Counted(dataset.class_names, VOID)
+    scorer = _scorer(Coded(), dataset, metrics={"mine": metric})
+    for _ in range(2):  # each validation starts from no image
+        totals = scorer.start()
+        list(scorer.score(samples, totals))
+        reported = totals.reported()
+        assert reported["mine_images"] == len(samples) and reported["mine_highest/a"] == 1
+    assert metric.sums == {}
+
+
+def test_every_reported_score_has_a_direction(dataset, samples):
+    metrics = {"mine": Counted(dataset.class_names, VOID)}
+    scorer = _scorer(_two_headed(), dataset, heads=_heads(), metrics=metrics)
+    totals = scorer.start()
+    list(scorer.score(samples, totals))
+    directions = directions_of(dataset, _heads(), metrics)
+    assert directions.keys() == totals.reported().keys()
+    assert {name for name, each in directions.items() if each == "min"} == {"loss", "mine_images"}
+
+
+def test_scores_of_two_processes_merge_into_those_of_one(dataset, samples):
+    def total_of(*parts):
+        """Add up by position, as an all-reduce does."""
+        queues = [[] for _ in parts]
+        for queue, part in zip(queues, parts, strict=True):
+            part.merge(lambda array, queue=queue: queue.append(array) or array)
+        return [sum(arrays) for arrays in zip(*queues, strict=True)]
+
+    scorer = _scorer(_two_headed(), dataset, heads=_heads(), metrics={"mine": Counted(dataset.class_names, VOID)})
+    totals = [scorer.start() for _ in range(3)]
+    list(scorer.score(samples, totals[0]))
+    for process in (0, 1):
+        list(scorer.score(process_share(samples, process, 2), totals[1 + process]))
+    sums = iter(total_of(*totals[1:]))
+    totals[1].merge(lambda array: next(sums))
+    assert totals[1].reported() == pytest.approx(totals[0].reported(), nan_ok=True)
+    assert isinstance(totals[1], SplitScores)
+
+
+@pytest.mark.parametrize(
+    ("process", "num_processes", "expected"), [(0, 1, [0, 1, 2]), (1, 2, [1]), (0, 2, [0, 2]), (3, 4, [0, 1, 2])]
+)
+def test_processes_share_a_split_unless_it_is_smaller_than_they_are_many(process, num_processes, expected):
+    assert process_share([0, 1, 2], process, num_processes) == expected

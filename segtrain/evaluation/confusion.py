@@ -1,11 +1,13 @@
-"""Scores of a segmentation, all from one confusion matrix of whole pixels. NumPy only.
+"""Scores that follow from a confusion matrix. NumPy only.
 
-K classes; rows are the truth, columns what was predicted.
+K classes; rows are true classes, columns predicted ones.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+MEANS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int, ignore_class: int) -> np.ndarray:
@@ -24,11 +26,11 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
         ValueError: A label or prediction is outside the classes.
     """
     counted = labels != ignore_class
-    truth, said = labels[counted], predicted[counted]
-    if truth.size and max(truth.max(), said.max()) >= num_classes:
-        raise ValueError(f"class ids up to {max(truth.max(), said.max())}, expected below {num_classes}")
+    truth, found = labels[counted], predicted[counted]
+    if truth.size and max(truth.max(), found.max()) >= num_classes:
+        raise ValueError(f"class ids up to {max(truth.max(), found.max())}, expected below {num_classes}")
     # uint16 codes hold up to 256 classes and keep the scan short.
-    codes = truth.astype(np.uint16) * np.uint16(num_classes) + said
+    codes = truth.astype(np.uint16) * np.uint16(num_classes) + found
     return np.bincount(codes, minlength=num_classes * num_classes).reshape(num_classes, num_classes)
 
 
@@ -37,8 +39,8 @@ class Scores:
     """The field's scores of one confusion matrix, each in 0-1.
 
     Attributes:
-        pixel_accuracy: Share of pixels whose class is right.
-        mean_accuracy: Mean over the classes that occur of the share of their pixels that is right.
+        pixel_accuracy: Fraction of pixels whose class is right.
+        mean_accuracy: Mean over the classes that occur of the fraction of their pixels that is right.
         mean_iou: Mean over the present classes of intersection over union.
         frequency_weighted_iou: IoU weighted by how often a class occurs.
         iou: (K,) a class; NaN for a class that is absent: neither in the truth nor ever predicted.
@@ -56,7 +58,7 @@ class Scores:
 
 
 def scores(matrix: np.ndarray) -> Scores:
-    """Derive all scores from a (K, K) confusion matrix; NaN where there is no pixel to tell from.
+    """Derive all scores from a (K, K) confusion matrix; NaN where no pixel is counted.
 
     A class that is predicted but never occurs has IoU 0 and counts; one that is absent does not (as in Long et al.
     2015, arXiv:1411.4038, section 5, and in Keras' MeanIoU).

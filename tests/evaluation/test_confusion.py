@@ -6,7 +6,7 @@ K classes.
 import numpy as np
 import pytest
 
-from segtrain.metrics import confusion_matrix, scores
+from segtrain.evaluation import confusion_matrix, scores
 
 VOID = 255
 

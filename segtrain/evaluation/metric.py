@@ -1,0 +1,84 @@
+"""The interface of a metric: scores of a split that are computed from its images one after another."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+
+Direction = Literal["max", "min"]
+
+
+class Metric(ABC):
+    """Scores of a split, from one image after another.
+
+    A metric of your own is one class with `update` and `result`, and one entry of the config group `metrics`. What
+    `result` returns then appears in the table of `segtrain eval`, in `scores.json`, `metrics.jsonl`, the curves,
+    TensorBoard and the trackers, and `monitor` takes it, all under `<entry>_<name>`.
+
+    Keep totals that add up over images in `self.sums`, an array or a dict of arrays: `merge` then works as it is.
+
+    Args:
+        class_names: The K classes of the dataset.
+        ignore_class: The label of pixels that do not count.
+
+    Attributes:
+        sums: By name, arrays that add up over images; empty at first.
+
+    Example:
+        >>> import numpy as np
+        >>> class LabelledFraction(Metric):
+        ...     def update(self, labels, predicted, logits):
+        ...         self.add(pixels=labels.size, labelled=np.count_nonzero(labels != self.ignore_class))
+        ...
+        ...     def result(self):
+        ...         return {"fraction": divide(self.sums.get("labelled", 0), self.sums.get("pixels", 0))}
+        >>> metric = LabelledFraction(["road", "car"], ignore_class=255)
+        >>> metric.update(np.uint8([[0, 1, 255, 255]]), np.uint8([[0, 0, 0, 0]]), np.zeros((1, 4, 2)))
+        >>> metric.result()
+        {'fraction': 0.5}
+    """
+
+    def __init__(self, class_names: tuple[str, ...], ignore_class: int) -> None:
+        self.class_names = tuple(class_names)
+        self.ignore_class = ignore_class
+        self.sums: dict[str, np.ndarray] = {}
+
+    @abstractmethod
+    def update(self, labels: np.ndarray, predicted: np.ndarray, logits: np.ndarray) -> None:
+        """Add one image.
+
+        Args:
+            labels: (H, W) uint8 class ids, or `ignore_class`.
+            predicted: (H, W) uint8 class ids.
+            logits: (H, W, K) float32, not to be changed.
+        """
+
+    @abstractmethod
+    def result(self) -> Mapping[str, float]:
+        """Return the scores by name, NaN where there is nothing to compute one from.
+
+        The names must not depend on the images. `name/class` is the score of one class.
+        """
+
+    def direction(self, name: str) -> Direction:
+        """Return whether a higher ("max") or a lower ("min") value of a score is better."""
+        return "max"
+
+    def add(self, **amounts: np.ndarray | float) -> None:
+        """Add arrays or numbers to `sums` by name."""
+        for name, amount in amounts.items():
+            self.sums[name] = self.sums.get(name, 0) + np.asarray(amount)
+
+    def merge(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Replace the sums of this process by those of all processes; every process calls this.
+
+        Args:
+            total: Adds an array up over the processes; all of them must call it in the same order.
+        """
+        self.sums = {name: total(self.sums[name]) for name in sorted(self.sums)}
+
+
+def divide(part: np.ndarray | float, total: np.ndarray | float) -> float:
+    """Divide two sums; NaN where the total is 0."""
+    return float(part) / float(total) if total else float("nan")

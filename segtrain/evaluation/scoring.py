@@ -1,0 +1,245 @@
+"""Predictions joined with labels: the loss and the metrics of a split, for validation and `segtrain eval` alike.
+
+H height, W width, K classes.
+"""
+
+import copy
+from collections.abc import Callable, Generator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import tensorflow as tf
+
+from segtrain.data.batches import ignore_wait, whole_images
+from segtrain.data.dataset import Dataset, Sample
+from segtrain.errors import NumericError
+from segtrain.evaluation.confusion import MEANS, Scores, confusion_matrix, scores
+from segtrain.evaluation.metric import Direction, Metric
+from segtrain.inference import Predictor
+from segtrain.losses import HeadLoss, scored
+
+_NO_METRICS: Mapping[str, Metric] = MappingProxyType({})
+
+
+class Prediction(NamedTuple):
+    """One sample as the network labels it.
+
+    Attributes:
+        sample: The sample.
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8, the annotated class ids.
+        predicted: (H, W) uint8 class ids.
+        loss: Mean over the pixels that are not ignored.
+        matrix: (K, K) int64 confusion matrix of this image, rows the annotated class.
+    """
+
+    sample: Sample
+    image: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    loss: float
+    matrix: np.ndarray
+
+
+class SplitScores:
+    """The scores of a split, added up image by image.
+
+    Args:
+        class_names: K names.
+        ignore_class: The label of pixels that do not count.
+        heads: By name of each further head, its loss.
+        metrics: By name, further metrics without any image yet.
+
+    Attributes:
+        matrix: (K, K) int64 confusion matrix, rows the annotated class.
+        loss: Mean over all counted pixels of the network's own loss, without its heads'.
+    """
+
+    def __init__(
+        self,
+        class_names: tuple[str, ...],
+        ignore_class: int,
+        heads: Mapping[str, HeadLoss] = MappingProxyType({}),
+        metrics: Mapping[str, Metric] = _NO_METRICS,
+    ) -> None:
+        self.matrix = np.zeros((len(class_names), len(class_names)), np.int64)
+        self._class_names = class_names
+        self._ignore_class = ignore_class
+        self._loss_sum = 0.0
+        self._scored_heads = scored(heads)
+        self._head_counts: dict[str, np.ndarray] = {}
+        self._metrics = {name: copy.deepcopy(metric) for name, metric in metrics.items()}
+
+    def add(
+        self, labels: np.ndarray, predicted: np.ndarray, logits: np.ndarray, loss: float, counts: Mapping[str, Any]
+    ) -> np.ndarray:
+        """Add one image; return its own confusion matrix.
+
+        Args:
+            labels: (H, W) uint8.
+            predicted: (H, W) uint8.
+            logits: (H, W, K) float32.
+            loss: Its mean over the counted pixels.
+            counts: By name of each scored head, its `Scored.count`.
+        """
+        matrix = confusion_matrix(labels, predicted, len(self._class_names), self._ignore_class)
+        self.matrix += matrix
+        self._loss_sum += loss * matrix.sum()
+        for name, each in counts.items():
+            self._head_counts[name] = self._head_counts.get(name, 0) + each
+        for metric in self._metrics.values():
+            metric.update(labels, predicted, logits)
+        return matrix
+
+    def merge(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Add what the other processes have counted; all of them must call this.
+
+        Args:
+            total: Adds an array up over the processes.
+        """
+        self.matrix = total(self.matrix)
+        self._loss_sum = float(total(np.array(self._loss_sum)))
+        self._head_counts = {name: total(self._head_counts[name]) for name in sorted(self._head_counts)}
+        for name in sorted(self._metrics):
+            self._metrics[name].merge(total)
+
+    @property
+    def loss(self) -> float:
+        return float(self._loss_sum / max(1, self.matrix.sum()))
+
+    @property
+    def scores(self) -> Scores:
+        """What follows from the confusion matrix."""
+        return scores(self.matrix)
+
+    @property
+    def heads(self) -> dict[str, dict[str, float]]:
+        """By name of each scored head, its scores by name, from the counts of all images together."""
+        return {name: self._scored_heads[name].scores(counts) for name, counts in self._head_counts.items()}
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """By name of each further metric, its scores by name."""
+        return {name: dict(metric.result()) for name, metric in self._metrics.items()}
+
+    def reported(self) -> dict[str, float]:
+        """By name, every score of the split: `loss`, the means, `<head>_<score>`, `<metric>_<score>`, `iou/<class>`."""
+        found = self.scores
+        return {
+            "loss": self.loss,
+            **{name: getattr(found, name) for name in MEANS},
+            **_joined(self.heads),
+            **_joined(self.metrics),
+            **{f"iou/{name}": float(value) for name, value in zip(self._class_names, found.iou, strict=True)},
+        }
+
+
+def _joined(scores_by_part: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {f"{part}_{name}": float(value) for part, each in scores_by_part.items() for name, value in each.items()}
+
+
+@final
+class Scorer:
+    """Score a network against the labels of samples.
+
+    Args:
+        predictor: Computes the logits, those of the scored heads among them.
+        loss: Called with labels (1, H, W) and logits (1, H, W, K).
+        dataset: Its class names and ignored class.
+        heads: By name of each further head, its loss; those that are `Scored` are.
+        metrics: By name, further metrics without any image yet.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        loss: Callable[[Any, Any], Any],
+        dataset: Dataset,
+        *,
+        heads: Mapping[str, HeadLoss] = MappingProxyType({}),
+        metrics: Mapping[str, Metric] = _NO_METRICS,
+    ) -> None:
+        scored_heads = scored(heads)
+        self._predictor = predictor
+        self._dataset = dataset
+        self._heads = heads
+        self._metrics = metrics
+
+        @tf.function(autograph=False, reduce_retracing=True)
+        def measure(labels: tf.Tensor, outputs: Mapping[str, tf.Tensor]) -> tuple[Any, ...]:
+            logits = outputs["logits"]
+            predicted = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+            counts = {name: each.count(labels, outputs[name]) for name, each in scored_heads.items()}
+            return predicted, loss(labels, logits), tf.math.is_finite(tf.reduce_sum(logits)), counts
+
+        self._measure = measure
+
+    def start(self) -> SplitScores:
+        """Return the scores of no image yet."""
+        return SplitScores(self._dataset.class_names, self._dataset.ignore_class, self._heads, self._metrics)
+
+    def score(
+        self,
+        samples: list[Sample],
+        totals: SplitScores,
+        workers: int = 2,
+        poll: Callable[[], None] = ignore_wait,
+    ) -> Generator[Prediction, None, None]:
+        """Predict each sample in turn, and add it to `totals`; `close` of the generator ends its threads.
+
+        Args:
+            samples: To score.
+            totals: What `start` returned.
+            workers: Threads that read samples.
+            poll: Called several times a second while a sample is awaited; may raise.
+
+        Raises:
+            DataError: A sample cannot be read.
+            NumericError: A logit is NaN or infinite.
+        """
+        compute = self._predictor.outputs(len(samples))
+        with whole_images(self._dataset, samples, workers, poll) as batches:
+            for sample, (images, labels) in zip(samples, batches, strict=True):
+                outputs = compute(images)
+                predicted, loss, is_finite, counts = self._measure(labels, outputs)
+                if not is_finite:
+                    raise _not_finite(sample)
+                arrays = labels.numpy()[0], predicted.numpy()[0]
+                logits = np.asarray(outputs["logits"])[0] if self._metrics else np.zeros(0)
+                matrix = totals.add(*arrays, logits, float(loss), {name: each.numpy() for name, each in counts.items()})
+                yield Prediction(sample, images.numpy()[0], *arrays, float(loss), matrix)
+
+
+def directions_of(
+    dataset: Dataset, heads: Mapping[str, HeadLoss], metrics: Mapping[str, Metric]
+) -> dict[str, Direction]:
+    """Return by name of every score that a split reports whether higher or lower is better.
+
+    Args:
+        dataset: Its class names and ignored class.
+        heads: By name of each further head, its loss.
+        metrics: By name, further metrics without any image yet.
+    """
+    found: dict[str, Direction] = {"loss": "min", **dict.fromkeys(MEANS, "max")}
+    nothing = np.full((1, 1, 1), dataset.ignore_class, np.uint8)
+    for head, each in scored(heads).items():
+        logits = np.zeros((1, 1, 1, getattr(each, "num_logits", dataset.num_classes)), np.float32)
+        found |= dict.fromkeys(
+            (f"{head}_{score}" for score in each.scores(np.asarray(each.count(nothing, logits)))), "max"
+        )
+    for name, metric in metrics.items():
+        found |= {f"{name}_{score}": metric.direction(score) for score in metric.result()}
+    return found | dict.fromkeys((f"iou/{name}" for name in dataset.class_names), "max")
+
+
+def process_share(samples: list[Sample], process: int, num_processes: int) -> list[Sample]:
+    """Return the samples that a process scores: all of them where there are fewer than processes."""
+    return samples if len(samples) < num_processes else samples[process::num_processes]
+
+
+def _not_finite(sample: Sample) -> NumericError:
+    return NumericError(
+        f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier checkpoint, or "
+        f"train again with a lower optimizer.learning_rate"
+    )

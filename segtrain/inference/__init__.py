@@ -1,0 +1,5 @@
+"""Networks applied to images of any size."""
+
+from segtrain.inference.predictor import Predictor
+
+__all__ = ["Predictor"]
