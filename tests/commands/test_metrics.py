@@ -97,7 +97,7 @@ def test_a_score_that_nothing_reports_is_refused_before_the_first_step(segtrain,
     [
         (["metrics=bondary"], ["bondary", "boundary"]),
         (["metrics=boundary", "metrics.boundary.width=0"], ["metrics.boundary.width=0", "0.0001"]),
-        (["+metrics.x._target_=segtrain.training.Poly"], ["metrics.x"]),
+        (["+metrics.x._target_=segtrain.training.Poly"], ["metrics.x.learning_rate"]),
         (["+metrics.x._target_=keras.losses.Dice"], ["metrics.x", "segtrain.evaluation.Metric"]),
         (["+metrics.a-b._target_=segtrain.evaluation.Boundary"], ["metrics.a-b"]),
         (["metrics=boundary", "+metrics.boundary.wdith=1"], ["metrics.boundary.wdith", "width"]),
@@ -107,7 +107,7 @@ def test_a_score_that_nothing_reports_is_refused_before_the_first_step(segtrain,
 def test_a_metric_that_cannot_be_built_is_one_line(segtrain, workplace, binary_root, words, parts):
     result = train(segtrain, binary_root, *words)
     assert result.code == 2 and "Traceback" not in result.err
-    [line] = [line for line in result.err.splitlines() if line.startswith("error:")]
+    line = next(line for line in result.err.splitlines() if line.startswith("error:"))
     assert all(part in line for part in parts), line
     assert not (workplace / "runs").exists()
 
