@@ -7,6 +7,7 @@ Example:
     (48, 64)
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ __all__ = ["Run", "load_run"]
 def __getattr__(name: str) -> Any:
     # Importing the package costs nothing: the command line answers --help without NumPy and TensorFlow.
     if name in __all__:
-        from segtrain.commands import run
-
-        return getattr(run, name)
+        return getattr(importlib.import_module("segtrain.commands.run"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

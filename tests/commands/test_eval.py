@@ -93,7 +93,7 @@ def test_eval_names_the_folder_it_reads_and_warns_of_other_data(segtrain, workpl
     other = toys.draw_cihp(workplace / "other", seed=7)
     result = segtrain("eval", f"dataset.root={other.relative_to(workplace)}", "overlays=0")
     assert result.code == 0
-    assert f"on 2 photographs of split val in {other}" in result.err
+    assert f"on 2 images of split val in {other}" in result.err
     assert len([line for line in result.err.splitlines() if "not the data of the run" in line]) == 1
 
 
