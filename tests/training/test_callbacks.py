@@ -181,14 +181,19 @@ def test_a_stop_right_after_the_best_epoch_leaves_it_the_best(trainer, tmp_path)
 
 def test_an_unknown_monitor_is_refused_with_the_known_ones(trainer, tmp_path):
     callback = Checkpoints(tmp_path, trainer, "val_miou")
-    with pytest.raises(ConfigError, match="monitor=val_miou: no such score, expected one of loss, val_loss, val_mean_iou"):
+    with pytest.raises(ConfigError, match="monitor=val_miou: .* loss, val_loss, val_mean_iou"):
         callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0, "val_mean_iou": 0.5})
 
 
 def test_a_run_leaves_its_curves(trainer, tmp_path):
     metrics = tmp_path / "metrics.jsonl"
     _run(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots")])
-    assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == ["learning_rate", "loss", "mean_iou", "pixel_accuracy"]
+    assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == [
+        "learning_rate",
+        "loss",
+        "mean_iou",
+        "pixel_accuracy",
+    ]
     for path in (tmp_path / "plots").iterdir():
         assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
 
