@@ -102,7 +102,7 @@ def test_no_words_are_a_call_for_help(capsys):
     ],
 )
 def test_what_needs_no_network_imports_no_tensorflow(words, absent):
-    absent = ["tensorflow", "keras", "numpy", "scipy", "cv2", "matplotlib", *absent]
+    absent = ["tensorflow", "keras", "numpy", "scipy", "cv2", "matplotlib", "requests", *absent]
     program = f"import sys, segtrain.cli as cli; cli.main({words}); print({{*{absent}}} & sys.modules.keys())"
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)

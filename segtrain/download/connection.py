@@ -1,29 +1,31 @@
-"""Addresses of HTTPS opened, redirects followed to such only, and pages in the place of files told from files."""
+"""Responses of HTTPS addresses by requests: redirects to HTTPS only, and HTML pages told from files."""
 
-import contextlib
-import http.client
-import http.cookiejar
+import re
 import socket
 import ssl
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
 from segtrain import __version__
 from segtrain.download.confirm import CONFIRMING_HOSTS, PAGE_LENGTH, confirmed_address, page_title, printable
+from segtrain.threads import Threads
 
 CHUNK = 2**18
 _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_REQUESTED_PAUSE = 60
+_MOST_REDIRECTS = 8
 
 
 class Refused(Exception):
-    """This address will not do, however often it is asked.
+    """An address that does not serve the file, however often it is asked.
 
     Attributes:
         found: Whether anything was found there at all.
@@ -35,10 +37,10 @@ class Refused(Exception):
 
 
 class Broken(Exception):
-    """The connection broke, or the server has asked for patience: worth another try.
+    """A connection that broke, or a busy server: worth another try.
 
     Attributes:
-        pause: Seconds that the server has asked for.
+        pause: Seconds to wait that the server has asked for.
     """
 
     def __init__(self, reason: str, pause: float = 0) -> None:
@@ -48,7 +50,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for what.
+    """Timeouts and retries.
 
     Attributes:
         timeout: Seconds to connect, and seconds without a byte.
@@ -65,37 +67,35 @@ class Patience:
     plain_hosts: frozenset[str] = frozenset()
 
 
-def next_bytes(response: http.client.HTTPResponse, length: int) -> bytes:
-    """What has come by now, at least one byte; nothing at the end."""
+def next_bytes(response: requests.Response, length: int) -> bytes:
+    """Return the bytes that have arrived, at least one; none at the end."""
     try:
-        return response.read1(CHUNK)
-    except TimeoutError:
+        return response.raw.read1(CHUNK, decode_content=False)
+    except urllib3.exceptions.ReadTimeoutError:
         raise Broken(f"stalled after {length:,} bytes") from None
-    except (http.client.HTTPException, OSError, ValueError) as error:  # a ValueError is a chunk without a length
-        raise Broken(f"the connection broke after {length:,} bytes ({type(error).__name__})") from None
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # a ValueError is a chunk without a length
+        missing = response.raw.length_remaining
+        whole = f" of {length + missing:,}" if missing else ""
+        raise Broken(f"the connection broke after {length:,}{whole} bytes ({type(error).__name__})") from None
 
 
 class Opener:
-    """Opens addresses of HTTPS, follows redirects to such, and answers a page that asks to confirm."""
+    """Requests addresses of HTTPS, follows redirects to such, and answers a page that asks to confirm."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._director = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler(),
-            _Http(),
-            _Https(),
-            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()),
-            urllib.request.HTTPErrorProcessor(),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.UnknownHandler(),
-            _Redirects(patience),
-        ):
-            self._director.add_handler(handler)
+        self._session = requests.Session()
+        self._session.auth = lambda request: request  # else requests sends the passwords of a .netrc file
+        self._session.max_redirects = _MOST_REDIRECTS
+        # Another encoding would change the lengths, and with them the meaning of a range.
+        self._session.headers.update({"User-Agent": f"segtrain/{__version__}", "Accept-Encoding": "identity"})
+        adapter = _Adapter(patience)
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, adapter)
 
-    def open(self, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+    def open(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         response = self._ask(url, headers)
-        if response.headers.get_content_type() != "text/html":
+        if not _is_page(response):
             return response
         with response:
             page = self._read_page(response)
@@ -103,123 +103,91 @@ class Opener:
         if address is None:
             raise Refused(f"a page instead of an archive: {page_title(page)}")
         response = self._ask(address, headers)
-        if response.headers.get_content_type() == "text/html":
+        if _is_page(response):
             response.close()
             raise Refused("one page after the other instead of an archive")
         return response
 
-    def _read_page(self, response: http.client.HTTPResponse) -> str:
+    def _read_page(self, response: requests.Response) -> str:
         page, latest = b"", time.monotonic() + self._patience.timeout
         while len(page) < PAGE_LENGTH and time.monotonic() < latest and (data := next_bytes(response, len(page))):
             page += data
         return page.decode("utf-8", "replace")
 
-    def _ask(self, url: str, headers: Mapping[str, str]) -> Any:
-        _require_safe(url, self._patience)
-        # Another encoding would change the lengths, and with them what a range means.
-        common = {"User-Agent": f"segtrain/{__version__}", "Accept-Encoding": "identity"}
-        request = urllib.request.Request(url, headers={**common, **headers})
+    def _ask(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         try:
-            return self._director.open(request, timeout=self._patience.timeout)
-        except urllib.error.HTTPError as error:
-            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and "Range" in headers:
-                return error
-            error.close()
-            raise _of_status(error) from None
-        except urllib.error.URLError as error:
-            raise _of_reason(error.reason) from None
-        except TimeoutError:
-            raise Broken("no answer in time") from None
-        except (http.client.HTTPException, ConnectionError) as error:
-            raise Broken(f"no sound answer ({type(error).__name__})") from None
-        except ValueError as error:  # a redirect to what is no address at all
-            raise Refused(printable(str(error))) from None
+            response = self._session.get(url, headers=headers, stream=True, timeout=self._patience.timeout)
+        except (ValueError, requests.TooManyRedirects) as error:  # requests' errors of an address are ValueErrors
+            raise Refused(f"{printable(str(error))}, expected https://") from None
+        except requests.RequestException as error:
+            raise _of_failure(error) from None
+        status = response.status_code
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            return response
+        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "Range" in headers:
+            return response
+        response.close()
+        shown = f"{status} {printable((response.reason or '?').splitlines()[0])}"
+        if status not in _WORTH_ANOTHER_TRY:
+            raise Refused(shown)
+        asked = response.headers.get("Retry-After", "")
+        raise Broken(shown, min(float(asked), _LONGEST_REQUESTED_PAUSE) if re.fullmatch("[0-9]{1,20}", asked) else 0)
 
 
-def _of_status(error: urllib.error.HTTPError) -> Exception:
-    said = f"{error.code} {printable((str(error.reason) or '?').splitlines()[0])}"
-    if error.code not in _WORTH_ANOTHER_TRY:
-        return Refused(said)
-    asked = error.headers.get("Retry-After", "") if error.headers else ""
-    return Broken(said, min(float(asked), _LONGEST_REQUESTED_PAUSE) if asked.isdecimal() else 0)
-
-
-def _of_reason(reason: Any) -> Exception:
-    if isinstance(reason, socket.gaierror):
-        return Refused("no such host, or no network", found=False)
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return Refused(f"its certificate does not hold: {printable(reason.verify_message)}", found=False)
-    if isinstance(reason, TimeoutError):
-        return Broken("no answer in time")
-    said = reason.strerror or type(reason).__name__ if isinstance(reason, OSError) else reason
-    return Broken(printable(str(said)))
-
-
-class _Hurried:
-    """A connection whose status and headers must come within twice its timeout.
-
-    The timeout of a socket begins anew with each byte; a server that sends one now and then would hold us for ever.
-    """
-
-    sock: Any
-    timeout: Any
-    _late = False
-
-    def getresponse(self) -> http.client.HTTPResponse:
-        limit = threading.Timer(2 * self.timeout, self._cut)
-        limit.daemon = True
-        limit.start()
-        try:
-            response = super().getresponse()  # type: ignore[misc]
-        finally:
-            limit.cancel()
-        if self._late:  # what came until then reads as a short answer
-            response.close()
-            raise TimeoutError
-        return response
-
-    def _cut(self) -> None:
-        self._late = True
-        if self.sock is not None:
-            with contextlib.suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
-
-
-class _HurriedHttp(_Hurried, http.client.HTTPConnection):
-    pass
-
-
-class _HurriedHttps(_Hurried, http.client.HTTPSConnection):
-    pass
-
-
-class _Http(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HurriedHttp, req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_HurriedHttps, req, context=ssl.create_default_context())
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    max_redirections = 8
+class _Adapter(HTTPAdapter):
+    """Sends one request: each hop of a redirect passes here."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
+        super().__init__()
 
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        _require_safe(newurl, self._patience)
-        fp.close()  # urllib would read the body of the redirect to its end, and it may have none
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    def init_poolmanager(self, *args: Any, **options: Any) -> Any:
+        # The system's certificates in addition to certifi's.
+        return super().init_poolmanager(*args, ssl_context=ssl.create_default_context(), **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=ssl.create_default_context(), **options)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        _require_safe(str(request.url), self._patience)
+        # The timeout of a socket begins anew with each byte, so that headers could drip in for ever.
+        threads = Threads(1, "segtrain-download")
+        try:
+            future = threads.submit(lambda: HTTPAdapter.send(self, request, *args, **options))
+            response = future.result(2 * self._patience.timeout)
+        except TimeoutError:
+            raise requests.Timeout from None
+        finally:
+            threads.close(seconds=0)
+        if response.is_redirect:
+            response.close()  # requests would read the body of a redirect to its end, and it may have none
+        return response
+
+
+def _is_page(response: requests.Response) -> bool:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
 def _require_safe(url: str, patience: Patience) -> None:
     parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme != "http" or parts.hostname not in patience.plain_hosts:
+    if not (parts.scheme == "https" and parts.hostname or parts.hostname in patience.plain_hosts):
         raise Refused(f"leads to {printable(url)[:80]}, expected https://")
+
+
+def _of_failure(failure: requests.RequestException) -> Exception:
+    if isinstance(failure, requests.Timeout):
+        return Broken("no answer in time")
+    error = _root(failure)
+    if isinstance(error, socket.gaierror):
+        return Refused("no such host, or no network", found=False)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Refused(f"its certificate does not hold: {printable(error.verify_message)}", found=False)
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return Broken(printable(strerror or f"no sound answer ({type(error).__name__})"))
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the innermost cause: requests wraps errors of urllib3, which wrap those of the system."""
+    causes = (getattr(error, "reason", None), error.__cause__, *error.args, error.__context__)
+    cause = next((cause for cause in causes if isinstance(cause, BaseException)), None)
+    return error if cause is None else _root(cause)

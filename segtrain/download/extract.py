@@ -3,9 +3,12 @@
 Nothing of what an archive says about links, owners, modes or times is carried out.
 """
 
+import contextlib
+import lzma
 import os
 import struct
 import sys
+import tarfile
 import unicodedata
 import zipfile
 import zlib
@@ -20,12 +23,17 @@ from tqdm import tqdm
 from segtrain.download.decompress import HEAD_LENGTH, UNWATCHED, BadArchive, kind_of
 from segtrain.download.tar import Member, members
 from segtrain.errors import DataError, ResourceError
+from segtrain.terminal import printable
 
 CHUNK = 2**18
 _ENCRYPTED, _METHODS = 1, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LONGEST_PART, _LONGEST_NAME, _MOST_PARTS = 255, 1024, 32
 _LONGEST_DIRECTORY = 2**26  # of a zip's central directory, in bytes: about a million members
-_ZIP_DAMAGES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, RuntimeError)
+# Raised by the readers of archives and of their compression on damaged data.
+_DAMAGES = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, ValueError, RuntimeError),
+)
 _DIRECTORY_END, _DIRECTORY_END_64 = b"PK\5\6", b"PK\6\6"
 
 
@@ -60,16 +68,19 @@ def extract(archive: Path, root: Path, bounds: Bounds | None = None) -> int:
         ResourceError: The disk is full.
     """
     bounds = bounds or Bounds()
-    try:
-        with archive.open("rb") as file:
+    with archive.open("rb") as file:
+        try:
             kind = kind_of(file.read(HEAD_LENGTH))
             file.seek(0)
             if kind is None:
                 raise BadArchive("is neither a tar nor a zip archive")
             found = _zipped(file, bounds) if kind == "zip" else members(file, kind, bounds.ratio)
             return _unpack(found, root, bounds, file, archive)
-    except BadArchive as reason:
-        raise DataError(f"{archive.name} {reason}. Fix: get the archive anew from its publisher") from reason
+        except BadArchive as reason:
+            problem = str(reason)
+        except _DAMAGES as error:
+            problem = f"is damaged or cut short ({printable(str(error) or type(error).__name__)[:200]})"
+    raise DataError(f"{archive.name} {problem}. Fix: download the archive again from its publisher")
 
 
 def _unpack(found: Iterator[Member], root: Path, bounds: Bounds, file: IO[bytes], archive: Path) -> int:
@@ -96,17 +107,26 @@ def _unpack(found: Iterator[Member], root: Path, bounds: Bounds, file: IO[bytes]
 
 def _make(root: Path, path: str, member: Member) -> None:
     target = root / path
-    try:
+    with _disk(target, root):
         (target if member.folder else target.parent).mkdir(parents=True, exist_ok=True)
-        if member.folder:
-            return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(target, flags, 0o644), "wb") as file:
-            while data := member.stream.read(CHUNK):
+    if member.stream is None:
+        return
+    with _disk(target, root):
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with open(handle, "wb", buffering=0) as file:
+        while data := member.stream.read(CHUNK):
+            with _disk(target, root):
                 file.write(data)
+
+
+@contextlib.contextmanager
+def _disk(target: Path, root: Path) -> Iterator[None]:
+    """Report errors of the disk, which are no damage of the archive."""
+    try:
+        yield
     except OSError as error:
         raise ResourceError(
-            f"cannot write {target}: {error.strerror}. Fix: look at the permissions and the free space of {root}"
+            f"cannot write {target}: {error.strerror}. Fix: check the permissions and the free space of {root}"
         ) from error
 
 
@@ -145,6 +165,8 @@ def plain_parts(name: str) -> list[str]:
         BadArchive: The name is absolute, leads upwards, or no name that every disk takes.
     """
     shown = repr(name[:200])
+    if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+        raise BadArchive(f"holds a name that is not UTF-8: {shown}")
     if not name.isprintable():
         raise BadArchive(f"holds a name with control characters: {shown}")
     if name.startswith("/") or "\\" in name or name[1:2] == ":":
@@ -161,19 +183,16 @@ def plain_parts(name: str) -> list[str]:
 
 def _zipped(file: IO[bytes], bounds: Bounds) -> Iterator[Member]:
     """Walk through a zip archive."""
-    try:
-        whole = _require_short_directory(file)
-        with zipfile.ZipFile(file) as archive:
-            # Its directory states all lengths, and zipfile reads no further than stated.
-            if sum(entry.file_size for entry in archive.infolist()) > max(UNWATCHED, bounds.ratio * whole):
-                raise BadArchive(f"unpacks to more than {bounds.ratio:g} times its own length")
-            for entry in archive.infolist():
-                _check_entry(entry)
-                folder = entry.orig_filename.endswith("/")
-                with archive.open(entry) as stream:
-                    yield Member(entry.orig_filename, folder, entry.file_size, _Entry(stream))
-    except _ZIP_DAMAGES as error:
-        raise BadArchive(f"is damaged or cut short ({error})") from None
+    whole = _require_short_directory(file)
+    with zipfile.ZipFile(file) as archive:
+        # Its directory states all lengths, and zipfile reads no further than stated.
+        if sum(entry.file_size for entry in archive.infolist()) > max(UNWATCHED, bounds.ratio * whole):
+            raise BadArchive(f"unpacks to more than {bounds.ratio:g} times its own length")
+        for entry in archive.infolist():
+            _check_entry(entry)
+            folder = entry.orig_filename.endswith("/")
+            with archive.open(entry) as stream:
+                yield Member(entry.orig_filename, folder, entry.file_size, None if folder else stream)
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
@@ -201,16 +220,3 @@ def _require_short_directory(file: IO[bytes]) -> int:
     if length > _LONGEST_DIRECTORY:
         raise BadArchive(f"has a directory of {length:,} bytes, expected at most {_LONGEST_DIRECTORY:,}")
     return whole
-
-
-class _Entry:
-    """The data of one entry; its damages are told as the archive's."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def read(self, size: int, /) -> bytes:
-        try:
-            return self._stream.read(size)
-        except _ZIP_DAMAGES as error:
-            raise BadArchive(f"is damaged or cut short ({error})") from None

@@ -1,27 +1,28 @@
-"""The members of a tar archive, read front to back: headers of 512 bytes, each followed by its data.
+"""The files and folders of a tar archive, front to back, read by Python's tarfile as a stream.
 
-An own reader, because the rules must hold before a byte is written: Python's tarfile has let links escape its filters
-more than once (CVE-2025-4517, CVE-2025-4330), and takes a name of any length into memory. Formats: ustar, GNU's long
-names, pax (POSIX.1-2001).
+Only `next` and `extractfile` of tarfile are used. Links escaped the filters of its `extract` more than once
+(CVE-2025-4517, CVE-2025-4330), so `extract` checks every name and type and writes the files itself.
 """
 
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from segtrain.download.decompress import BadArchive, Decompressed, Stream
 
-BLOCK = 512
-LONGEST_HEADER = 2**16  # of a GNU name or a pax header, bytes
-_MOST_EXTENSIONS = 8  # of one member
-_FILES_AND_FOLDERS = (b"0", b"\0", b"7", b"5")
+_READ_AHEAD = 2**13
+_LONGEST_HEADERS = 2**15  # of one member, in bytes: its header, and the names and records before it
+_MOST_GLOBAL_RECORDS = 64
+_FILES_AND_FOLDERS = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.DIRTYPE)
+_EndOfArchive = tarfile.EOFHeaderError  # type: ignore[attr-defined]  # missing in the type stubs
 _KINDS = {
-    b"1": "a hard link",
-    b"2": "a symbolic link",
-    b"3": "a character device",
-    b"4": "a block device",
-    b"6": "a named pipe",
-    b"S": "a sparse file",
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a character device",
+    tarfile.BLKTYPE: "a block device",
+    tarfile.FIFOTYPE: "a named pipe",
+    tarfile.GNUTYPE_SPARSE: "a sparse file",
 }
 
 
@@ -31,15 +32,28 @@ class Member:
 
     Attributes:
         name: As it is stored.
-        folder: Whether it is one.
+        folder: Whether the member is a folder.
         size: Of a file, in bytes.
-        stream: Where its data comes next, until the next member is asked for.
+        stream: Data of a file, readable until the next member is asked for; None for a folder.
     """
 
     name: str
     folder: bool
     size: int
-    stream: Stream
+    stream: Stream | None
+
+
+class _Header(tarfile.TarInfo):
+    """A header that reports damage: TarFile takes a damaged header after the first for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if isinstance(error, _EndOfArchive):
+                raise
+            raise BadArchive(f"is cut short or has a damaged header ({error})") from None
 
 
 def members(file: IO[bytes], kind: str, most_ratio: float) -> Iterator[Member]:
@@ -47,7 +61,7 @@ def members(file: IO[bytes], kind: str, most_ratio: float) -> Iterator[Member]:
 
     Args:
         file: At its beginning.
-        kind: What `kind_of` says of it.
+        kind: The result of `kind_of`.
         most_ratio: How many times its own length it may unpack to, once that is more than `UNWATCHED` bytes.
 
     Yields:
@@ -56,133 +70,44 @@ def members(file: IO[bytes], kind: str, most_ratio: float) -> Iterator[Member]:
     Raises:
         BadArchive: A member is neither file nor folder, a header is damaged, or the archive is cut short.
     """
-    stream = Decompressed(file, kind, most_ratio)
-    extended: dict[str, str] = {}
-    seen = in_a_row = 0
-    while True:
-        block = stream.read(BLOCK)
-        if not block and not seen:
-            raise BadArchive("is empty")
-        if len(block) < BLOCK:
-            raise BadArchive("is cut short")
-        if not any(block):
-            _require_nothing_more(stream)
+    stream: Any = Decompressed(file, kind, most_ratio)
+    stream.expect_headers(_LONGEST_HEADERS)
+    archive = tarfile.open(  # noqa: SIM115  it holds nothing to close: the file is the caller's
+        fileobj=stream, mode="r|", bufsize=_READ_AHEAD, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
+    )
+    while member := archive.next():
+        stream.expect_headers(None)
+        _check(member, archive.pax_headers)
+        yield Member(member.name, member.isdir(), member.size, archive.extractfile(member))
+        archive.members.clear()  # type: ignore[attr-defined]  # else TarFile keeps every member
+        stream.expect_headers(_LONGEST_HEADERS)
+    stream.expect_headers(None)
+    _require_nothing_more(archive.fileobj)
+
+
+def _check(member: tarfile.TarInfo, global_records: Mapping[str, str]) -> None:
+    shown = repr(member.name[:200])
+    if member.type not in _FILES_AND_FOLDERS:
+        raise BadArchive(f"holds {_KINDS.get(member.type, f'a member of type {member.type!r}')}: {shown}")
+    if any(key.startswith("GNU.sparse") for key in member.pax_headers):
+        raise BadArchive(f"holds a sparse file: {shown}")
+    if {"path", "size"} & global_records.keys() or len(global_records) > _MOST_GLOBAL_RECORDS:
+        raise BadArchive("gives all its members one name or size, or too many records")
+    if member.size < 0 or "\0" in member.name:
+        raise BadArchive(f"has a damaged header: {shown} of {member.size} bytes")
+    if member.size and (member.isdir() or member.name.endswith("/")):
+        raise BadArchive(f"holds a folder with data: {shown}")
+    extended = member.offset_data - member.offset > tarfile.BLOCKSIZE
+    if extended and not member.pax_headers and len(member.name.encode("utf-8", "surrogateescape")) < 100:
+        raise BadArchive(f"has a damaged pax header: no record for {shown}")  # tarfile before 3.11.10 skips it
+
+
+def _require_nothing_more(stream: Any) -> None:
+    """Read to the very end, which also verifies the checksum of gzip: zeros only, and few."""
+    for _ in range(2**8):
+        data = stream.read(_READ_AHEAD)
+        if not data:
             return
-        kind_of_member, size = _check_header(block)
-        seen += 1
-        if kind_of_member in b"xgL":
-            extended |= _extension(kind_of_member, _padded(stream, size))
-            in_a_row += 1
-            if in_a_row > _MOST_EXTENSIONS:
-                raise BadArchive("has headers without members")
-            continue
-        yield from _member(block, kind_of_member, size, extended, stream)
-        extended, in_a_row = {}, 0
-
-
-def _member(block: bytes, kind: bytes, size: int, extended: dict[str, str], stream: "Decompressed") -> Iterator[Member]:
-    name = extended.get("path") or _name(block)
-    if "size" in extended:
-        if not extended["size"].isdecimal() or len(extended["size"]) > 18:
-            raise BadArchive(f"has a damaged header: size {extended['size'][:20]!r}")
-        size = int(extended["size"])
-    if kind not in _FILES_AND_FOLDERS:
-        raise BadArchive(f"holds {_KINDS.get(kind, f'a member of type {kind!r}')}: {name[:200]!r}")
-    folder = kind == b"5" or name.endswith("/")
-    if folder and size:
-        raise BadArchive(f"holds a folder with data: {name[:200]!r}")
-    data = _Bounded(stream, size)
-    yield Member(name, folder, size, data)
-    while data.read(2**16):  # what the caller has left
-        pass
-    stream.read(-size % BLOCK)
-
-
-def _check_header(block: bytes) -> tuple[bytes, int]:
-    """The type and the size that a header states."""
-    stated = _number(block[148:156])
-    if stated != sum(block) - sum(block[148:156]) + 8 * ord(" "):
-        raise BadArchive("has a damaged header: its sum is wrong")
-    return block[156:157], _number(block[124:136])
-
-
-def _number(field: bytes) -> int:
-    """An octal number, or GNU's binary one for files of 8 GiB and more."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field[1:], "big")
-        if field[0] != 0x80 or value > 2**60:
-            raise BadArchive("has a damaged header: a number out of range")
-        return value
-    digits = field.strip(b" \0")
-    if not digits:
-        return 0
-    if not all(digit in b"01234567" for digit in digits):
-        raise BadArchive(f"has a damaged header: {digits[:12]!r} is no number")
-    return int(digits, 8)
-
-
-def _name(block: bytes) -> str:
-    name = block[:100].split(b"\0")[0]
-    prefix = block[345:500].split(b"\0")[0] if block[257:263] == b"ustar\0" else b""
-    return _text(prefix + b"/" + name if prefix else name)
-
-
-def _text(name: bytes) -> str:
-    try:
-        return name.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadArchive(f"has a name that is not UTF-8: {name[:200]!r}") from None
-
-
-def _extension(kind: bytes, data: bytes) -> dict[str, str]:
-    """What a header says of the next member: its name, its size."""
-    if kind == b"L":
-        return {"path": _text(data.split(b"\0")[0])}
-    records = {}
-    while data:
-        digits, _, _ = data.partition(b" ")
-        if not digits.isdigit() or len(digits) > 6 or not len(digits) + 3 <= int(digits) <= len(data):
-            raise BadArchive("has a damaged pax header")
-        key, equals, value = data[len(digits) + 1 : int(digits)].removesuffix(b"\n").partition(b"=")
-        if not equals:
-            raise BadArchive("has a damaged pax header")
-        if key.startswith(b"GNU.sparse"):
-            raise BadArchive("holds a sparse file")
-        if key in (b"path", b"size"):
-            if kind == b"g":
-                raise BadArchive("gives all its members one name or size")
-            records[key.decode()] = _text(value)
-        data = data[int(digits) :]
-    return records
-
-
-def _padded(stream: "Decompressed", size: int) -> bytes:
-    if size > LONGEST_HEADER:
-        raise BadArchive(f"has a name or header of {size:,} bytes, expected at most {LONGEST_HEADER:,}")
-    return stream.read(size + -size % BLOCK)[:size]
-
-
-def _require_nothing_more(stream: "Decompressed") -> None:
-    """Read on to the very end, which also proves the checksum of gzip: zeros only, and few."""
-    for _ in range(2**12):
-        block = stream.read(BLOCK)
-        if not block:
-            return
-        if any(block):
+        if any(data):
             break
     raise BadArchive("goes on after its end")
-
-
-class _Bounded:
-    """The data of one member."""
-
-    def __init__(self, stream: Decompressed, size: int) -> None:
-        self._stream = stream
-        self.left = size
-
-    def read(self, size: int, /) -> bytes:
-        data = self._stream.read(min(size, self.left))
-        if len(data) < min(size, self.left):
-            raise BadArchive("is cut short")
-        self.left -= len(data)
-        return data

@@ -5,15 +5,16 @@ date (If-Range), or when the sums of the whole are known anyway.
 """
 
 import dataclasses
-import email.message
-import http.client
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
+import requests
 from tqdm import tqdm
 
 from segtrain.download.confirm import printable
@@ -71,7 +72,7 @@ def transfer(url: str, part: Path, archive: Archive, patience: Patience, bar: tq
         return
     response = Opener(patience).open(url, _range_headers(start, memory))
     with response:
-        if response.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             if _whole_length(response.headers) == start and archive.size in (None, start):
                 return  # it was whole already
             _forget(part)
@@ -114,21 +115,21 @@ def _range_headers(start: int, memory: Memory) -> dict[str, str]:
     return {"Range": f"bytes={start}-", **condition}
 
 
-def _validator(headers: email.message.Message) -> str | None:
+def _validator(headers: Mapping[str, str]) -> str | None:
     etag = headers.get("ETag", "")
     # A weak ETag names what reads alike, not the same bytes; If-Range may not carry one.
     return etag if etag.startswith('"') else headers.get("Last-Modified")
 
 
-def _whole_length(headers: email.message.Message) -> int | None:
+def _whole_length(headers: Mapping[str, str]) -> int | None:
     """The length of the whole file: after the slash of Content-Range, else Content-Length."""
     told = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
     return int(told) if told.isdecimal() and len(told) < 20 else None
 
 
-def _check_lengths(response: http.client.HTTPResponse, start: int, archive: Archive) -> tuple[int, int | None]:
+def _check_lengths(response: requests.Response, start: int, archive: Archive) -> tuple[int, int | None]:
     """Where this body begins, and how long the file is altogether."""
-    if response.status == http.client.PARTIAL_CONTENT:
+    if response.status_code == HTTPStatus.PARTIAL_CONTENT:
         told = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
         if told != str(start):
             raise Refused(f"answers the range from {start} with {printable(told)!r}")
@@ -152,7 +153,7 @@ def _require_disk(part: Path, needed: int) -> None:
 
 
 def _receive(
-    response: http.client.HTTPResponse, file: IO[bytes], start: int, archive: Archive, patience: Patience, bar: tqdm
+    response: requests.Response, file: IO[bytes], start: int, archive: Archive, patience: Patience, bar: tqdm
 ) -> int:
     """Write the body to the part. Returns the length of the part."""
     length, most = start, archive.size or archive.at_most
