@@ -14,6 +14,11 @@ _TITLES = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean
 _NOT_SCORES = ("epoch", "step")
 _MOST_LINES = 20  # of one chart; of more classes the lowest are drawn
 _TRAINING, _VALIDATION = "#1f77b4", "#d95f02"
+# matplotlib's tab20: first the ten dark colors, then the light ones.
+_PALETTE = (
+    *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
+    *("#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#c7c7c7", "#dbdb8d", "#9edae5"),
+)
 
 Line = tuple[str, str, str]  # name in the records, label, color
 
@@ -54,7 +59,7 @@ def _charts(records: list[dict[str, Any]]) -> dict[str, list[Line]]:
             continue
         lines = charts.setdefault(score, [])
         if member:
-            lines.append((name, member, f"C{len(lines) % 10}"))
+            lines.append((name, member, _PALETTE[len(lines) % len(_PALETTE)]))
         else:
             label, color = ("validation", _VALIDATION) if name.startswith("val_") else ("training", _TRAINING)
             lines.append((name, label, color))
@@ -80,11 +85,12 @@ def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Pa
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    highest = 0.0
+    highest, drawn = 0.0, set()
     for name, label, color in lines:
         points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
         epochs, values = zip(*points, strict=True)
         highest = max(highest, *values)
+        drawn.update(epochs)
         axes.plot(epochs, values, label=_plain(label), color=color, marker="o" if len(points) < 30 else None, ms=3)
     title = _plain(_TITLES.get(score, score.replace("_", " ").capitalize()))
     if score == "loss" or highest > 1:
@@ -94,7 +100,12 @@ def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Pa
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=title, xlabel="Epoch", ylabel=title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="x-small" if len(lines) > 6 else None, ncols=2 if len(lines) > 10 else 1)
+    if len(drawn) == 1:
+        axes.set_xlim(min(drawn) - 1, min(drawn) + 1)
+    if len(lines) > 6:
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
+    else:
+        axes.legend()
     image = io.BytesIO()
     figure.savefig(image, dpi=120, format="png")
     write_whole(path, image.getvalue())
