@@ -85,7 +85,8 @@ def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Pa
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    highest, drawn = 0.0, set()
+    highest = 0.0
+    drawn: set[int] = set()
     for name, label, color in lines:
         points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
         epochs, values = zip(*points, strict=True)
