@@ -1,25 +1,22 @@
 """`segtrain check`: read every file of a dataset, say what is wrong with it and how to mend it."""
 
-import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from segtrain import config
-from segtrain.commands.changes import FURTHER_SPLITS
 from segtrain.commands.check_report import print_check, write_check
+from segtrain.commands.verdicts import identity, verdict_keys
 from segtrain.data.audit import store
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather, list_samples
 from segtrain.data.audit.record import Record, examine, listen
-from segtrain.data.audit.work import headers, in_threads, refuse_unfit
+from segtrain.data.audit.work import in_threads
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset, Sample
 from segtrain.data.splits import UnlabeledError
@@ -46,7 +43,7 @@ def check(cfg: DictConfig) -> None:
     errors, warnings = (sum(each.severity == severity for each in findings) for severity in ("error", "warning"))
     now = datetime.now()
     if all(isinstance(error, UnlabeledError) for error in unlisted.values()):
-        for name in _verdict_keys(keys):
+        for name in verdict_keys(keys):
             store.store_verdict(name, store.Verdict(f"{now:%Y-%m-%d %H:%M}", errors, warnings))
     facts = {
         "date": now.isoformat(timespec="seconds"),
@@ -65,53 +62,6 @@ def check(cfg: DictConfig) -> None:
             f"the data in {cfg.dataset.get('root', cfg.dataset._target_)}: {errors} of the findings above "
             f"{'is an error' if errors == 1 else 'are errors'}, expected none. Fix: first {worst.kind}: {worst.fix}"
         )
-
-
-def identity(node: DictConfig) -> str:
-    """Write down a dataset's configuration so that equal text means equal reading of its files."""
-
-    def absolute(tree: Any) -> Any:
-        if isinstance(tree, dict):
-            is_own = str(tree.get("_target_", "")).startswith("segtrain.data.")
-            return {
-                str(key): str(Path(value).expanduser().resolve()) if key == "root" else absolute(value)
-                for key, value in tree.items()
-                if not (is_own and key in FURTHER_SPLITS)  # which samples a split has is not how they are read
-            }
-        return tree
-
-    return json.dumps(absolute(OmegaConf.to_container(node, resolve=True)), sort_keys=True)
-
-
-def require_fitting_headers(dataset: Dataset, samples: Sequence[Sample], workers: int) -> None:
-    """Compare all sizes before the first step; a mismatch in the last file would otherwise show after an epoch.
-
-    Raises:
-        DataError: All the pairs whose sizes differ or whose headers cannot be read.
-    """
-    found = headers(dataset, samples, workers)
-    shown = tqdm(found, "headers", len(samples), leave=False, delay=2, disable=not sys.stderr.isatty())
-    refuse_unfit(list(shown))
-
-
-def last_verdict(cfg: DictConfig, samples: Mapping[str, Sequence[Sample]]) -> str:
-    """Say in one line whether the data of a training was checked, and how that ended.
-
-    Args:
-        cfg: Of the training.
-        samples: Its training and validation samples, by split.
-    """
-    keys = {split: store.key(identity(cfg.dataset), each) for split, each in samples.items()}
-    verdict = next(filter(None, map(store.load_verdict, _verdict_keys(keys))), None)
-    if verdict is None:
-        return "not checked: segtrain check with the same dataset looks for label errors before they are learnt"
-    return f"checked on {verdict.date}: {verdict.errors} errors, {verdict.warnings} warnings"
-
-
-def _verdict_keys(keys: Mapping[str, str]) -> list[str]:
-    """The keys that a training run looks for: of the training split with each split that can validate."""
-    others = [split for split in keys if split != "train"]
-    return [store.verdict_key(keys[split] for split in ("train", other) if split in keys) for other in others]
 
 
 def _records(

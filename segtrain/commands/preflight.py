@@ -11,8 +11,8 @@ import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from segtrain.commands.check import identity
 from segtrain.commands.user_parts import require_samples
+from segtrain.commands.verdicts import identity
 from segtrain.data.audit import store
 from segtrain.data.audit.work import in_threads, refuse_unfit
 from segtrain.data.concat import Concat

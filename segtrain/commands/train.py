@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from segtrain.commands.check import last_verdict, require_fitting_headers
 from segtrain.commands.inputs import build_augment, build_dataset, build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_metrics, build_network, facts, load_weights
 from segtrain.commands.preflight import (
@@ -34,6 +33,7 @@ from segtrain.commands.recipe import (
 )
 from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
 from segtrain.commands.user_parts import require_kind, require_samples
+from segtrain.commands.verdicts import last_verdict, require_fitting_headers
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.crops import num_steps, spread

@@ -14,7 +14,7 @@ from PIL import Image
 
 import segtrain as package
 from commands.conftest import TINY, only_run
-from segtrain.commands.check import identity
+from segtrain.commands.verdicts import identity
 
 SPLITS = ("train", "val")
 
