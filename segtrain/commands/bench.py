@@ -27,9 +27,10 @@ from segtrain.commands.preflight import require_image_range
 from segtrain.commands.user_parts import require_samples
 from segtrain.config import check, resolved
 from segtrain.data.batches import training_batches
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.files import read_image
 from segtrain.data.loading import BatchLoader
+from segtrain.data.sample import Sample
 from segtrain.runs import new_run_folder, write_json
 
 # A stage is timed on so many samples, one after the other: a second or two.

@@ -18,7 +18,8 @@ from segtrain.data.audit.gather import gather, list_samples
 from segtrain.data.audit.record import Record, examine, listen
 from segtrain.data.audit.work import in_threads
 from segtrain.data.crops import spread
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
+from segtrain.data.sample import Sample
 from segtrain.data.splits import UnlabeledError
 from segtrain.errors import DataError
 from segtrain.runs import new_run_folder

@@ -10,7 +10,7 @@ from segtrain.commands.inputs import build_crops
 from segtrain.config import build
 from segtrain.data.crop_server import serve
 from segtrain.data.crops import Crops
-from segtrain.data.dataset import Sample
+from segtrain.data.sample import Sample
 
 
 def make_crops(job: dict[str, Any], samples: Sequence[Sample]) -> Crops:

@@ -21,7 +21,8 @@ from segtrain.commands.user_parts import require_samples
 from segtrain.config import check, resolved
 from segtrain.data.concat import Concat
 from segtrain.data.crops import spread
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
+from segtrain.data.sample import Sample
 from segtrain.errors import DataError
 from segtrain.evaluation import scores
 from segtrain.evaluation.scoring import Scorer, SplitScores

@@ -13,10 +13,11 @@ from segtrain.config import build
 from segtrain.data.augment import Augmentation
 from segtrain.data.cache import DiskCache, MemoryCache
 from segtrain.data.crops import Crops, Read
-from segtrain.data.dataset import Dataset, Sample, one_sided_pairs
+from segtrain.data.dataset import Dataset, one_sided_pairs
 from segtrain.data.loading import BatchLoader, batch_bytes
 from segtrain.data.processes import Processes
 from segtrain.data.retries import retrying
+from segtrain.data.sample import Sample
 from segtrain.errors import ConfigError
 
 logger = logging.getLogger(__name__)

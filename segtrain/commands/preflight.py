@@ -18,11 +18,12 @@ from segtrain.data.audit.work import in_threads, refuse_unfit
 from segtrain.data.concat import Concat
 from segtrain.data.contents import shown
 from segtrain.data.crops import spread
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.files import read_stored_range
 from segtrain.data.image_range import judge
 from segtrain.data.pairing import refuse_shared
 from segtrain.data.palette import sampled_differences
+from segtrain.data.sample import Sample
 from segtrain.data.splits import WITHOUT_LABELS, UnlabeledError, must_differ
 from segtrain.errors import DataError
 from segtrain.shell import setting

@@ -37,9 +37,10 @@ from segtrain.commands.verdicts import last_verdict, require_fitting_headers
 from segtrain.config import build, check
 from segtrain.data.batches import training_batches
 from segtrain.data.crops import num_steps, spread
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.loading import BatchLoader
 from segtrain.data.people import People
+from segtrain.data.sample import Sample
 from segtrain.errors import ConfigError, DataError
 from segtrain.evaluation.scoring import Scorer, directions_of, process_share
 from segtrain.inference import Predictor

@@ -13,7 +13,8 @@ import numpy as np
 
 from segtrain.config import raised
 from segtrain.data.augment import Augmentation
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
+from segtrain.data.sample import Sample
 from segtrain.errors import ConfigError, DataError, SegtrainError
 from segtrain.evaluation import Metric
 

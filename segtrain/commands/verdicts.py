@@ -12,7 +12,8 @@ from tqdm import tqdm
 from segtrain.commands.changes import FURTHER_SPLITS
 from segtrain.data.audit import store
 from segtrain.data.audit.work import headers, refuse_unfit
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
+from segtrain.data.sample import Sample
 
 
 def identity(node: DictConfig) -> str:

@@ -13,9 +13,10 @@ from segtrain.data.augment import (
 )
 from segtrain.data.cihp import Cihp
 from segtrain.data.concat import Concat
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.folder import Folder
 from segtrain.data.people import People
+from segtrain.data.sample import Sample
 from segtrain.data.voc import Voc
 
 __all__ = [

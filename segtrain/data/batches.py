@@ -16,9 +16,10 @@ from typing import Any, Self, final
 import numpy as np
 import tensorflow as tf
 
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.loading import BatchLoader
 from segtrain.data.retries import retrying
+from segtrain.data.sample import Sample
 from segtrain.threads import Threads
 
 _SECONDS_BETWEEN_POLLS = 0.2

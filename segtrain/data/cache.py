@@ -19,7 +19,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from segtrain.data.crops import Read
-from segtrain.data.dataset import Sample
+from segtrain.data.sample import Sample
 from segtrain.errors import ResourceError
 from segtrain.storage import lock
 

@@ -6,10 +6,11 @@ from typing import Annotated
 import numpy as np
 
 from segtrain.data.colormap import read_colormap
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.pairing import pair_files
 from segtrain.data.roots import require_root
+from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split, unlabeled
 from segtrain.errors import ConfigError, DataError
 from segtrain.limits import Limits, PositiveCount, limited

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from segtrain.data.classes import IGNORE, ClassTable, class_id, class_table, require_two_reached
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
+from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split
 from segtrain.errors import ConfigError, DataError
 

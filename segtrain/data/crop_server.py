@@ -18,8 +18,8 @@ from typing import Any, Final, overload
 import numpy as np
 
 from segtrain.data.crops import Crops
-from segtrain.data.dataset import Sample
 from segtrain.data.processes import line
+from segtrain.data.sample import Sample
 from segtrain.errors import SegtrainError
 from segtrain.memory import out_of_memory
 

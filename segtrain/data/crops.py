@@ -14,7 +14,7 @@ import numpy as np
 
 from segtrain.data.augment import Augmentation
 from segtrain.data.augment.augmentation import Pair, put
-from segtrain.data.dataset import Sample
+from segtrain.data.sample import Sample
 from segtrain.errors import DataError
 
 # Reads a sample whose photograph may be decoded at 1/2, 1/4 or 1/8 of its size: `Dataset.read`, or a cache of it.

@@ -4,8 +4,6 @@ import abc
 import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,16 +15,9 @@ from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_
 from segtrain.data.headers import read_header
 from segtrain.data.image_range import checked_range
 from segtrain.data.labels import read_labels, read_labels_size
+from segtrain.data.sample import Sample
 from segtrain.errors import ConfigError, DataError
 from segtrain.terminal import controls, printable
-
-
-class Sample(NamedTuple):
-    """One photograph and the file of its labels; `name` is unique within a split."""
-
-    name: str
-    image: Path
-    labels: Path
 
 
 class Dataset(abc.ABC):

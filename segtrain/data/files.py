@@ -23,8 +23,6 @@ from segtrain.data.headers import (
 from segtrain.data.image_range import Range
 from segtrain.data.labels import AlphaPolicy, read_labels
 from segtrain.data.limits import check_limits, most_bytes
-from segtrain.data.list_entry import require_inside
-from segtrain.data.list_file import drop_lines, list_problem, read_lines
 from segtrain.errors import DataError
 
 __all__ = [
@@ -37,7 +35,6 @@ __all__ = [
     "read_image",
     "read_image_and_header",
     "read_labels",
-    "read_names",
     "read_size",
     "read_stored_range",
 ]
@@ -209,21 +206,6 @@ def _folders_below(folder: Path) -> Iterator[tuple[str, Path]]:
         with os.scandir(part) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
         waiting += [(f"{place}{name}/", part / name) for name in reversed(names)]
-
-
-def read_names(path: Path) -> list[str]:
-    """Read a list file of one name a line; see `list_file.read_lines`.
-
-    Raises:
-        DataError: The file cannot be read, lists a name twice, or a name leaves its folder.
-    """
-    seen: dict[str, int] = {}
-    for line in read_lines(path):
-        if line.text in seen:
-            raise list_problem(path, line, f"stands twice, first in line {seen[line.text]}", drop_lines([line], path))
-        require_inside(line.text, path, line.number)
-        seen[line.text] = line.number
-    return list(seen)
 
 
 def _require_upright(header: Header, path: Path, exif: ExifPolicy) -> None:

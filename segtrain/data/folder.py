@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segtrain.data.classes import ClassTable, LabelValues, class_id, class_table, stored_labels
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.files import MAX_PIXELS, AlphaPolicy, ExifPolicy
 from segtrain.data.list_file import read_lines
 from segtrain.data.list_fixes import folder_settings
@@ -15,6 +15,7 @@ from segtrain.data.listed import Place
 from segtrain.data.listing import Naming, list_images
 from segtrain.data.pairing import is_held_out, pair_files
 from segtrain.data.roots import require_list, require_root
+from segtrain.data.sample import Sample
 from segtrain.data.splits import STANDARD, may_be_unlabeled, require_split, split_key, unlabeled
 from segtrain.errors import ConfigError, DataError
 from segtrain.limits import Count, InnerFraction, PositiveCount, limited

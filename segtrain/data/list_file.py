@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segtrain.data.contents import shown
+from segtrain.data.list_entry import require_inside
 from segtrain.errors import DataError
 from segtrain.reading import NotRegular, TooLarge, read_regular
 from segtrain.shell import command, quote
@@ -67,6 +68,21 @@ def read_lines(path: Path) -> list[Line]:
         ) from error
     lines = _LINE_END.split(_decode(data, path))
     return [Line(number, text) for number, line in enumerate(lines, 1) if (text := line.strip())]
+
+
+def read_names(path: Path) -> list[str]:
+    """Read a list file of one name a line; see `read_lines`.
+
+    Raises:
+        DataError: The file cannot be read, lists a name twice, or a name leaves its folder.
+    """
+    seen: dict[str, int] = {}
+    for line in read_lines(path):
+        if line.text in seen:
+            raise list_problem(path, line, f"stands twice, first in line {seen[line.text]}", drop_lines([line], path))
+        require_inside(line.text, path, line.number)
+        seen[line.text] = line.number
+    return list(seen)
 
 
 def list_problem(source: Path, line: Line, problem: str, fix: str) -> DataError:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segtrain.data.contents import shown
-from segtrain.data.dataset import Sample
 from segtrain.data.list_file import Line, drop_lines, list_problem, read_lines
 from segtrain.data.list_fixes import explain_failed, list_setting, new_list
 from segtrain.data.listed import SEPARATOR, Entry, ListReader, Place
 from segtrain.data.pairing import pair_names, some
+from segtrain.data.sample import Sample
 from segtrain.data.splits import split_key
 from segtrain.errors import DataError
 from segtrain.shell import command, quote, setting

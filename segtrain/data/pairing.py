@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segtrain.data.contents import shown
-from segtrain.data.dataset import Sample
 from segtrain.data.files import TwoFilesError
 from segtrain.data.kinds import Unread, unread_images
 from segtrain.data.listing import BY_NAME, Listing, Naming, list_images, list_labels
 from segtrain.data.matching import match_labels
 from segtrain.data.pairing_fixes import explain_missing_labels, fix_naming, fix_two_files
+from segtrain.data.sample import Sample
 from segtrain.data.splits import may_be_unlabeled, unlabeled
 from segtrain.errors import DataError
 

@@ -18,12 +18,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from segtrain.data.cihp import CLASS_NAMES, COLORS, SWAP_PAIRS, Cihp
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.drawing.backdrop import draw_backdrop
 from segtrain.data.drawing.body import random_body, random_pose
 from segtrain.data.drawing.canvas import Canvas, Cloth, Ellipse, Pen
 from segtrain.data.drawing.figure import draw_figure
 from segtrain.data.drawing.outfit import random_outfit
+from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split
 from segtrain.errors import DataError, ResourceError
 from segtrain.limits import Count, Limits, limited

@@ -27,7 +27,7 @@ from segtrain import errors
 from segtrain.data.augment.augmentation import Pair
 from segtrain.data.contents import shown
 from segtrain.data.crops import Crops
-from segtrain.data.dataset import Sample
+from segtrain.data.sample import Sample
 from segtrain.errors import DataError, ResourceError, SegtrainError
 
 # Batches that may be in use at a time, beside one a child; memory is taken when a batch is first written to.

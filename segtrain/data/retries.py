@@ -4,7 +4,7 @@ import logging
 import time
 
 from segtrain.data.crops import Pair, Read
-from segtrain.data.dataset import Sample
+from segtrain.data.sample import Sample
 from segtrain.errors import DataError
 
 logger = logging.getLogger(__name__)

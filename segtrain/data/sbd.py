@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from segtrain.data.colormap import voc_colormap
 from segtrain.data.contents import read_bytes
-from segtrain.data.files import read_names, read_size
+from segtrain.data.files import read_size
+from segtrain.data.list_file import read_names
 from segtrain.data.matfile import read_mats
 from segtrain.data.pairing import refuse_missing
 from segtrain.data.record import Record

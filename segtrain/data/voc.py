@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from segtrain.data.colormap import voc_colormap
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.list_samples import pair_listed, read_split
 from segtrain.data.listed import Place
 from segtrain.data.roots import require_list, require_root
+from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split
 from segtrain.limits import PositiveCount, limited
 

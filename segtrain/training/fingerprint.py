@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import keras
 import tensorflow as tf
 
-from segtrain.data.dataset import Sample
+from segtrain.data.sample import Sample
 from segtrain.training.installed import describe_contents, installed
 from segtrain.training.replicas import Replicas
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 import segtrain
-from segtrain.data.dataset import Sample
+from segtrain.data.sample import Sample
 
 
 def installed(samples: Iterable[Sample]) -> dict[str, str]:

@@ -6,7 +6,8 @@ from segtrain.data.audit.finding import Evidence
 from segtrain.data.audit.record import Record
 from segtrain.data.audit.strays import Strays, find_strays
 from segtrain.data.concat import Concat
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
+from segtrain.data.sample import Sample
 from segtrain.data.splits import UnlabeledError
 from segtrain.errors import DataError
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from segtrain.data.concat import Concat
 from segtrain.data.damage import jpeg_damage
-from segtrain.data.dataset import Dataset, Sample
+from segtrain.data.dataset import Dataset
 from segtrain.data.files import read_image, read_labels, read_stored_range
 from segtrain.data.palette import read_palette, used_colors
+from segtrain.data.sample import Sample
 from segtrain.errors import DataError
 
 THUMBNAIL = 16  # pixels a side
