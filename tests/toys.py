@@ -20,7 +20,7 @@ PAINT = np.random.default_rng(2).permutation(
     [(r, g, b) for r in (20, 90, 160, 230) for g in (20, 90, 160, 230) for b in (20, 90, 160, 230)]
 )
 CIHP_IDS = (2, 5, 13, 14, 15)
-# The table in the toy's human_colormap.mat, times 256; not CIHP's own: a test sees which one was used.
+# The table in the toy's human_colormap.mat, times 256: not CIHP's own, and read by nobody.
 CIHP_COLORS = np.array([(12 * id_, 255 - 12 * id_, 5 * id_) for id_ in range(20)], np.uint8)
 VOC_IDS = (1, 8, 15, 20)
 # The arguments that open `draw_binary`'s folder.

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import numpy as np
 
-from segtrain.data.colormap import read_colormap
 from segtrain.data.dataset import Dataset
 from segtrain.data.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.pairing import pair_files
@@ -19,6 +18,7 @@ CLASS_NAMES = (
     "Background", "Hat", "Hair", "Glove", "Sunglasses", "UpperClothes", "Dress", "Coat", "Socks", "Pants",
     "Torso-skin", "Scarf", "Skirt", "Face", "Left-arm", "Right-arm", "Left-leg", "Right-leg", "Left-shoe", "Right-shoe",
 )  # fmt: skip
+# `human_colormap.mat` of CIHP's archive, times 256.
 COLORS = np.array(
     [
         (0, 0, 0), (128, 0, 0), (255, 0, 0), (0, 85, 0), (170, 0, 51), (255, 85, 0), (0, 0, 85), (0, 119, 221),
@@ -47,14 +47,13 @@ class Cihp(Dataset):
         num_val_images: Only the first so many validation photographs.
         val_folder: "Validation", or "Training" for programs that validate on the training photographs that follow
             the first `num_train_images`.
-        colormap_scale: Factor of `human_colormap.mat`. Its numbers are k/256, so 256 gives the true colours; the
-            keras.io program uses 100 and paints them dark.
+        colormap_scale: Factor of the color table published as `human_colormap.mat`, in k/256: 256 gives the true
+            colors; the keras.io program uses 100 and paints them dark. The file itself is not read.
         exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
         max_pixels: Larger pictures are refused by their headers.
 
     Raises:
         ConfigError: A limit is below 1, or `val_folder="Training"` without `num_train_images`.
-        DataError: The colour table is there and cannot be read.
     """
 
     @limited
@@ -74,7 +73,11 @@ class Cihp(Dataset):
         self._limits = {"train": num_train_images, "val": num_val_images}
         self._val_folder = val_folder
         super().__init__(
-            CLASS_NAMES, self._colors(colormap_scale), swap_pairs=SWAP_PAIRS, exif=exif, max_pixels=max_pixels
+            CLASS_NAMES,
+            np.clip(COLORS / 256 * colormap_scale, 0, 255).astype(np.uint8),
+            swap_pairs=SWAP_PAIRS,
+            exif=exif,
+            max_pixels=max_pixels,
         )
 
     @property
@@ -110,11 +113,6 @@ class Cihp(Dataset):
             if "unknown value" not in str(error):
                 raise
             raise DataError(f"{error}. {_ONLY_IDS}") from error
-
-    def _colors(self, scale: float) -> np.ndarray:
-        path = self.root / "human_colormap.mat"
-        fractions = read_colormap(path, len(CLASS_NAMES)) if path.is_file() else COLORS / 256
-        return np.clip(fractions * scale, 0, 255).astype(np.uint8)
 
 
 def _test_samples(folder: Path) -> list[Sample]:

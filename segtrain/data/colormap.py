@@ -1,30 +1,6 @@
-"""Colour tables: read from `.mat` files, made by VOC's rule, and painted over labels."""
-
-from pathlib import Path
+"""Colour tables: made by VOC's rule, and painted over labels."""
 
 import numpy as np
-
-from segtrain.data.matfile import MatReader
-from segtrain.errors import DataError
-
-
-def read_colormap(path: Path, num_classes: int) -> np.ndarray:
-    """Read the array `colormap` of a `.mat` file such as CIHP's `human_colormap.mat`.
-
-    Returns:
-        (num_classes, 3) float64, each in 0-1.
-
-    Raises:
-        DataError: The file is no `.mat` file or holds no such table.
-    """
-    with MatReader() as reader:
-        table = reader.read(path, "colormap")
-    if table.shape != (num_classes, 3) or not ((table >= 0) & (table <= 1)).all():
-        raise DataError(
-            f"colour table in {path}: an array {table.shape}, expected 'colormap' ({num_classes}, 3) of numbers in "
-            f"0..1. Fix: restore the dataset's own file"
-        )
-    return table.astype(np.float64)
 
 
 def voc_colormap(num_classes: int) -> np.ndarray:

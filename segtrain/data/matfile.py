@@ -1,46 +1,45 @@
-"""MATLAB files, read by scipy in a child process: a forged file kills that process and is an error here."""
+"""MATLAB files, read by scipy in a process of its own: a forged file kills that process and is an error here.
 
-import json
+scipy's reader ends in segmentation faults on forged files. The pool has one worker, started with `spawn` and limited in
+memory and CPU time; it ends with this process, however that ends.
+"""
+
+import multiprocessing
 import os
-import select
+import resource
 import signal
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from io import BytesIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from segtrain.data.contents import read_bytes, shown, what_it_is
 from segtrain.errors import DataError, ResourceError
 
-# SBD's label files have 3 kB, colour tables less.
+# SBD's label files have 3 kB.
 MAX_BYTES = 256 * 2**20
 SECONDS_A_FILE = 10
-# The first answer waits for the import of scipy too.
-_SECONDS_TO_START = 60
-_CHILD = Path(__file__).with_name("mat_child.py")
+# Memory beyond what the imports took. Deflate shrinks by 1032 at most, so that what a file can rightly claim follows
+# from its length; scipy may hold it four times over.
+_MEMORY, _MOST_MEMORY, _MEMORY_A_BYTE = 1 << 26, 1 << 29, 4 * 1032
+_PROBLEMS_OF_WORKER = (BrokenProcessPool, MemoryError)
 
 
 class MatReader:
-    """A child process that reads one file after the other; use it in a `with` statement.
-
-    The child gets the bytes and opens no file itself. Its memory is bound by the size of the file, its time
-    by `SECONDS_A_FILE`.
-    """
+    """Reads one file after the other in a worker process; use it in a `with` statement."""
 
     def __init__(self) -> None:
-        self._child: subprocess.Popen[bytes] | None = None
+        self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     def read(self, path: Path, name: str) -> np.ndarray:
@@ -55,52 +54,43 @@ class MatReader:
 
         Raises:
             DataError: The file is of another version, damaged, or has no such array of numbers.
-            ResourceError: The child cannot be started.
+            ResourceError: The worker cannot be started.
         """
         data = read_bytes(path, most=MAX_BYTES)
         _require_version_5(data, path)
         try:
-            answer, body = self._ask(data, name)
-        except (OSError, ValueError) as error:
+            found = self._find(data, name)
+        except _PROBLEMS_OF_WORKER:
             self._stop()
-            raise DataError(_unfit(path, str(error) or "its reader died", name)) from error
-        if "fault" in answer:
-            raise DataError(_unfit(path, answer["fault"], name))
-        return np.frombuffer(body, np.dtype(answer["dtype"])).reshape(answer["shape"])
+            # The worker may have died before it saw this file: only a file that kills a new one too is refused.
+            try:
+                found = self._find(data, name)
+            except _PROBLEMS_OF_WORKER as error:
+                self._stop()
+                raise DataError(_unfit(path, "its reader died", name)) from error
+        if isinstance(found, str):
+            raise DataError(_unfit(path, found, name))
+        return found
 
-    def _ask(self, data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
-        """Send a file to the child and read its answer."""
-        patience = SECONDS_A_FILE + 5
-        if self._child is None:
-            self._child, patience = _start(), _SECONDS_TO_START
-        requests, answers = self._child.stdin, self._child.stdout
-        if requests is None or answers is None:
-            raise ValueError("a child without pipes")
-        head = json.dumps({"name": name, "length": len(data), "seconds": SECONDS_A_FILE})
-        requests.write(head.encode() + b"\n" + data)
-        deadline = time.monotonic() + patience
-        received = b""
-        while b"\n" not in received:
-            received += _read_some(answers.fileno(), deadline)
-        line, body = received.split(b"\n", 1)
-        answer = json.loads(line)
-        parts = [body]
-        missing = _num_bytes(answer) - len(body)
-        while missing > 0:
-            parts.append(_read_some(answers.fileno(), deadline))
-            missing -= len(parts[-1])
-        return answer, b"".join(parts)
+    def _find(self, data: bytes, name: str) -> np.ndarray | str:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare_worker)
+        try:
+            future = self._pool.submit(_find_within_limits, data, name)
+        except OSError as error:
+            raise ResourceError(
+                f"cannot start a process to read .mat files: {error.strerror}. Fix: ulimit -u unlimited"
+            ) from error
+        return future.result()
 
     def _stop(self) -> None:
-        if self._child is not None:
-            # The child's worker is a process of its own: both are of one session.
-            os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.communicate()
-            self._child = None
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
 
 def read_mats(paths: Iterable[Path], name: str = "GTcls.Segmentation") -> Iterator[np.ndarray]:
-    """Read the same array of many files, in order, in one child process.
+    """Read the same array of many files, in order, in one worker process.
 
     Args:
         paths: MATLAB 5 files.
@@ -114,45 +104,58 @@ def read_mats(paths: Iterable[Path], name: str = "GTcls.Segmentation") -> Iterat
             yield reader.read(path, name)
 
 
-def _start() -> subprocess.Popen[bytes]:
-    # One thread: a thread pool would not live through the child's fork.
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+def _prepare_worker() -> None:
+    import scipy.io  # noqa: F401  before memory is limited
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _find_within_limits(data: bytes, name: str) -> np.ndarray | str:
+    """Find an array in a file, or describe what was seen instead; runs in the worker."""
+    times = os.times()
+    memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _limit(resource.RLIMIT_CPU, int(times.user + times.system) + SECONDS_A_FILE)
+    _limit(resource.RLIMIT_AS, memory + min(_MEMORY + _MEMORY_A_BYTE * len(data), _MOST_MEMORY))
     try:
-        return subprocess.Popen(
-            [sys.executable, "-I", str(_CHILD)],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=environment,
-        )
-    except OSError as error:
-        raise ResourceError(f"cannot start {sys.executable} to read .mat files: {error.strerror}") from error
+        return _find(data, name)
+    except Exception as error:  # whatever scipy raises on a damaged file
+        return f"unreadable, {type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    finally:
+        _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)  # the next file must be received
 
 
-def _read_some(file: int, deadline: float) -> bytes:
-    poll = select.poll()
-    poll.register(file, select.POLLIN)
-    if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
-        raise ValueError("its reader takes too long")
-    data = os.read(file, 1 << 20)
-    if not data:
-        raise ValueError("its reader died")
-    return data
+def _limit(kind: int, most: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    known = [limit for limit in (most, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(kind, (min(known, default=resource.RLIM_INFINITY), hard))
 
 
-def _num_bytes(answer: dict[str, Any]) -> int:
-    if "fault" in answer:
-        return 0
-    count = int(np.prod(answer["shape"], dtype=np.int64)) * np.dtype(answer["dtype"]).itemsize
-    if not 0 <= count <= MAX_BYTES * 8:
-        raise ValueError(f"an array {answer['shape']}")
-    return count
+def _find(data: bytes, name: str) -> np.ndarray | str:
+    from scipy.io import loadmat
+
+    first, *fields = name.split(".")
+    value = loadmat(BytesIO(data), variable_names=[first]).get(first)
+    for field in fields:
+        if not isinstance(value, np.ndarray) or value.size != 1 or field not in (value.dtype.names or ()):
+            return "no such variable"
+        value = value[field].flat[0]
+    if value is None:
+        return "no such variable"
+    if type(value) is not np.ndarray or value.dtype.kind not in "biuf":
+        return f"'{name}' of the kind {getattr(value, 'dtype', type(value).__name__)}"
+    return np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
 
 
 def _require_version_5(data: bytes, path: Path) -> None:
-    """Refuse what scipy would read otherwise, or not at all, by the version that the header tells."""
+    """Refuse what scipy would read otherwise, or not at all, by the version in the header."""
     version = data[124:128]
     if data.startswith((b"MATLAB 7.3", b"\x89HDF")) or version in (b"\0\2IM", b"\2\0MI"):
         seen = "a MATLAB 7.3 file (HDF5)"
