@@ -3,7 +3,6 @@
 Nothing of what an archive says about links, owners, modes or times is carried out.
 """
 
-import contextlib
 import lzma
 import os
 import struct
@@ -22,7 +21,8 @@ from tqdm import tqdm
 
 from segtrain.download.decompress import HEAD_LENGTH, UNWATCHED, BadArchive, kind_of
 from segtrain.download.tar import Member, members
-from segtrain.errors import DataError, ResourceError
+from segtrain.errors import DataError
+from segtrain.storage import writing
 from segtrain.terminal import printable
 
 CHUNK = 2**18
@@ -107,27 +107,16 @@ def _unpack(found: Iterator[Member], root: Path, bounds: Bounds, file: IO[bytes]
 
 def _make(root: Path, path: str, member: Member) -> None:
     target = root / path
-    with _disk(target, root):
+    with writing(target):
         (target if member.folder else target.parent).mkdir(parents=True, exist_ok=True)
     if member.stream is None:
         return
-    with _disk(target, root):
+    with writing(target):
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     with open(handle, "wb", buffering=0) as file:
         while data := member.stream.read(CHUNK):
-            with _disk(target, root):
+            with writing(target):
                 file.write(data)
-
-
-@contextlib.contextmanager
-def _disk(target: Path, root: Path) -> Iterator[None]:
-    """Report errors of the disk, which are no damage of the archive."""
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write {target}: {error.strerror}. Fix: check the permissions and the free space of {root}"
-        ) from error
 
 
 class _Names:

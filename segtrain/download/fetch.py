@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from segtrain.download.connection import Broken, Patience, Refused
 from segtrain.download.sources import Archive
-from segtrain.download.transfer import Memory, transfer
+from segtrain.download.transfer import read_memory, transfer
 from segtrain.errors import DataError, ResourceError
 
 # What an attempt must add to the part so that it does not count as fruitless.
@@ -51,7 +51,7 @@ def fetch(archive: Archive, part: Path, patience: Patience) -> tuple[str, Sums]:
     other_files = True
     with tqdm(desc=archive.file, total=archive.size, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
         # A part that no sum vouches for can only go on where it began.
-        begun = Memory.read(part).url if part.exists() else ""
+        begun = read_memory(part).url if part.exists() else ""
         for url in sorted(archive.urls, key=lambda url: url != begun):
             try:
                 return url, _from_mirror(url, archive, part, patience, bar)
@@ -78,7 +78,7 @@ def _from_mirror(url: str, archive: Archive, part: Path, patience: Patience, bar
         problem = wrong_sums(archive, sums)
         if problem is None:
             return sums
-        pieced = Memory.read(part).pieces > 1
+        pieced = read_memory(part).pieces > 1
         os.replace(part, part.with_name(f"{archive.file}.rejected"))
         if not pieced:
             raise Refused(problem)

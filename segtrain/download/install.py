@@ -5,7 +5,6 @@ archives, and unpacks anew.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from segtrain.download.fetch import fetch, sums_of, wrong_sums
 from segtrain.download.sources import Archive, Source
 from segtrain.download.transfer import SPARE_DISK
 from segtrain.errors import ConfigError, DataError, ResourceError
+from segtrain.storage import lock
 
 RECORD = "segtrain_download.json"
 _DEEPEST = 4  # folders that an archive may put around a dataset
@@ -128,14 +128,11 @@ def _work_folder(root: Path, name: str) -> Iterator[Path]:
     except OSError as error:
         raise ResourceError(f"cannot use {work}: {error.strerror}. Fix: name another root=DIR") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ResourceError(
-                f"another segtrain download is at work in {work}. Fix: wait for its end, or name another root=DIR"
-            ) from None
-        except OSError:
-            pass  # a network disk without locks
+        with contextlib.suppress(OSError):  # of a network disk without locks
+            if not lock(handle):
+                raise ResourceError(
+                    f"another segtrain download is at work in {work}. Fix: wait for its end, or name another root=DIR"
+                )
         _remove_folders(work)
         for rejected in work.glob("*.rejected"):
             rejected.unlink()

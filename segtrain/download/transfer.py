@@ -4,15 +4,13 @@ A part that was cut short goes on where it ended when the server can show that i
 date (If-Range), or when the sums of the whole are known anyway.
 """
 
-import dataclasses
 import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import requests
 from tqdm import tqdm
@@ -22,13 +20,13 @@ from segtrain.download.connection import Broken, Opener, Patience, Refused, next
 from segtrain.download.decompress import HEAD_LENGTH, kind_of
 from segtrain.download.sources import Archive
 from segtrain.errors import ResourceError
+from segtrain.storage import writing
 
 SPARE_DISK = 2**28  # bytes that a download leaves free
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What is remembered of a part beside it, in `<file>.part.json`.
+class Memory(NamedTuple):
+    """The origin of a part, stored next to it in `<file>.part.json`.
 
     Attributes:
         url: Where it came from.
@@ -36,27 +34,22 @@ class Memory:
         pieces: Number of transfers that have added to it.
     """
 
-    url: str
+    url: str = ""
     validator: str | None = None
     pieces: int = 0
 
-    @staticmethod
-    def path(part: Path) -> Path:
-        """Where the memory of a part lies."""
-        return part.with_name(f"{part.name}.json")
 
-    @classmethod
-    def read(cls, part: Path) -> "Memory":
-        """Read what is remembered; whatever is not as written counts for nothing."""
-        try:
-            found = json.loads(cls.path(part).read_text())
-            return cls(str(found["url"]), found["validator"] and str(found["validator"]), int(found["pieces"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return cls("")
+def read_memory(part: Path) -> Memory:
+    """Read what is stored of a part; whatever is not as written counts for nothing."""
+    try:
+        url, validator, pieces = json.loads(_memory_path(part).read_text())
+        return Memory(str(url), validator and str(validator), int(pieces))
+    except (OSError, ValueError, TypeError):
+        return Memory()
 
-    def write(self, part: Path) -> None:
-        """Write it beside the part."""
-        self.path(part).write_text(json.dumps(dataclasses.asdict(self)))
+
+def _memory_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
 
 
 def transfer(url: str, part: Path, archive: Archive, patience: Patience, bar: tqdm) -> None:
@@ -80,7 +73,7 @@ def transfer(url: str, part: Path, archive: Archive, patience: Patience, bar: tq
         start, total = _check_lengths(response, start, archive)
         _require_disk(part, (archive.size or total or start) - start)
         pieces = memory.pieces + 1 if start else 1
-        Memory(url, _validator(response.headers), pieces).write(part)
+        _memory_path(part).write_text(json.dumps(Memory(url, _validator(response.headers), pieces)))
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
@@ -99,9 +92,9 @@ def transfer(url: str, part: Path, archive: Archive, patience: Patience, bar: tq
 
 def _where_to_start(url: str, part: Path, archive: Archive) -> tuple[int, Memory]:
     length = part.stat().st_size if part.exists() else 0
-    memory = Memory.read(part)
+    memory = read_memory(part)
     if memory.url != url:
-        memory = dataclasses.replace(memory, validator=None)
+        memory = memory._replace(validator=None)
     known = archive.sha256 or archive.md5
     if not (known or memory.validator) or length > (archive.size or length):
         length = 0
@@ -168,7 +161,9 @@ def _receive(
             if len(head) >= HEAD_LENGTH:
                 _require_archive(head)
                 head = None
-        _write(file, data)
+        with writing(Path(file.name)):
+            file.write(data)
+            file.flush()
         bar.update(len(data))
         now = time.monotonic()
         if now > window_ends:
@@ -181,20 +176,9 @@ def _receive(
     return length
 
 
-def _write(file: IO[bytes], data: bytes) -> None:
-    try:
-        file.write(data)
-        file.flush()
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write {file.name}: {error.strerror}. Fix: free some space or name another disk, root=DIR, and run "
-            f"the command again"
-        ) from error
-
-
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
-    Memory.path(part).unlink(missing_ok=True)
+    _memory_path(part).unlink(missing_ok=True)
 
 
 def _require_archive(head: bytes) -> None:
