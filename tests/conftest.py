@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # pytest's importlib mode leaves `toys` unfound
@@ -21,6 +22,9 @@ import toys
 REPOSITORY = Path(__file__).resolve().parent.parent
 MOST_BYTES_BETWEEN_TESTS = 1_100_000_000
 _most_bytes = MOST_BYTES_BETWEEN_TESTS
+# The same examples everywhere: a test that fails does so again.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
 _keras_home = Path(tempfile.mkdtemp(prefix="segtrain-keras-home-"))
 
 
