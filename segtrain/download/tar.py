@@ -11,8 +11,10 @@ from typing import IO, Any
 
 from segtrain.download.decompress import BadArchive, Decompressed, Stream
 
-_READ_AHEAD = 2**13
-_LONGEST_HEADERS = 2**15  # of one member, in bytes: its header, and the names and records before it
+_READ_AHEAD = 2**14
+# Of one member, in bytes: its header, and the names and records before it. Before 3.11.10, tarfile parses records in
+# quadratic time: a second for twice as many bytes.
+_LONGEST_HEADERS = 2**14
 _MOST_GLOBAL_RECORDS = 64
 _FILES_AND_FOLDERS = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.DIRTYPE)
 _EndOfArchive = tarfile.EOFHeaderError  # type: ignore[attr-defined]  # missing in the type stubs
@@ -104,7 +106,7 @@ def _check(member: tarfile.TarInfo, global_records: Mapping[str, str]) -> None:
 
 def _require_nothing_more(stream: Any) -> None:
     """Read to the very end, which also verifies the checksum of gzip: zeros only, and few."""
-    for _ in range(2**8):
+    for _ in range(2**7):
         data = stream.read(_READ_AHEAD)
         if not data:
             return
