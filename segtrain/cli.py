@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from segtrain import __version__, guard, sweeps, working_folder
 from segtrain.arguments import config_dir_flag, rewrite, split_flags
-from segtrain.errors import ConfigError, DataError, ResourceError, SegtrainError, Stopped
+from segtrain.errors import ConfigError, DataError, ResourceError, SegtrainError, Stopped, naming
 from segtrain.memory import out_of_memory
 from segtrain.quiet import quiet_tensorflow
 from segtrain.shell import override
@@ -256,7 +256,8 @@ class Job:
             working_folder.trust(cfg.trusted_modules, self._folder)
             with quiet_tensorflow():
                 module = importlib.import_module(f"segtrain.commands.{self.command}")
-            return getattr(module, COMMANDS[self.command][0])(cfg)
+            with naming("dataset"):  # the part that still raises about its arguments once it is built: of its files
+                return getattr(module, COMMANDS[self.command][0])(cfg)
         except (ConfigError, DataError) as error:
             raise self._with_source(error, cfg) from error
 

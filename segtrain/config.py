@@ -323,9 +323,9 @@ def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, An
     taken = {name: value for name, value in facts.items() if any_name or name in named}
     try:
         return call(**arguments, **taken)
-    except ConfigError as error:
-        group = where.split(".")[0]
-        raise error.rekeyed(group, where) from error
+    except SegtrainError as error:
+        error.locate_node(where)
+        raise
     except (ValueError, TypeError) as error:
         # Keras checks its arguments by ValueError; in segtrain's parts one is a bug and keeps its traceback.
         if call.__module__.startswith("keras."):
@@ -334,8 +334,6 @@ def _build(node: Any, where: str, trusted: Sequence[str], facts: Mapping[str, An
         if call.__module__.startswith("segtrain."):
             raise
         raise ConfigError(raised(where, error)) from error
-    except SegtrainError:
-        raise
     except Exception as error:
         if call.__module__.startswith(("keras.", "segtrain.")):
             raise

@@ -1,4 +1,4 @@
-"""What a user can mend. Anything else is a bug and keeps its traceback.
+"""Errors that a user can fix. Anything else is a bug and keeps its traceback.
 
 SegtrainError                  exit code
 ├── ConfigError                2   a key, a value or an option of the configuration
@@ -12,23 +12,67 @@ A message says what happened, where (file or key), what was seen, what was expec
 `<what> in <file or key>: <seen>, expected <expected>. Fix: <one command or edit>`.
 """
 
-import re
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SLOT = "\ue000"  # before the name of an argument in a message: where the path of a config's node belongs
+
+
+def argument(name: str) -> str:
+    """Name a part's own argument in a message. `build` puts the key of the part's node before it.
+
+    Example:
+        >>> error = ConfigError(f"{argument('depth')}=7: expected 18")
+        >>> print(error)
+        depth=7: expected 18
+        >>> error.locate("backbone")
+        >>> print(error)
+        backbone.depth=7: expected 18
+    """
+    return f"{_SLOT}{name}"
+
+
+def located(message: str, path: str) -> str:
+    """Put the key of a config's node before the arguments that a message names; without `path`, their names remain."""
+    return message.replace(_SLOT, f"{path}." if path else "")
 
 
 class SegtrainError(Exception):
-    """An error that its reader can mend; the command prints its message alone, without a traceback."""
+    """An error that its reader can fix; the command prints its message alone, without a traceback."""
 
     exit_code = 1
 
-    def rekeyed(self, key: str, now: str) -> Self:
-        """The same error with the keys below `key` in its text below `now` instead.
+    def __str__(self) -> str:
+        return located(self.message, "")
 
-        A part knows the key of its node only as where it mostly stands: a dataset within another says `dataset.root`
-        where its reader must look for `dataset.datasets.cihp.root`. What stands below `now` already stays.
-        """
-        old = rf"(?<![\w./-])(?!{re.escape(now)}\b){re.escape(key)}(?=[.:=])"
-        return type(self)(re.sub(old, now, str(self)))
+    @property
+    def message(self) -> str:
+        """The text, in which a path can still be put before the arguments that it names."""
+        return super().__str__()
+
+    def locate(self, path: str) -> None:
+        """Put the key of the node of the part that raised this before the arguments that it names."""
+        self.args = (located(self.message, path),)
+
+    def locate_node(self, path: str) -> None:
+        """Put the key of a part's node before the arguments that it names; before a text that begins otherwise."""
+        if isinstance(self, ConfigError) and not self.message.startswith(_SLOT):
+            self.args = (f"{path}: {self.message}",)
+        self.locate(path)
+
+    def locate_below(self, name: str) -> None:
+        """Put the key of a part within another before the arguments; that of the other is still to come."""
+        self.locate(argument(name))
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put the key of a config's node before the arguments that an error raised within names."""
+    try:
+        yield
+    except SegtrainError as error:
+        error.locate(path)
+        raise
 
 
 class ConfigError(SegtrainError):

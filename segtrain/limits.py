@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -100,7 +100,7 @@ def limited(call: Call) -> Call:
     def checked(*arguments: Any, **named: Any) -> Any:
         for name, value in signature.bind(*arguments, **named).arguments.items():
             if expected := out_of_range(value, signature.parameters[name].annotation):
-                raise ConfigError(f"{name}={value}: expected {expected}")
+                raise ConfigError(f"{argument(name)}={value}: expected {expected}")
         return call(*arguments, **named)
 
     return checked  # type: ignore[return-value]

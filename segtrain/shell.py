@@ -7,6 +7,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from segtrain.errors import argument
+
 _PLAIN_TEXT = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 # Hydra reads these words as other types than text.
 _OTHER_TYPES = re.compile(r"null|true|false|nan|inf|[\d.]+(e-?\d+)?", re.IGNORECASE)
@@ -36,6 +38,10 @@ def quote(word: str) -> str:
         >>> quote("crop_size=[64,64]")
         "'crop_size=[64,64]'"
     """
+    if word.startswith(argument("")):  # whose path is still to come: it belongs within the quotes
+        bare = quote(word.removeprefix(argument("")))
+        opening = next((each for each in ("$'", "'") if bare.startswith(each)), "")
+        return opening + argument("") + bare.removeprefix(opening)
     if word.isprintable():
         return shlex.quote(word)
     return "$'" + "".join(map(_escaped, word)) + "'"

@@ -40,7 +40,7 @@ def check(cfg: DictConfig) -> None:
     records, files_read = _records(dataset, looked_at, keys, cfg.workers, cfg.fresh)
     crop_size = tuple(cfg.crop_size) if _crops(cfg.augment) else None
     evidence = gather(dataset, samples, unlisted, records, crop_size=crop_size, batch_size=cfg.batch_size)
-    findings = find_all(evidence)
+    findings = [finding.located("dataset") for finding in find_all(evidence)]
     errors, warnings = (sum(each.severity == severity for each in findings) for severity in ("error", "warning"))
     now = datetime.now()
     if all(isinstance(error, UnlabeledError) for error in unlisted.values()):

@@ -48,20 +48,15 @@ def build_loss(node: Any, where: str, dataset: Dataset) -> Any:
     if not isinstance(node, DictConfig):
         raise ConfigError(f"{where}={node}: expected a call with _target_. Fix: write it like {LIKE}")
     facts: dict[str, Any] = {"ignore_class": dataset.ignore_class, "num_classes": dataset.num_classes}
-    try:
-        if node.get("_target_") == SUM:
-            parts = _parts(node, where)
-            facts["parts"] = {
-                name: Part(build_loss(part.loss, f"{where}.parts.{name}.loss", dataset), part.weight)
-                for name, part in parts.items()
-            }
-            node = node.copy()
-            with open_dict(node):
-                node.pop("parts", None)
-        return build(node, **facts)
-    except ConfigError as error:
-        # A loss knows its key as the one of the network's own.
-        raise error.rekeyed("loss", where) from error
+    if node.get("_target_") == SUM:
+        facts["parts"] = {
+            name: Part(build_loss(part.loss, f"{where}.parts.{name}.loss", dataset), part.weight)
+            for name, part in _parts(node, where).items()
+        }
+        node = node.copy()
+        with open_dict(node):
+            node.pop("parts", None)
+    return build(node, **facts)
 
 
 def check_entry(where: str, node: Any, keys: Sequence[str], like: str) -> None:

@@ -12,7 +12,7 @@ from segtrain.commands.inputs import augment_facts
 from segtrain.commands.user_parts import require_kind, require_logits, require_loss, require_metric
 from segtrain.config import build
 from segtrain.data.dataset import Dataset
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, naming
 from segtrain.evaluation import Metric
 from segtrain.losses import HeadLoss
 from segtrain.models.backbones import Backbone
@@ -88,7 +88,8 @@ def load_weights(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Non
         CheckpointError: The weights cannot be had, or are of another network.
     """
     if cfg.weights is None:
-        load_backbone_weights(model, backbone)
+        with naming("backbone"):
+            load_backbone_weights(model, backbone)
         return
     path, key = Path(cfg.weights).expanduser(), f"weights={cfg.weights}"
     if path.is_dir():

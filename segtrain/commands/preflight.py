@@ -66,7 +66,7 @@ def require_valid_labels(cfg: DictConfig, dataset: Dataset, samples: Sequence[Sa
         try:
             return _Seen("", np.bincount(dataset.read_labels(sample).ravel(), minlength=256) > 0)
         except DataError as error:
-            return _Seen(str(error), np.zeros(256, bool))
+            return _Seen(error.message, np.zeros(256, bool))
 
     found = in_threads(look, looked_at, cfg.workers)
     seen = list(tqdm(found, "validation labels", len(looked_at), leave=False, delay=2, disable=not sys.stderr.isatty()))

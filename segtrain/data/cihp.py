@@ -11,7 +11,7 @@ from segtrain.data.pairing import pair_files
 from segtrain.data.roots import require_root
 from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split, unlabeled
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, argument
 from segtrain.limits import Limits, PositiveCount, limited
 
 CLASS_NAMES = (
@@ -69,7 +69,9 @@ class Cihp(Dataset):
     ) -> None:
         self.root = Path(root).expanduser()
         if val_folder == "Training" and num_train_images is None:
-            raise ConfigError("dataset.val_folder=Training needs dataset.num_train_images, to know where training ends")
+            raise ConfigError(
+                f"{argument('val_folder')}=Training needs {argument('num_train_images')}, to know where training ends"
+            )
         self._limits = {"train": num_train_images, "val": num_val_images}
         self._val_folder = val_folder
         super().__init__(
@@ -101,7 +103,7 @@ class Cihp(Dataset):
             if len(samples) <= first:
                 raise DataError(
                     f"split 'val' is empty: {folder} holds {len(samples)} photographs and the first {first} are for "
-                    f"training. Fix: dataset.num_train_images={max(1, len(samples) - 50)}"
+                    f"training. Fix: {argument('num_train_images')}={max(1, len(samples) - 50)}"
                 )
             samples = samples[first:]
         return samples[: self._limits[split]]
@@ -112,7 +114,7 @@ class Cihp(Dataset):
         except DataError as error:
             if "unknown value" not in str(error):
                 raise
-            raise DataError(f"{error}. {_ONLY_IDS}") from error
+            raise DataError(f"{error.message}. {_ONLY_IDS}") from error
 
 
 def _test_samples(folder: Path) -> list[Sample]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from segtrain.data.colormap import voc_colormap
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.shell import setting
 from segtrain.suggest import did_you_mean
 
@@ -38,11 +38,11 @@ def class_table(classes: ClassTable) -> tuple[list[str], np.ndarray]:
     for name in classes:
         if not isinstance(name, str) or not name or name == IGNORE:
             fix = f'quote it, "{name}"' if isinstance(name, bool | int | float) else "give the class another name"
-            raise ConfigError(f"dataset.classes: {name!r} is no name for a class, expected text. Fix: {fix}")
+            raise ConfigError(f"{argument('classes')}: {name!r} is no name for a class, expected text. Fix: {fix}")
     names = list(classes)
     colors = voc_colormap(len(names))
     if isinstance(classes, Mapping):
-        colors = np.array([_color(color, f"dataset.classes.{name}") for name, color in classes.items()])
+        colors = np.array([_color(color, argument(f"classes.{name}")) for name, color in classes.items()])
     require_two_classes(names)
     return names, colors
 
@@ -55,14 +55,16 @@ def require_two_classes(names: Sequence[str]) -> None:
     """
     plain = [unicodedata.normalize("NFC", name).strip() for name in names]
     if twice := [name for index, name in enumerate(plain) if name in plain[:index]]:
-        raise ConfigError(f"dataset.classes: {twice[0]!r} is named twice, expected once. Fix: rename or remove one")
+        raise ConfigError(
+            f"{argument('classes')}: {twice[0]!r} is named twice, expected once. Fix: rename or remove one"
+        )
     if len(names) < 2:
         two = [*names, "object"] if names == ["background"] else ["background", *(names or ["object"])]
         raise ConfigError(
-            f"dataset.classes={list(names)}: {len(names)} {'class' if names else 'classes'}, expected at least 2: what "
-            f"is not {names[0] if names else 'labeled'} is a class, too. Fix: "
-            f"dataset=binary {setting('dataset.classes', two)} for masks of 0 and 255 (or 1), "
-            f"{setting('dataset.classes', two)} for label files of the ids 0 and 1"
+            f"{argument('classes')}={list(names)}: {len(names)} {'class' if names else 'classes'}, expected at least "
+            f"2: what is not {names[0] if names else 'labeled'} is a class, too. Fix: "
+            f"{setting(argument('classes'), two)} for label files of the ids 0 and 1; with "
+            f"{setting(argument('label_values'), {0: 0, 1: 1, 255: 1})} for masks of 0 and 255 (or 1)"
         )
 
 
@@ -112,15 +114,16 @@ def class_id(given: int | str, names: Sequence[str], ignore_class: int, key: str
 
 
 def _for_other_classes(key: str, names: Sequence[str]) -> str:
-    """How to change a key that names the classes of a dataset's YAML along with `dataset.classes`."""
-    if key.startswith("dataset.label_values"):
+    """How to change a key that names the classes of a dataset along with `classes`."""
+    if key.startswith(argument("label_values")):
         table = {value: name for value, name in enumerate(names[:3])}
         return (
-            f". Fix: {setting('dataset.label_values', 'ids')} where label files hold 0..{len(names) - 1}, else a table "
-            f"like {setting('dataset.label_values', table)}"
+            f". Fix: {setting(argument('label_values'), 'ids')} where label files hold 0..{len(names) - 1}, else a "
+            f"table like {setting(argument('label_values'), table)}"
         )
     if "swap_pairs" in key:
-        return f". Fix: correct the name, or {setting('dataset.swap_pairs', [])} where no class has a left and a right"
+        none = setting(argument("swap_pairs"), [])
+        return f". Fix: correct the name, or {none} where no class has a left and a right"
     return ". Fix: correct the name"
 
 
@@ -146,8 +149,8 @@ def stored_labels(
     """
     if ignore_colors and label_values != "colors":
         raise ConfigError(
-            "dataset.ignore_colors: the label files hold no colours, expected dataset.label_values=colors. Fix: "
-            "dataset.ignore_colors=[]"
+            f"{argument('ignore_colors')}: the label files hold no colours, expected "
+            f"{argument('label_values')}=colors. Fix: {argument('ignore_colors')}=[]"
         )
     if label_values == "ids":
         return StoredLabels(None, None)
@@ -160,7 +163,7 @@ def stored_labels(
 
 
 def _ids_of_values(label_values: Any, names: Sequence[str], ignore_class: int) -> dict[int, int]:
-    key = "dataset.label_values"
+    key = argument("label_values")
     if not isinstance(label_values, Mapping) or not label_values:
         raise ConfigError(f"{key}={label_values}: expected ids, from_one, colors, or a class for each stored value")
     for value in label_values:
@@ -174,12 +177,12 @@ def _ids_of_colors(
 ) -> dict[tuple[int, int, int], int]:
     if not isinstance(classes, Mapping):
         raise ConfigError(
-            "dataset.label_values=colors: dataset.classes has names only, expected a colour for each. Fix: "
-            "dataset.classes={NAME: [RED, GREEN, BLUE], ...}"
+            f"{argument('label_values')}=colors: {argument('classes')} has names only, expected a colour for each. "
+            f"Fix: {argument('classes')}={{NAME: [RED, GREEN, BLUE], ...}}"
         )
     ids: dict[tuple[int, int, int], int] = {}
-    named = [(color, index, f"dataset.classes.{name}") for index, (name, color) in enumerate(classes.items())]
-    for color, index, key in (*named, *((color, ignore_class, "dataset.ignore_colors") for color in ignore_colors)):
+    named = [(color, index, argument(f"classes.{name}")) for index, (name, color) in enumerate(classes.items())]
+    for color, index, key in (*named, *((color, ignore_class, argument("ignore_colors")) for color in ignore_colors)):
         found = _color(color, key)
         if found in ids:
             raise ConfigError(f"{key}={list(color)}: given twice, expected once. Fix: change one")

@@ -1,6 +1,7 @@
 """Several datasets as one, with one table of classes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ from segtrain.data.classes import IGNORE, ClassTable, class_id, class_table, req
 from segtrain.data.dataset import Dataset
 from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, argument, naming
 
 
 class Concat(Dataset):
@@ -39,17 +40,21 @@ class Concat(Dataset):
         val_datasets: Sequence[str] | None = None,
     ) -> None:
         if not datasets:
-            raise ConfigError("dataset.datasets={}: expected at least one. Fix: dataset.datasets={NAME: {...}}")
+            raise ConfigError(
+                f"{argument('datasets')}={{}}: expected at least one. Fix: {argument('datasets')}={{NAME: {{...}}}}"
+            )
         for name in datasets:
             if "/" in name:
-                raise ConfigError(f"dataset.datasets: {name!r} holds a slash, expected a plain name. Fix: rename it")
+                raise ConfigError(
+                    f"{argument('datasets')}: {name!r} holds a slash, expected a plain name. Fix: rename it"
+                )
         self.datasets = dict(datasets)
         mapping = mapping or {}
         for key, names in (("mapping", mapping), ("val_datasets", val_datasets or ())):
             if strangers := [name for name in names if name not in datasets]:
                 raise ConfigError(
-                    f"dataset.{key}: there is no dataset {strangers[0]!r}, expected {', '.join(datasets)}. Fix: rename "
-                    f"it, or add dataset.datasets.{strangers[0]}"
+                    f"{argument(key)}: there is no dataset {strangers[0]!r}, expected {', '.join(datasets)}. Fix: "
+                    f"rename it, or add {argument('datasets')}.{strangers[0]}"
                 )
         self._val_datasets = list(datasets) if val_datasets is None else list(val_datasets)
         first = next(iter(datasets.values()))
@@ -59,7 +64,9 @@ class Concat(Dataset):
             names,
             colors,
             ignore_class=ignore_class,
-            swap_pairs=[[class_id(each, names, ignore_class, "dataset.swap_pairs") for each in pair] for pair in pairs],
+            swap_pairs=[
+                [class_id(each, names, ignore_class, argument("swap_pairs")) for each in pair] for pair in pairs
+            ],
         )
         self._class_tables = {
             name: self._class_table_of(name, dataset, mapping.get(name) or {}) for name, dataset in datasets.items()
@@ -67,7 +74,7 @@ class Concat(Dataset):
         reached = np.concatenate(
             [self._class_tables[name][: dataset.num_classes] for name, dataset in datasets.items()]
         )
-        require_two_reached(names, reached.tolist(), "dataset.mapping")
+        require_two_reached(names, reached.tolist(), argument("mapping"))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -79,10 +86,8 @@ class Concat(Dataset):
         found = []
         having = [name for name, dataset in self.datasets.items() if split in dataset.splits]
         for name in self._val_datasets if split == "val" else having:
-            try:
+            with naming(argument(f"datasets.{name}")):
                 samples = self.datasets[name].samples(split)
-            except DataError as error:
-                raise error.rekeyed("dataset", f"dataset.datasets.{name}") from error
             found += [sample._replace(name=f"{name}/{sample.name}") for sample in samples]
         return found
 
@@ -93,23 +98,30 @@ class Concat(Dataset):
 
     def read(self, sample: Sample, reduction: int = 1) -> tuple[np.ndarray, np.ndarray]:
         dataset, own = self.member(sample)
-        image, labels = dataset.read(own, reduction)
+        with self._naming(sample):
+            image, labels = dataset.read(own, reduction)
         return image, self._to_common(sample, labels)
 
     def read_labels(self, sample: Sample) -> np.ndarray:
         dataset, own = self.member(sample)
-        return self._to_common(sample, dataset.read_labels(own))
+        with self._naming(sample):
+            labels = dataset.read_labels(own)
+        return self._to_common(sample, labels)
 
     def check_header(self, sample: Sample) -> None:
         dataset, own = self.member(sample)
-        dataset.check_header(own)
+        with self._naming(sample):
+            dataset.check_header(own)
+
+    def _naming(self, sample: Sample) -> AbstractContextManager[None]:
+        return naming(argument(f"datasets.{sample.name.partition('/')[0]}"))
 
     def _to_common(self, sample: Sample, labels: np.ndarray) -> np.ndarray:
         return cv2.LUT(labels, self._class_tables[sample.name.partition("/")[0]])
 
     def _class_table_of(self, name: str, dataset: Dataset, mapping: Mapping[str, str]) -> np.ndarray:
         """(256,) uint8: the common class of each class of one dataset."""
-        key = f"dataset.mapping.{name}"
+        key = argument(f"mapping.{name}")
         if strangers := [each for each in mapping if each not in dataset.class_names]:
             raise ConfigError(
                 f"{key}.{strangers[0]}: dataset {name} has no such class, expected one of "

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 from segtrain.reading import NotRegular, TooLarge, read_regular
 from segtrain.terminal import printable
 
@@ -48,7 +48,7 @@ def read_bytes(path: Path, most: int | None = None, beginning: int | None = None
         raise DataError(f"cannot read {shown(path)}: {error.strerror}. Fix: remove it") from error
     except TooLarge as error:
         raise DataError(
-            f"cannot read {shown(path)}: {error.strerror}. Fix: replace the file, or raise dataset.max_pixels"
+            f"cannot read {shown(path)}: {error.strerror}. Fix: replace the file, or raise {argument('max_pixels')}"
         ) from error
     except OSError as error:
         raise DataError(

@@ -48,7 +48,7 @@ def serve(make: Callable[[Any, Sequence[Sample]], Crops]) -> None:
                 crops = make(given["job"], SampleList(given["samples"]))
             _load(crops, json.loads(each), memory)
         except SegtrainError as error:
-            kind, message = type(error).__name__, str(error)
+            kind, message = type(error).__name__, error.message
         except Exception as error:
             kind, message = "bug", traceback.format_exc()
             if (lack := out_of_memory(error)) is not None:

@@ -16,7 +16,7 @@ from segtrain.data.headers import read_header
 from segtrain.data.image_range import checked_range
 from segtrain.data.labels import read_labels, read_labels_size
 from segtrain.data.sample import Sample
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, argument
 from segtrain.terminal import controls, printable
 
 
@@ -59,13 +59,13 @@ class Dataset(abc.ABC):
         for name in class_names:
             if found := controls(name):
                 raise ConfigError(
-                    f"dataset.classes: the name '{printable(name)}' holds control characters ({found}), expected text. "
-                    f"Fix: give the class another name"
+                    f"{argument('classes')}: the name '{printable(name)}' holds control characters ({found}), expected "
+                    "text. Fix: give the class another name"
                 )
         if not 0 <= ignore_class <= 255 or ignore_class < num_classes:
             raise ConfigError(
-                f"dataset.ignore_class={ignore_class}: expected {num_classes}..255, beyond the {num_classes} class "
-                f"ids. Fix: {_fix_ignore_class(ignore_class)}"
+                f"{argument('ignore_class')}={ignore_class}: expected {num_classes}..255, beyond the {num_classes} "
+                f"class ids. Fix: {_fix_ignore_class(ignore_class)}"
             )
         if colors.shape != (num_classes, 3):
             raise ConfigError(
@@ -81,7 +81,7 @@ class Dataset(abc.ABC):
         self.max_pixels = max_pixels
         self.image_range = checked_range(image_range)
         values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
-        require_two_reached(class_names, values.values(), "dataset.label_values", values)
+        require_two_reached(class_names, values.values(), argument("label_values"), values)
         self._class_of_value = np.full(256, ignore_class, np.uint8)
         self._is_known = np.zeros(256, np.uint8)
         for value, class_id in values.items():
@@ -173,7 +173,7 @@ class Dataset(abc.ABC):
             known = _ranges(np.flatnonzero(self._is_known))
             raise DataError(
                 f"labels in {shown(sample.labels)}: unknown {'value' if len(strangers) == 1 else 'values'} {listed}, "
-                f"expected {known}. Fix: correct the file, or the dataset's classes, or set dataset.ignore_class"
+                f"expected {known}. Fix: correct the file, or the dataset's classes, or set {argument('ignore_class')}"
             )
         return values if self._holds_ids else cv2.LUT(values, self._class_of_value)
 
@@ -211,7 +211,8 @@ class Dataset(abc.ABC):
         }.get(tuple(policies), "sizes match both ways")
         raise DataError(
             f"EXIF orientation {image.orientation} ({TURNS[image.orientation]}) in {shown(sample.image)}: {found} with "
-            f"{shown(sample.labels)}, expected orientation 1. Fix: dataset.exif={' or '.join(policies) or 'apply'}"
+            f"{shown(sample.labels)}, expected orientation 1. Fix: "
+            f"{argument('exif')}={' or '.join(policies) or 'apply'}"
             + ("; look at a photograph with its labels to see which" if len(policies) == 2 else "")
         )
 
@@ -238,14 +239,16 @@ def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) ->
 
 def _fix_ignore_class(ignore_class: int) -> str:
     """Ids that begin at 1 and ignore 0, as mmsegmentation's reduce_zero_label, are `from_one`."""
-    return f"{'dataset.label_values=from_one ' if ignore_class == 0 else ''}dataset.ignore_class=255"
+    from_one = f"{argument('label_values')}=from_one " if ignore_class == 0 else ""
+    return f"{from_one}{argument('ignore_class')}=255"
 
 
 def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tuple[int, int], ...]:
     for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= index < num_classes for index in pair):
             raise ConfigError(
-                f"dataset.swap_pairs: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, 15]"
+                f"{argument('swap_pairs')}: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, "
+                "15]"
             )
     return tuple((pair[0], pair[1]) for pair in pairs)
 
@@ -265,7 +268,7 @@ def _sizes_differ(sample: Sample, image_size: tuple[int, int], labels_size: tupl
     if image_size == labels_size[::-1]:
         orientation = read_header(sample.image).orientation
         if orientation >= 5:  # the policy was not "refuse": what it did is wrong here
-            mend = f"the other of dataset.exif=apply and ignore; EXIF orientation {orientation} in the image"
+            mend = f"the other of {argument('exif')}=apply and ignore; EXIF orientation {orientation} in the image"
         else:
             mend = "turn one of them by 90 degrees"
         mend += ", the sizes match after rotation"

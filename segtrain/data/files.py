@@ -23,7 +23,7 @@ from segtrain.data.headers import (
 from segtrain.data.image_range import Range
 from segtrain.data.labels import AlphaPolicy, read_labels
 from segtrain.data.limits import check_limits, most_bytes
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -212,6 +212,6 @@ def _require_upright(header: Header, path: Path, exif: ExifPolicy) -> None:
     if exif == "refuse" and header.orientation != 1:
         raise DataError(
             f"EXIF orientation {header.orientation} ({TURNS[header.orientation]}) in {shown(path)}: expected 1, "
-            f"upright. Fix: dataset.exif=apply where labels were drawn on the upright photograph, dataset.exif=ignore "
-            f"where on its stored pixels"
+            f"upright. Fix: {argument('exif')}=apply where labels were drawn on the upright photograph, "
+            f"{argument('exif')}=ignore where on its stored pixels"
         )

@@ -17,7 +17,7 @@ from segtrain.data.pairing import is_held_out, pair_files
 from segtrain.data.roots import require_list, require_root
 from segtrain.data.sample import Sample
 from segtrain.data.splits import STANDARD, may_be_unlabeled, require_split, split_key, unlabeled
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, argument
 from segtrain.limits import Count, InnerFraction, PositiveCount, limited
 from segtrain.terminal import printable
 
@@ -123,7 +123,7 @@ class Folder(Dataset):
             colors,
             ignore_class=ignore_class,
             swap_pairs=[
-                [class_id(each, names, ignore_class, "dataset.swap_pairs") for each in pair] for pair in swap_pairs
+                [class_id(each, names, ignore_class, argument("swap_pairs")) for each in pair] for pair in swap_pairs
             ],
             **stored_labels(label_values, names, classes, ignore_class, ignore_colors)._asdict(),
             exif=exif,
@@ -143,9 +143,7 @@ class Folder(Dataset):
 
     def samples(self, split: str) -> list[Sample]:
         if split not in self._folders:
-            require_split(
-                split, self.splits, "dataset.test_images=... dataset.test_labels=..." if split == "test" else ""
-            )
+            require_split(split, self.splits, folder_settings("test") if split == "test" else "")
         if self._val_fraction is None or may_be_unlabeled(split):
             return self._listed(split)
         everything = self._listed("train")
@@ -155,8 +153,9 @@ class Folder(Dataset):
         ]
         if not samples:
             raise DataError(
-                f"split '{split}' is empty: dataset.val_fraction={self._val_fraction} of {len(everything)} photographs "
-                f"leaves it none. Fix: dataset.split_seed={self._split_seed + 1}, or another val_fraction"
+                f"split '{split}' is empty: {argument('val_fraction')}={self._val_fraction} of {len(everything)} "
+                f"photographs leaves it none. Fix: {argument('split_seed')}={self._split_seed + 1}, or another "
+                "val_fraction"
             )
         return samples
 
@@ -188,13 +187,13 @@ class Folder(Dataset):
             DataError: Others are.
         """
         images, labels, names = self._folders[split]
-        keys = {images: f"dataset.{split_key(split, 'images')}", labels: f"dataset.{split_key(split, 'labels')}"}
+        keys = {images: argument(split_key(split, "images")), labels: argument(split_key(split, "labels"))}
         without_labels = images and may_be_unlabeled(split) and not (self.root / (labels or "")).is_dir()
         looked_for = [part for part in (images, None if without_labels else labels) if part]
         instead = folder_settings(split) if may_be_unlabeled(split) else ""
         require_root(self.root, looked_for, {name: key for name, key in keys.items() if name}, instead)
         if names is not None:
-            key = f"dataset.{split_key(split, 'list')}"
+            key = argument(split_key(split, "list"))
             require_list(self.root / names, key, names, "" if may_be_unlabeled(split) else self._without_list(split))
         if images and may_be_unlabeled(split) and (without_labels or (labels is None and names is None)):
             folder = self.root / images
@@ -205,10 +204,10 @@ class Folder(Dataset):
         """The overrides that do without the list of a split."""
         train, val = self._folders["train"], self._folders["val"]
         if self._val_fraction is not None or (split == "val" and val[:2] != train[:2]):
-            return f"dataset.{split}_list=null"
+            return f"{argument(f'{split}_list')}=null"
         has_train_list = train[2] is not None and (self.root / train[2]).is_file()
         lists = ["val"] if has_train_list else ["train", "val"]
-        return " ".join([*(f"dataset.{each}_list=null" for each in lists), "dataset.val_fraction=0.2"])
+        return " ".join([*(f"{argument(f'{each}_list')}=null" for each in lists), f"{argument('val_fraction')}=0.2"])
 
 
 def _further_splits(splits: Mapping[str, Mapping[str, str | None]], train: _Files) -> dict[str, _Files]:
@@ -239,15 +238,15 @@ def _further_files(train: _Files, images: str | None, labels: str | None, names:
 def _refuse_same(train: _Files, val: _Files) -> None:
     if train == val:
         raise ConfigError(
-            f"dataset: training and validation are the same files (images in {train[0]}). Fix: give other folders for "
-            f"dataset.val_images and dataset.val_labels, or dataset.train_list=... and dataset.val_list=..., or "
-            f"dataset.val_fraction=0.2"
+            f"training and validation are the same files (images in {train[0]}). Fix: give other folders for "
+            f"{argument('val_images')} and {argument('val_labels')}, or {argument('train_list')}=... and "
+            f"{argument('val_list')}=..., or {argument('val_fraction')}=0.2"
         )
 
 
 def _check_fraction(fraction: float, others: dict[str, str | None]) -> None:
-    if given := [f"dataset.{key}" for key, value in others.items() if value is not None]:
+    if given := [argument(key) for key, value in others.items() if value is not None]:
         raise ConfigError(
-            f"dataset.val_fraction={fraction}: validation is told by {', '.join(given)} too, expected once. Fix: "
+            f"{argument('val_fraction')}={fraction}: validation is told by {', '.join(given)} too, expected once. Fix: "
             f"{' '.join(f'{key}=null' for key in given)}"
         )

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.shell import setting
 
 FULL = 65535
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 
 
 def checked_range(image_range: Sequence[int] | None) -> Range | None:
-    """Check `dataset.image_range`.
+    """Check the range of a dataset.
 
     Raises:
         ConfigError: It is not two numbers of 0..65535, the lower first.
@@ -40,8 +40,8 @@ def checked_range(image_range: Sequence[int] | None) -> Range | None:
     given = list(image_range)
     if len(given) != 2 or not all(type(each) is int for each in given) or not 0 <= given[0] < given[1] <= FULL:
         raise ConfigError(
-            f"dataset.image_range={given}: expected the darkest and the brightest value of 16-bit images, 0..{FULL}. "
-            f"Fix: {setting('dataset.image_range', [0, 4095])} for 12 bits"
+            f"{argument('image_range')}={given}: expected the darkest and the brightest value of 16-bit images, "
+            f"0..{FULL}. Fix: {setting(argument('image_range'), [0, 4095])} for 12 bits"
         )
     return given[0], given[1]
 
@@ -54,7 +54,7 @@ def to_bytes(values: np.ndarray, image_range: Range) -> np.ndarray:
     return table[values]
 
 
-def judge(ranges: Sequence[Range], key: str = "dataset.image_range") -> Verdict | None:
+def judge(ranges: Sequence[Range], key: str = argument("image_range")) -> Verdict | None:
     """Judge the stored ranges of 16-bit images that are read without `image_range`; None where nothing is odd.
 
     A single dark frame among bright ones is right: only all of them, or many, show another depth than the file's.

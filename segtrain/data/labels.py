@@ -17,7 +17,7 @@ from segtrain.data.exif import TURNS
 from segtrain.data.headers import MAX_PIXELS, Header, parse_header, read_header
 from segtrain.data.limits import check_limits, most_bytes
 from segtrain.data.tiff import unread_labels
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 
 AlphaPolicy = Literal["refuse", "drop"]
 
@@ -139,7 +139,7 @@ def _require_no_alpha(mode: str, alpha: AlphaPolicy, path: Path) -> None:
     if alpha == "refuse":
         raise DataError(
             f"labels in {shown(path)}: mode {mode} with transparent pixels, expected class ids without transparency. "
-            f"Fix: dataset.alpha=drop where it means nothing, or save the file without it"
+            f"Fix: {argument('alpha')}=drop where it means nothing, or save the file without it"
         )
 
 
@@ -169,7 +169,8 @@ def _values_of_colors(image: np.ndarray, colors: Mapping[tuple[int, int, int], i
         raise DataError(
             f"labels in {shown(path)}: {np.count_nonzero(values < 0)} pixels of colours without a class, the first at "
             f"row {row}, column {column} is {image[row, column].tolist()}, expected one of the {len(colors)} given. "
-            f"Fix: correct the file, give the colour to a class in dataset.classes, or add it to dataset.ignore_colors"
+            f"Fix: correct the file, give the colour to a class in {argument('classes')}, or add it to "
+            f"{argument('ignore_colors')}"
         )
     return values.astype(np.uint8)
 
@@ -219,7 +220,10 @@ def _first_colors(image: np.ndarray, most: int) -> list[int]:
 def _in_colors(image: np.ndarray, mode: str, path: Path) -> str:
     codes = _first_colors(image, 4)
     seen = [[code >> shift & 255 for shift in (0, 8, 16)] for code in codes[:3]]
-    mend = "dataset.label_values=colors and a colour for each of dataset.classes, or convert the colours to ids first"
+    mend = (
+        f"{argument('label_values')}=colors and a colour for each of {argument('classes')}, or convert the colours to "
+        "ids first"
+    )
     listed = ", ".join(map(str, seen)) + (", ..." if len(codes) > 3 else "")
     return (
         f"labels in {shown(path)}: mode {mode}, colours {listed}, expected class ids (H, W) in a grey or palette PNG. "

@@ -5,7 +5,7 @@ from pathlib import Path
 from segtrain.data.contents import shown
 from segtrain.data.headers import MAX_PIXELS, MAX_SIDE, Header
 from segtrain.data.png import PNG_CHANNELS
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 
 # Of memory while an image of `MAX_PIXELS` at most is decoded, its file among them.
 _MEMORY = 500_000_000
@@ -38,7 +38,7 @@ def check_limits(header: Header, path: Path, max_pixels: int, data: bytes, memor
         limit = f"{max_pixels} pixels" if pixels > max_pixels else f"{MAX_SIDE} a side"
         raise DataError(
             f"cannot decode {shown(path)}: {header.height}x{header.width} pixels (HxW) by its header, expected at most "
-            f"{limit}. Fix: make the image smaller" + (", or raise dataset.max_pixels" * (pixels > max_pixels))
+            f"{limit}. Fix: make the image smaller" + (f", or raise {argument('max_pixels')}" * (pixels > max_pixels))
         )
     if len(data) < _least_bytes(header):
         raise DataError(
@@ -58,7 +58,7 @@ def _check_memory(header: Header, path: Path, max_pixels: int, num_bytes: int, m
         raise DataError(
             f"cannot decode {shown(path)}: a {header.kind} of {header.height}x{header.width} pixels (HxW) takes "
             f"{needed / 1e6:.0f} MB of memory, expected at most {_MEMORY * max(1, max_pixels / MAX_PIXELS) / 1e6:.0f}. "
-            f"Fix: dataset.max_pixels={enough}, or make the image smaller"
+            f"Fix: {argument('max_pixels')}={enough}, or make the image smaller"
         )
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import Path
 
 from segtrain.data.contents import shown
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 
 _FIELDS = re.compile(r"[\s,;|]+")
 # Between the parts of a path, of either system, and between the fields of a line, quoted or not.
@@ -56,7 +56,7 @@ def require_inside(text: str, source: Path, line: int) -> None:
     if escape := escape_of(text):
         raise DataError(
             f"list {shown(source)}:{line}: '{shown(Path(text))}' leaves the dataset: {escape}, expected a path below "
-            f"dataset.root. Fix: write the path relative to dataset.root, or copy the file into that folder"
+            f"{argument('root')}. Fix: write the path relative to {argument('root')}, or copy the file into that folder"
         )
 
 

@@ -14,7 +14,7 @@ from segtrain.data.list_file import Line, drop_lines, list_problem
 from segtrain.data.listed import ListReader, Place
 from segtrain.data.pairing_fixes import fix_naming
 from segtrain.data.splits import split_key
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 from segtrain.shell import command, quote, setting
 
 _DELIMITERS = ("\t", ";", "|", ",")
@@ -57,12 +57,12 @@ def new_list(source: Path, text: str, columns: Sequence[int], split: str, only: 
 
 def list_setting(split: str, path: Path) -> str:
     """The override that names a list; absolute, for datasets look for lists in different folders."""
-    return setting(f"dataset.{split_key(split, 'list')}", os.path.abspath(path))
+    return setting(argument(split_key(split, "list")), os.path.abspath(path))
 
 
 def folder_settings(split: str) -> str:
     """The overrides that name the folders of a split."""
-    return f"dataset.{split_key(split, 'images')}=... dataset.{split_key(split, 'labels')}=..."
+    return f"{argument(split_key(split, 'images'))}=... {argument(split_key(split, 'labels'))}=..."
 
 
 def columns_of(text: str) -> list[str]:
@@ -77,11 +77,11 @@ def _explain(failed: Sequence[Line], reader: ListReader, split: str) -> tuple[st
     line, place = failed[0], reader.place
     if fix := _strip_fix(failed, reader):
         where = escape_of(line.text)
-        left = f"leaves the dataset: {where}" if where else f"no such file below dataset.root={place.root}"
-        return f"{left}, expected a path from dataset.root", fix
+        left = f"leaves the dataset: {where}" if where else f"no such file below {argument('root')}={place.root}"
+        return f"{left}, expected a path from {argument('root')}", fix
     if (escape := escape_of(line.text)) and not all(_may_be_inside(each, reader) for each in columns_of(line.text)):
         return (
-            f"leaves the dataset: {escape}, expected a path below dataset.root",
+            f"leaves the dataset: {escape}, expected a path below {argument('root')}",
             f"copy the files into {shown(place.root)} and write their paths relative to it",
         )
     columns = columns_of(line.text)
@@ -116,7 +116,7 @@ def _explain_pair(image: str, labels: str, failed: Sequence[Line], reader: ListR
         found = _same_stem(path)
         instead = f", there is {shown(found)}" if found else ""
         fix = _suffix_fix(path, found, reader.source, what == "labels") if found else _affix_fix(path, failed, reader)
-        return f"no {what} {shown(path)}{instead}, expected a path from dataset.root={reader.place.root}", fix
+        return f"no {what} {shown(path)}{instead}, expected a path from {argument('root')}={reader.place.root}", fix
     return "the two columns name no pair of files together, expected an image and its label file", ""
 
 
@@ -135,7 +135,7 @@ def _explain_name(failed: Sequence[Line], reader: ListReader, split: str) -> tup
         return (
             f"a file outside of the images' folder {shown(place.images)}, expected a name in it, or an image and its "
             f"label file",
-            setting(f"dataset.{split_key(split, 'images')}", folder),
+            setting(argument(split_key(split, "images")), folder),
         )
     stem, kind = os.path.splitext(text)
     stem = stem if kind else text

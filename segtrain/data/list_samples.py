@@ -12,7 +12,7 @@ from segtrain.data.listed import SEPARATOR, Entry, ListReader, Place
 from segtrain.data.pairing import pair_names, some
 from segtrain.data.sample import Sample
 from segtrain.data.splits import split_key
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 from segtrain.shell import command, quote, setting
 
 _IMAGE_WORDS = frozenset(
@@ -114,7 +114,8 @@ def _refuse_mixed(entries: Sequence[Entry], reader: ListReader, two_columns: boo
     for entry in entries:
         if entry.kind != first.kind or (two_columns and entry.kind == "name"):
             expected = "an image and its label file" if first.kind != "name" or two_columns else "one name"
-            found = {"name": "one name", "names": "two names in the folders", "paths": "two paths from dataset.root"}
+            paths = f"two paths from {argument('root')}"
+            found = {"name": "one name", "names": "two names in the folders", "paths": paths}
             raise list_problem(
                 reader.source,
                 entry.line,

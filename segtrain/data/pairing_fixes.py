@@ -10,7 +10,7 @@ from segtrain.data.files import IMAGE_SUFFIXES, LISTED_AS_LABELS, files_by_stem
 from segtrain.data.kinds import unread_of
 from segtrain.data.listing import BY_NAME, Listing, Naming, list_images, list_labels
 from segtrain.data.matching import match_labels
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 from segtrain.shell import setting
 
 # Enough names to see how they are built; the proposal is tested on all.
@@ -73,7 +73,7 @@ def fix_naming(
 def naming_settings(old: Naming, new: Naming) -> str:
     """The overrides that change how names pair."""
     values = zip(Naming._fields, old, new, strict=True)
-    return " ".join(setting(f"dataset.{key}", after) for key, before, after in values if before != after)
+    return " ".join(setting(argument(key), after) for key, before, after in values if before != after)
 
 
 def fix_two_files(first: Path, second: Path, what: str, share_folder: bool) -> str:
@@ -89,8 +89,8 @@ def fix_two_files(first: Path, second: Path, what: str, share_folder: bool) -> s
     suffixes = sorted((first.suffix, second.suffix), key=lambda suffix: suffix.lower() in LISTED_AS_LABELS - {".jpg"})
     image, label = suffixes
     if share_folder:
-        return f"{setting('dataset.image_suffix', image)} {setting('dataset.label_suffix', label)}"
-    return setting(f"dataset.{what}_suffix", image if what == "image" else label)
+        return f"{setting(argument('image_suffix'), image)} {setting(argument('label_suffix'), label)}"
+    return setting(argument(f"{what}_suffix"), image if what == "image" else label)
 
 
 def _candidates(images: Path, labels: Path, naming: Naming) -> Iterator[Naming]:

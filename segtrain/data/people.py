@@ -26,7 +26,7 @@ from segtrain.data.drawing.figure import draw_figure
 from segtrain.data.drawing.outfit import random_outfit
 from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split
-from segtrain.errors import DataError, ResourceError
+from segtrain.errors import DataError, ResourceError, argument
 from segtrain.limits import Count, Limits, limited
 from segtrain.reading import load_json
 from segtrain.storage import locked
@@ -159,7 +159,7 @@ def write_people(
     except OSError as error:
         raise ResourceError(
             f"sample data in {root}: {error}, expected a writable folder with room for about "
-            f"{(num_train + num_val) // 25 + 1} MB. Fix: give another dataset.root"
+            f"{(num_train + num_val) // 25 + 1} MB. Fix: give another {argument('root')}"
         ) from error
     logger.info("drew %d people images into %s", num_train + num_val, root)
 
@@ -231,7 +231,7 @@ def _write_colormap(path: Path) -> None:
 
 def _check_same(root: Path, parameters: dict[str, object]) -> None:
     """Refuse a folder that was not drawn by `write_people` with these parameters."""
-    fix = f"Fix: give another dataset.root, or delete the folder ({root}) to have it drawn anew"
+    fix = f"Fix: give another {argument('root')}, or delete the folder ({root}) to have it drawn anew"
     try:
         found = load_json(root / MARKER)
     except (OSError, ValueError):

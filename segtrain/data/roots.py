@@ -1,4 +1,4 @@
-"""Whether `dataset.root` holds a dataset's layout, and where it lies if it does not."""
+"""Whether `root` holds a dataset's layout, and where it lies if it does not."""
 
 import difflib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from segtrain.data.contents import shown
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 from segtrain.shell import setting
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst", ".csv", ".tsv", ".list"})
@@ -42,8 +42,8 @@ def require_root(
             seen = "not a folder"
         fix = _fix_root(root, looked_for) or _fix_names(root, looked_for, missing, keys or {}) or source
         raise DataError(
-            f"dataset.root={shown(root)}: {seen}, looked for {', '.join(missing)}. Fix: "
-            f"{fix or 'dataset.root=/path/to/dataset'}"
+            f"{argument('root')}={shown(root)}: {seen}, looked for {', '.join(missing)}. Fix: "
+            f"{fix or argument('root') + '=/path/to/dataset'}"
         )
     return root
 
@@ -75,14 +75,14 @@ def _fix_root(root: Path, looked_for: Sequence[str]) -> str:
     """The root that holds the layout, below or above; else the folder whose name is near a missing root's."""
     for folder in _folders_near(root):
         if all((folder / name).exists() for name in looked_for):
-            return setting("dataset.root", _written_like(folder, root))
+            return setting(argument("root"), _written_like(folder, root))
     if not root.exists() and root.parent.is_dir():
         folders = [entry.name for entry in os.scandir(root.parent) if entry.is_dir()]
         if near := _nearest(root.name, folders):
-            return setting("dataset.root", str(root.with_name(near)))
+            return setting(argument("root"), str(root.with_name(near)))
         for folder in _folders_below(root.parent):
             if all((folder / name).exists() for name in looked_for):
-                return setting("dataset.root", str(folder))
+                return setting(argument("root"), str(folder))
     return ""
 
 

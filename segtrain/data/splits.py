@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.data.contents import shown
-from segtrain.errors import DataError
+from segtrain.errors import DataError, argument
 from segtrain.terminal import printable
 
 STANDARD = ("train", "val", "test")
@@ -61,7 +61,11 @@ def unlabeled(split: str, number: int, images: Path, labels: Path | None) -> Unl
         images: Their folder.
         labels: Where their label files were looked for; None where no argument names a folder.
     """
-    seen = f"{split_key(split, 'labels')} is not given" if labels is None else f"none of theirs in {shown(labels)}"
+    seen = (
+        f"{argument(split_key(split, 'labels'))} is not given"
+        if labels is None
+        else f"none of theirs in {shown(labels)}"
+    )
     return UnlabeledError(
         f"split '{split}' has no label files: {number} images in {shown(images)}, {seen}, expected one for each image "
         f"to score it. {WITHOUT_LABELS}"

@@ -10,6 +10,7 @@ from segtrain.data.listed import Place
 from segtrain.data.roots import require_list, require_root
 from segtrain.data.sample import Sample
 from segtrain.data.splits import require_split
+from segtrain.errors import argument
 from segtrain.limits import PositiveCount, limited
 
 CLASS_NAMES = (
@@ -63,7 +64,7 @@ class Voc(Dataset):
         require_root(self.root, ["JPEGImages", self._labels, "ImageSets/Segmentation"])
         source = self._lists.get(split, self._list_file(split))
         if split in self._lists:
-            require_list(source, f"dataset.{split}_list", self._list_names[split], self._without_list(split))
+            require_list(source, argument(f"{split}_list"), self._list_names[split], self._without_list(split))
         lines = read_split(source, self._lists["val"] if split == "train" else None)
         place = Place(self.root, self.root / "JPEGImages", self.root / self._labels)
         # Whatever is wrong with another list of the devkit, as `test_list` its lines can be replaced.
@@ -79,7 +80,7 @@ class Voc(Dataset):
         """What to do without a list: fetch SBD's labels, which train_aug is made from, or take VOC's own list."""
         if "aug" in self._list_names[split]:
             return "segtrain download sbd"
-        return f"dataset.{split}_list={split}" if self._list_file(split).is_file() else ""
+        return f"{argument(f'{split}_list')}={split}" if self._list_file(split).is_file() else ""
 
     def _list_file(self, name: str) -> Path:
         if name.endswith(".txt"):

@@ -242,5 +242,5 @@ def process_share(samples: list[Sample], process: int, num_processes: int) -> li
 def _not_finite(sample: Sample) -> NumericError:
     return NumericError(
         f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier checkpoint, or "
-        f"train again with a lower optimizer.learning_rate"
+        f"train again with a lower learning rate"
     )

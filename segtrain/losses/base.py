@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import keras
 import numpy as np
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 
 
 class Loss(ABC):
@@ -135,8 +135,8 @@ def check_class_weights(class_weights: Sequence[float] | None, num_classes: int)
     usable = all(math.isfinite(weight) and weight >= 0 for weight in class_weights)
     if len(class_weights) != num_classes or not usable or not any(class_weights):
         raise ConfigError(
-            f"loss.class_weights={list(class_weights)}: {len(class_weights)} numbers, expected {num_classes} "
-            f"(one a class), each >= 0 and not all 0"
+            f"{argument('class_weights')}={list(class_weights)}: {len(class_weights)} numbers, expected {num_classes} "
+            "(one a class), each >= 0 and not all 0"
         )
 
 
@@ -147,7 +147,7 @@ def check_number(name: str, number: float, expected: str, holds: bool) -> None:
         ConfigError: It is refused.
     """
     if not (math.isfinite(number) and holds):
-        raise ConfigError(f"loss.{name}={number}: expected {expected}. Fix: correct loss.{name}")
+        raise ConfigError(f"{argument(name)}={number}: expected {expected}.")
 
 
 class _Averaged(Loss):

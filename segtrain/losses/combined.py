@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.losses.base import Loss, additive
 
 
@@ -35,18 +35,20 @@ class Sum(Loss):
         for name, part in parts.items():
             is_number = isinstance(part.weight, int | float) and not isinstance(part.weight, bool)
             if not is_number or not 0 <= part.weight < math.inf:
-                key = f"loss.parts.{name}.weight"
+                key = argument(f"parts.{name}.weight")
                 raise ConfigError(f"{key}={part.weight}: expected a number from 0 up. Fix: {key}=1.0")
         if not any(part.weight for part in parts.values()):
             seen = ", ".join(f"{name}.weight={part.weight}" for name, part in parts.items()) or "none"
             raise ConfigError(
-                f"loss.parts: {seen}, expected a positive weight at least. Fix: write it like "
-                f"configs/loss/cross_entropy_dice.yaml"
+                f"{argument('parts')}: {seen}, expected a positive weight at least. Fix: write it like "
+                "configs/loss/cross_entropy_dice.yaml"
             )
         takes = {name: part.loss.num_logits for name, part in parts.items() if hasattr(part.loss, "num_logits")}
         if len({*takes.values()}) > 1:
             seen = ", ".join(f"{name} takes {number}" for name, number in takes.items())
-            raise ConfigError(f"loss.parts: {seen} logits a pixel, expected as many each. Fix: take one part out")
+            raise ConfigError(
+                f"{argument('parts')}: {seen} logits a pixel, expected as many each. Fix: take one part out"
+            )
         if takes:
             self.num_logits = next(iter(takes.values()))
         self._losses = {name: additive(part.loss) for name, part in parts.items()}

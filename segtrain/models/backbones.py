@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import keras
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import Limits, Stride, limited
 from segtrain.models.dilation import Padding, places, rebuild
 from segtrain.models.layers import Preprocessing, PreprocessingMode
@@ -124,18 +124,18 @@ def application(
         known = [each for each in dir(keras.applications) if each[0].isupper()]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:3]
         raise ConfigError(
-            f"backbone.name={name}: keras.applications has no such network, nearest are {', '.join(near)}. Fix: "
-            f"backbone.name={near[0]}"
+            f"{argument('name')}={name}: keras.applications has no such network, nearest are {', '.join(near)}. Fix: "
+            f"{argument('name')}={near[0]}"
         )
     if build.__module__.endswith(".nasnet"):
         raise ConfigError(
-            f"backbone.name={name}: keras.applications builds it for one size of photographs only, expected a network "
-            f"that takes any. Fix: backbone.name=EfficientNetV2B0"
+            f"{argument('name')}={name}: keras.applications builds it for one size of photographs only, expected a "
+            f"network that takes any. Fix: {argument('name')}=EfficientNetV2B0"
         )
     accepted, options = inspect.signature(build).parameters, dict[str, Any]()
     if alpha is not None:
         if "alpha" not in accepted:
-            raise ConfigError(f"backbone.alpha={alpha}: {name} has no such factor, expected null")
+            raise ConfigError(f"{argument('alpha')}={alpha}: {name} has no such factor, expected null")
         options["alpha"] = alpha
     mode = preprocessing or _PREPROCESSING.get(build.__module__.rpartition(".")[2], "tf")
     if mode != "none" and "include_preprocessing" in accepted:
@@ -187,7 +187,7 @@ def torch_resnet(
         ConfigError: There is no such depth, tap or block, or a tap lies at another stride.
     """
     if depth not in BLOCKS:
-        raise ConfigError(f"backbone.depth={depth}: expected one of {', '.join(map(str, BLOCKS))}")
+        raise ConfigError(f"{argument('depth')}={depth}: expected one of {', '.join(map(str, BLOCKS))}")
     counts = BLOCKS[depth]
     stages = ["conv1_relu", *(f"conv{stage}_block{count}_out" for stage, count in enumerate(counts, start=2))]
     blocks = [f"conv5_block{block}_" for block in range(1, counts[-1] + 1)]
@@ -222,7 +222,7 @@ def _backbone(
 ) -> Backbone:
     if output_stride not in OUTPUT_STRIDES:
         raise ConfigError(
-            f"backbone.output_stride={output_stride}: expected 8, 16 or 32. Fix: backbone.output_stride=16"
+            f"{argument('output_stride')}={output_stride}: expected 8, 16 or 32. Fix: {argument('output_stride')}=16"
         )
     pixels = keras.Input((None, None, 3), name="pixels")
     plain = build(Preprocessing(preprocessing, name="preprocessing")(pixels))
@@ -238,14 +238,14 @@ def _backbone(
         )
     except ValueError as error:
         raise ConfigError(
-            f"backbone.output_stride={output_stride}: {plain.name} cannot be dilated "
-            f"({' '.join(str(error).split())[:150]}). Fix: backbone.output_stride=32"
+            f"{argument('output_stride')}={output_stride}: {plain.name} cannot be dilated "
+            f"({' '.join(str(error).split())[:150]}). Fix: {argument('output_stride')}=32"
         ) from error
     found = {names[layer]: place for layer, place in places(plain, output_stride).items() if place is not None}
     taps = last_of_each_stride(found, network) if stages is None else named_stages(stages, found, network)
     high, low = high or taps[max(taps)], low or taps.get(4, taps[min(taps)])
     for key, tap in (("high", high), ("low", low)):
-        require_map(f"backbone.{key}", tap, found, network)
+        require_map(argument(key), tap, found, network)
     require_stride("high", high, found, output_stride, found[high].stride == output_stride)
     require_stride("low", low, found, 4, found[low].stride < output_stride)
     tensors = {layer.name: layer.output for layer in network.layers}

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import Channels, DropRate, Stride, limited
 from segtrain.models.backbones import Backbone
 from segtrain.models.blocks import classify, conv_block
@@ -45,13 +45,15 @@ def fcn(
         ConfigError: The backbone has no stage at a stride of `skips`, or an option is out of range.
     """
     if list(skips) != sorted(set(skips), reverse=True):
-        raise ConfigError(f"model.skips={list(skips)}: expected strides from coarse to fine, each once, as [16, 8]")
+        raise ConfigError(
+            f"{argument('skips')}={list(skips)}: expected strides from coarse to fine, each once, as [16, 8]"
+        )
     if channels is None:
         channels = max(1, backbone.high.shape[-1] // 4)
     x = conv_block(backbone.high, channels, 3, "head")
     logits = _classifier(num_classes, "classifier")(_dropout(x, dropout))
     for stride in skips:
-        features = _stage(backbone, stride, f"model.skips={list(skips)}")
+        features = _stage(backbone, stride, f"{argument('skips')}={list(skips)}: ")
         # Zeros at the start, so that training begins at the network without skips (section 4.2).
         scores = _classifier(num_classes, f"skip_{stride}_classifier", kernel_initializer="zeros")(features)
         logits = _add(logits, scores, f"skip_{stride}")
@@ -81,13 +83,13 @@ def unet(
     """
     given = list(decoder_channels)
     if not given:
-        raise ConfigError("model.decoder_channels=[]: expected at least one number, as [256, 128, 64, 32]")
+        raise ConfigError(f"{argument('decoder_channels')}=[]: expected at least one number, as [256, 128, 64, 32]")
     deepest, *finer = sorted(backbone.stages, reverse=True)
     if len(given) > len(finer):
         raise ConfigError(
-            f"model.decoder_channels={given}: {len(given)} numbers, expected at most {len(finer)}, one for each of the "
-            f"backbone's stages at strides {_listed(finer)}. "
-            f"Fix: {setting('model.decoder_channels', given[: len(finer)])}"
+            f"{argument('decoder_channels')}={given}: {len(given)} numbers, expected at most {len(finer)}, one for "
+            f"each of the backbone's stages at strides {_listed(finer)}. Fix: "
+            f"{setting(argument('decoder_channels'), given[: len(finer)])}"
         )
     x = backbone.stages[deepest]
     for stride, channels in zip(finer, given, strict=False):
@@ -124,7 +126,7 @@ def pspnet(
         ConfigError: An option is out of range.
     """
     if not bins or len(set(bins)) < len(bins):
-        raise ConfigError(f"model.bins={list(bins)}: expected positive numbers, each once, as [1, 2, 3, 6]")
+        raise ConfigError(f"{argument('bins')}={list(bins)}: expected positive numbers, each once, as [1, 2, 3, 6]")
     levels = [backbone.high]
     for size in bins:
         name = f"pyramid_{size}"
@@ -155,7 +157,7 @@ def lraspp(backbone: Backbone, num_classes: int, *, channels: Channels = 128) ->
     Raises:
         ConfigError: The backbone has no stage at stride 8, or `channels` is not positive.
     """
-    low = _stage(backbone, 8, "model=lraspp")
+    low = _stage(backbone, 8)
     x = conv_block(backbone.high, channels, 1, "head")
     gate = keras.layers.GlobalAveragePooling2D(keepdims=True, name="gate_pool")(backbone.high)  # (B, 1, 1, C)
     gate = keras.layers.Conv2D(channels, 1, use_bias=False, activation="sigmoid", name="gate")(gate)
@@ -183,7 +185,7 @@ def segformer_mlp(
     Raises:
         ConfigError: The backbone lacks one of the stages, or an option is out of range.
     """
-    stages = {stride: _stage(backbone, stride, "model=segformer_mlp") for stride in (32, 16, 8, 4)}
+    stages = {stride: _stage(backbone, stride) for stride in (32, 16, 8, 4)}
     levels = []
     for stride, features in stages.items():
         x = keras.layers.Conv2D(channels, 1, name=f"projection_{stride}")(features)
@@ -212,11 +214,11 @@ def _dropout(x: Any, share: float) -> Any:
     return keras.layers.Dropout(share, name="dropout")(x) if share else x
 
 
-def _stage(backbone: Backbone, stride: int, key: str) -> Any:
+def _stage(backbone: Backbone, stride: int, named: str = "") -> Any:
     if stride not in backbone.stages:
         raise ConfigError(
-            f"{key}: the backbone has no stage at stride {stride}, only {_listed(backbone.stages)}. Fix: name a layer "
-            f"at that stride in backbone.stages, or take another backbone"
+            f"{named}the backbone has no stage at stride {stride}, only {_listed(backbone.stages)}. Fix: name a layer "
+            f"at that stride in the backbone's `stages`, or take another backbone"
         )
     return backbone.stages[stride]
 

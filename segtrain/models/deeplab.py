@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import Channels, Dilation, DropRate, Layers, limited
 from segtrain.models.backbones import Backbone
 from segtrain.models.blocks import aspp, classify, conv_block
@@ -167,8 +167,8 @@ def _dilations(given: Sequence[int] | None, output_stride: int) -> list[int]:
         return [rate * 16 // output_stride for rate in (6, 12, 18)]
     if not given:
         raise ConfigError(
-            "model.aspp_dilations=[]: expected at least one, as [6, 12, 18]. Fix: model.aspp_dilations=null, which "
-            "derives them from backbone.output_stride"
+            f"{argument('aspp_dilations')}=[]: expected at least one, as [6, 12, 18]. Fix: "
+            f"{argument('aspp_dilations')}=null, which derives them from the output stride"
         )
     return list(given)
 
@@ -176,5 +176,6 @@ def _dilations(given: Sequence[int] | None, output_stride: int) -> list[int]:
 def _check_classes(num_classes: int, single_logit: bool) -> None:
     if single_logit and num_classes != 2:
         raise ConfigError(
-            f"model.single_logit=true: the dataset has {num_classes} classes, expected 2. Fix: model.single_logit=false"
+            f"{argument('single_logit')}=true: the dataset has {num_classes} classes, expected 2. Fix: "
+            f"{argument('single_logit')}=false"
         )

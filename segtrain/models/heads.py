@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import Channels, DropRate, limited
 from segtrain.models.backbones import Backbone
 from segtrain.models.blocks import conv_block
@@ -45,7 +45,7 @@ def auxiliary(
     Raises:
         ConfigError: There is no such tap or stage, or an option is out of its range.
     """
-    features = _stage(backbone, 16, name) if tap is None else _layer(backbone, tap, name)
+    features = _stage(backbone, 16) if tap is None else _layer(backbone, tap)
     if channels is None:
         channels = max(1, features.shape[-1] // 4)
     x = conv_block(features, channels, 3, name)  # (B, h, w, channels)
@@ -74,7 +74,7 @@ def edges(backbone: Backbone, num_classes: int, *, name: str = "edges", channels
     Raises:
         ConfigError: The backbone lacks a stage, or an option is out of its range.
     """
-    features = {stride: _stage(backbone, stride, name) for stride in EDGE_STAGES}
+    features = {stride: _stage(backbone, stride) for stride in EDGE_STAGES}
     finest = features[EDGE_STAGES[0]]
     scores = []
     for stride, stage in features.items():
@@ -94,22 +94,22 @@ def _resize(x: Any, like: Any, name: str) -> Any:
     return ResizeLike(dtype="float32", name=name)([x, like])
 
 
-def _stage(backbone: Backbone, stride: int, name: str) -> Any:
+def _stage(backbone: Backbone, stride: int) -> Any:
     if stride not in backbone.stages:
         there = ", ".join(map(str, sorted(backbone.stages)))
         raise ConfigError(
-            f"heads.{name}: the backbone has no stage at stride {stride}, only {there}. Fix: name a layer at that "
-            f"stride in backbone.stages, or leave the head out with heads=none"
+            f"the backbone has no stage at stride {stride}, only {there}. Fix: name a layer at that "
+            f"stride in the backbone's `stages`, or leave the head out"
         )
     return backbone.stages[stride]
 
 
-def _layer(backbone: Backbone, tap: str, name: str) -> Any:
+def _layer(backbone: Backbone, tap: str) -> Any:
     maps = {layer: tensor for layer, tensor in backbone.tensors.items() if len(tensor.shape) == 4}
     if tap not in maps:
         near = difflib.get_close_matches(tap, maps, n=3, cutoff=0.4) or [backbone.high_tap]
         raise ConfigError(
-            f"heads.{name}.head.tap={tap}: the backbone has no such map, nearest are {', '.join(near)}. Fix: "
-            f"heads.{name}.head.tap={near[0]}"
+            f"{argument('tap')}={tap}: the backbone has no such map, nearest are {', '.join(near)}. Fix: "
+            f"{argument('tap')}={near[0]}"
         )
     return maps[tap]

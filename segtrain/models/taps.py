@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.models.dilation import Place
 from segtrain.shell import setting
 
@@ -43,8 +43,8 @@ def grid_factors(network: keras.Model, blocks: Sequence[str], multi_grid: Sequen
     if not blocks or len(multi_grid) != len(blocks):
         expected = f"{len(blocks)} numbers, one a block of its last stage" if blocks else "null"
         raise ConfigError(
-            f"backbone.multi_grid={list(multi_grid)}: expected for {network.name} {expected}. Fix: "
-            f"{setting('backbone.multi_grid', [1, 2, 4][: len(blocks)] if 0 < len(blocks) <= 3 else None)}"
+            f"{argument('multi_grid')}={list(multi_grid)}: expected for {network.name} {expected}. Fix: "
+            f"{setting(argument('multi_grid'), [1, 2, 4][: len(blocks)] if 0 < len(blocks) <= 3 else None)}"
         )
     factors = dict(zip(blocks, multi_grid, strict=True))
     return {
@@ -63,13 +63,13 @@ def last_of_each_stride(found: Mapping[str, Place], network: keras.Model) -> dic
 
 
 def named_stages(stages: Sequence[str], found: Mapping[str, Place], network: keras.Model) -> dict[int, str]:
-    """Order `backbone.stages` by stride in the undilated network.
+    """Order a backbone's `stages` by stride in the undilated network.
 
     Raises:
         ConfigError: A name is no layer's, or no map's.
     """
     for name in stages:
-        require_map("backbone.stages", name, found, network)
+        require_map(argument("stages"), name, found, network)
     return {found[name].nominal: name for name in stages}
 
 
@@ -104,10 +104,10 @@ def require_stride(key: str, name: str, found: Mapping[str, Place], wanted: int,
     ends = [layer for layer in there if re.search(r"(_out|_add|add|_relu|_act|_activation|_BN)$", layer)] or there
     shown = ends if len(ends) <= 6 else [*ends[:2], "...", *ends[-3:]]
     expected = str(wanted) if key == "high" else "a finer one"
-    mend = f"Fix: backbone.{key}={ends[-1] if ends else 'null'}"
+    mend = f"Fix: {argument(key)}={ends[-1] if ends else 'null'}"
     if key == "high" and stride in (8, 16, 32):
-        mend += f", or backbone.output_stride={stride}"
+        mend += f", or {argument('output_stride')}={stride}"
     raise ConfigError(
-        f"backbone.{key}={name} lies at stride {stride}, expected {expected}; at stride {wanted} lie "
+        f"{argument(key)}={name} lies at stride {stride}, expected {expected}; at stride {wanted} lie "
         f"{', '.join(shown) or 'no layers'}. {mend}"
     )

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import safetensors
 
-from segtrain.errors import CheckpointError, ConfigError
+from segtrain.errors import CheckpointError, ConfigError, argument
 from segtrain.models.backbones import Backbone
 from segtrain.models.convert import from_torch
 from segtrain.models.taps import stable_names
@@ -26,7 +26,7 @@ _UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, ValueError, MemoryErr
 
 
 def load_backbone_weights(model: keras.Model, backbone: Backbone) -> None:
-    """Fill those layers of a network that belong to its backbone, from what `backbone.weights` names.
+    """Fill those layers of a network that belong to its backbone, from what the backbone's `weights` name.
 
     Raises:
         CheckpointError: The weights cannot be fetched or read, or lack a layer. Nothing was changed then.
@@ -35,12 +35,13 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone) -> None:
     if source.weights is None:
         return
     variables = {path: one for path, one in _variables(model).items() if path.split("/")[0] in backbone.tensors}
-    key = f"backbone.weights={source.weights}"
+    key = f"{argument('weights')}={source.weights}"
     if source.weights != "imagenet":
         arrays = read_weights(Path(source.weights).expanduser(), model, key)
     elif source.stock is None:
         raise ConfigError(
-            f"{key}: there are none for this layout. Fix: backbone.weights=null, or the path of a state dict of torch"
+            f"{key}: there are none for this layout. Fix: {argument('weights')}=null, or the path of a state dict of "
+            "torch"
         )
     else:
         arrays = _imagenet(source.stock, model)
@@ -128,8 +129,8 @@ def _imagenet(stock: Callable[[], keras.Model], model: keras.Model) -> dict[str,
             raise
         folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
         raise CheckpointError(
-            f"backbone.weights=imagenet: {' '.join(str(error).split())[:300]}. Fix: "
-            f"backbone.weights=null starts from random weights; or put that file, under its own name, into {folder}"
+            f"{argument('weights')}=imagenet: {' '.join(str(error).split())[:300]}. Fix: {argument('weights')}=null "
+            f"starts from random weights; or put that file, under its own name, into {folder}"
         ) from error
     names = stable_names(source)
     stored = {names.get(layer.name, layer.name): layer.get_weights() for layer in _leaves(source.layers)}
@@ -202,8 +203,8 @@ def _assign(
             for shown in [*found[:_SHOWN], *(["..."] if len(found) > _SHOWN else [])]
         ]
         mend = "Fix: give weights of this very network"
-        if key.startswith("backbone."):
-            mend += ", or leave what is missing at random with backbone.partial_weights=true"
+        if key.startswith(argument("weights")):
+            mend += f", or leave what is missing at random with {argument('partial_weights')}=true"
         elif differing and not missing and not extra and all(_is_classifier(each) for each in differing):
             mend = "Fix: head=reset, which keeps all but the classifier"
         raise CheckpointError("\n".join([f"{key}: {counts}. {mend}", *lines]))

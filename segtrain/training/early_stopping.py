@@ -103,7 +103,7 @@ class ReachScore(keras.callbacks.Callback):
         else:
             logger.warning(
                 "%s is %.4f at best, after epoch %d, and was to be above %g. Fix: look at the data with segtrain "
-                "browse, then try another optimizer.learning_rate or a larger network",
+                "browse, then try another learning rate or a larger network",
                 *(self._monitor, best, epoch, self._threshold),
             )
 

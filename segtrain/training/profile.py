@@ -8,7 +8,7 @@ from types import MappingProxyType
 import keras
 import tensorflow as tf
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import PositiveCount, limited
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ class Profile(keras.callbacks.Callback):
         super().__init__()
         if not first_step <= last_step:
             raise ConfigError(
-                f"callbacks.first_step={first_step}, callbacks.last_step={last_step}: expected first_step <= last_step"
+                f"{argument('first_step')}={first_step}, {argument('last_step')}={last_step}: expected first_step <= "
+                "last_step"
             )
         self._folder = run_folder / "tensorboard"
         self._first_step, self._last_step = first_step, last_step

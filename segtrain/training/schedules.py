@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import keras
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import Count, Exponent, Fraction, InnerFraction, Limits, Probability, limited
 from segtrain.shell import setting
 
@@ -181,8 +181,8 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         bounds = [0, *milestones, 1]
         if not all(before < after for before, after in zip(bounds, bounds[1:], strict=False)):
             raise ConfigError(
-                f"schedule.milestones={list(milestones)}: expected shares of the steps in rising order, each above 0 "
-                f"and below 1. Fix: {setting('schedule.milestones', [0.6, 0.9])}"
+                f"{argument('milestones')}={list(milestones)}: expected shares of the steps in rising order, each "
+                f"above 0 and below 1. Fix: {setting(argument('milestones'), [0.6, 0.9])}"
             )
         self.learning_rate = learning_rate
         self.total_steps = total_steps
@@ -224,7 +224,7 @@ def _warmup(step: Any, warmup_steps: int) -> Any:
 def _check_warmup(warmup_steps: int, total_steps: int) -> None:
     if not 0 <= warmup_steps < total_steps:
         raise ConfigError(
-            f"schedule.warmup_steps={warmup_steps}: expected 0..{total_steps - 1}, less than the run's steps"
+            f"{argument('warmup_steps')}={warmup_steps}: expected 0..{total_steps - 1}, less than the run's steps"
         )
 
 
@@ -232,6 +232,6 @@ def _check_final(final_learning_rate: float, learning_rate: float) -> None:
     # A learning rate of 0 is a training that scores and saves and changes no weight.
     if not 0 <= final_learning_rate < learning_rate and not final_learning_rate == learning_rate == 0:
         raise ConfigError(
-            f"schedule.final_learning_rate={final_learning_rate}: expected from 0 to below "
-            f"optimizer.learning_rate={learning_rate}. Fix: schedule.final_learning_rate=0"
+            f"{argument('final_learning_rate')}={final_learning_rate}: expected from 0 to below "
+            f"learning_rate={learning_rate}. Fix: {argument('final_learning_rate')}=0"
         )

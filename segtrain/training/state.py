@@ -49,7 +49,7 @@ def require_finite(arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise NumericError(
                 f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} numbers are NaN or infinite, "
-                f"expected finite weights; no checkpoint was written of them. Fix: lower optimizer.learning_rate, or "
+                f"expected finite weights; no checkpoint was written of them. Fix: lower the learning rate, or "
                 f"set clip_norm=1"
             )
 

@@ -42,7 +42,7 @@ class _Tracker(keras.callbacks.Callback):
             self._module: Any = importlib.import_module(self.package)
         except ImportError as error:
             raise ConfigError(
-                f"callbacks: {type(self).__name__} needs the package {self.package}, which is not installed. Fix: pip "
+                f"{type(self).__name__} needs the package {self.package}, which is not installed. Fix: pip "
                 f"install 'segtrain-keras[{self.package}]'"
             ) from error
         self._run_folder = run_folder

@@ -177,7 +177,7 @@ class Trainer:
                 samples = "" if name_samples is None else f" on {', '.join(name_samples(self.step))}"
                 raise NumericError(
                     f"{seen} at step {self.step + 1} (epoch {epoch + 1}){samples}, expected a finite number. Fix: "
-                    f"lower optimizer.learning_rate, or set clip_norm=1"
+                    f"lower the learning rate, or set clip_norm=1"
                 )
             if losses.get("skipped_steps") and float(self.optimizer.dynamic_scale) < 1:
                 raise NumericError(

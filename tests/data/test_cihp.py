@@ -66,7 +66,7 @@ def test_validation_in_the_training_folder_needs_no_validation_folder(tmp_path):
 
 
 def test_validation_in_the_training_folder_needs_an_end_of_training(cihp_root):
-    with pytest.raises(ConfigError, match=r"val_folder=Training needs dataset\.num_train_images"):
+    with pytest.raises(ConfigError, match=r"val_folder=Training needs num_train_images"):
         Cihp(str(cihp_root), val_folder="Training")
 
 

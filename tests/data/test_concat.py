@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 import toys
 from segtrain import config
 from segtrain.data import Cihp, Concat, Folder, Voc
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, naming
 
 STREET = ("train", "trainannot", "val", "valannot")
 
@@ -82,7 +82,7 @@ def test_reading_small_and_headers_are_left_to_the_dataset(parts):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, r"dataset\.mapping\.street: wall of dataset street are not in the common table.*street=\{wall: ignore\}"),
+        ({}, r"mapping\.street: wall of dataset street are not in the common table.*street=\{wall: ignore\}"),
         (
             {"mapping": {"street": {"wall": "Cot"}}},
             r"mapping\.street\.wall=Cot: there is no such class; did you mean Coat",
@@ -99,7 +99,7 @@ def test_what_has_no_place_is_refused(parts, options, said):
 
 
 def test_a_slash_in_a_name_is_refused(parts):
-    with pytest.raises(ConfigError, match=r"dataset\.datasets: 'a/b' holds a slash"):
+    with pytest.raises(ConfigError, match=r"datasets: 'a/b' holds a slash"):
         Concat({"a/b": parts["people"]})
 
 
@@ -150,7 +150,7 @@ def test_all_wrong_keys_within_are_told_at_once(folder_root):
 def test_a_missing_folder_within_is_named_by_its_whole_key_and_no_path_is_changed(tmp_path):
     root = tmp_path / "dataset.v1" / "dataset"
     dataset = config.build(nested(root).dataset)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as caught, naming("dataset"):
         dataset.samples("train")
     assert str(caught.value).startswith(f"dataset.datasets.street.root={root}: no such folder")
     assert str(caught.value).endswith("Fix: dataset.datasets.street.root=/path/to/dataset")

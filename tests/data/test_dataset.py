@@ -132,7 +132,7 @@ def test_unknown_values_are_refused_with_file_value_and_count(sample):
         Listed().read(sample)
     said = str(caught.value)
     assert f"labels in {sample.labels}: unknown values 7 (3 pixels), 9 (1 pixels), expected 0..2, 255" in said
-    assert "dataset.ignore_class" in said
+    assert "ignore_class" in said
 
 
 def test_the_first_id_beyond_the_classes_is_unknown(sample):
@@ -203,7 +203,7 @@ def test_headers_are_checked_without_decoding_pixels(sample):
 
 @pytest.mark.parametrize("ignore_class", [0, 2, -1, 256])
 def test_ignore_class_must_be_a_byte_beyond_the_classes(ignore_class):
-    with pytest.raises(ConfigError, match=f"dataset.ignore_class={ignore_class}: expected 3..255"):
+    with pytest.raises(ConfigError, match=f"ignore_class={ignore_class}: expected 3..255"):
         Listed(ignore_class=ignore_class)
 
 
@@ -283,17 +283,17 @@ def test_a_turned_photograph_is_refused_with_the_policy_that_fits_its_labels(sam
     for check in (Listed().read, Listed().check_header):
         said = refusal(check, sample)
         assert f"EXIF orientation 6 (turned by 90 degrees) in {sample.image}" in said
-        assert "sizes match without rotation" in said and said.endswith("Fix: dataset.exif=ignore")
+        assert "sizes match without rotation" in said and said.endswith("Fix: exif=ignore")
     write_ids(sample.labels, np.array([[0, 1, 2], [0, 0, 0]]).T)
     for check in (Listed().read, Listed().check_header):
         said = refusal(check, sample)
-        assert "sizes match after rotation" in said and said.endswith("Fix: dataset.exif=apply")
+        assert "sizes match after rotation" in said and said.endswith("Fix: exif=apply")
 
 
 def test_a_photograph_upside_down_fits_both_ways(sample):
     turn_image(sample, 3)
     said = refusal(Listed().check_header, sample)
-    assert "sizes match both ways" in said and "Fix: dataset.exif=apply or ignore; look at" in said
+    assert "sizes match both ways" in said and "Fix: exif=apply or ignore; look at" in said
 
 
 @pytest.mark.parametrize(("exif", "size"), [("ignore", (2, 3)), ("apply", (3, 2))])
@@ -351,7 +351,7 @@ def test_photographs_beyond_the_limit_are_refused(sample):
 
 def test_transparency_of_labels_is_dropped_where_the_dataset_says_so(sample):
     sample.labels.write_bytes(png(np.array([[[0, 9], [1, 0], [2, 255]]] * 2), 8, GREY_ALPHA))
-    assert "dataset.alpha=drop" in refusal(Listed().read, sample)
+    assert "alpha=drop" in refusal(Listed().read, sample)
     assert Listed(alpha="drop").read(sample)[1].tolist() == [[0, 1, 2]] * 2
 
 
@@ -363,12 +363,12 @@ def test_colours_become_stored_values_and_those_class_ids(sample):
 
 @pytest.mark.parametrize("values", [{0: 0, 255: 255}, {0: 2, 128: 2}, {0: 255}], ids=["ignored", "joined", "nothing"])
 def test_values_that_leave_one_class_are_refused(values):
-    with pytest.raises(ConfigError, match=r"^dataset\.label_values: only \w+.* can occur.*Fix: give .*\b(door|wall)\b"):
+    with pytest.raises(ConfigError, match=r"^label_values: only \w+.* can occur.*Fix: give .*\b(door|wall)\b"):
         Listed(label_values=values)
 
 
 def test_an_ignored_value_is_proposed_for_the_class_that_has_none():
-    with pytest.raises(ConfigError, match=r"only soil can occur.*Fix: 'dataset\.label_values=\{0: soil, 255: leaf\}'"):
+    with pytest.raises(ConfigError, match=r"only soil can occur.*Fix: 'label_values=\{0: soil, 255: leaf\}'"):
         Two(label_values={0: 0, 255: 255})
 
 

@@ -70,7 +70,7 @@ def test_a_turn_is_applied_as_pillow_does_or_ignored(tmp_path, kind, orientation
 def test_a_turned_photograph_is_refused_by_default(tmp_path, orientation, order):
     path = write(tmp_path, turned("JPEG", orientation, order))
     for read in (files.read_image, files.read_size):
-        refused(read, path, f"EXIF orientation {orientation} (", str(path), "dataset.exif=apply", "dataset.exif=ignore")
+        refused(read, path, f"EXIF orientation {orientation} (", str(path), "exif=apply", "exif=ignore")
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9, 65535])

@@ -64,15 +64,15 @@ def test_bad_swap_pairs_are_refused(folder_root, pairs):
 def test_fewer_than_two_classes_are_refused_with_two_to_paste(folder_root, classes, two, options):
     with pytest.raises(ConfigError) as caught:
         Folder(str(folder_root), classes, *FOLDERS, ignore_class=11, **options)
-    assert str(caught.value).startswith(f"dataset.classes={list(classes)}: {len(classes)} class")
-    assert f"Fix: dataset=binary 'dataset.classes={two}'" in str(caught.value)
+    assert str(caught.value).startswith(f"classes={list(classes)}: {len(classes)} class")
+    assert f"Fix: 'classes={two}'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "classes", [["a", "b", "a"], ["a", "a "], ["caf\u00e9", "cafe\u0301"], {"a": [0] * 3, " a": [1] * 3}]
 )
 def test_a_class_named_twice_is_refused(folder_root, classes):
-    with pytest.raises(ConfigError, match=r"dataset\.classes: '(a|caf\u00e9)' is named twice"):
+    with pytest.raises(ConfigError, match=r"classes: '(a|caf\u00e9)' is named twice"):
         Folder(str(folder_root), classes, *FOLDERS, ignore_class=11)
 
 
@@ -90,7 +90,7 @@ def test_lists_split_one_folder(folder_root):
 
 
 def test_the_same_folders_without_lists_are_refused(folder_root):
-    with pytest.raises(ConfigError, match=r"same files.*Fix: .*dataset\.val_images"):
+    with pytest.raises(ConfigError, match=r"same files.*Fix: .*val_images"):
         Folder(str(folder_root), ["a", "b"], "train", "trainannot", "train", "trainannot")
 
 
@@ -151,17 +151,13 @@ def test_a_share_is_between_nought_and_one(folder_root, fraction):
 
 
 def test_validation_told_twice_is_refused(folder_root):
-    with pytest.raises(
-        ConfigError, match=r"told by dataset\.val_images, dataset\.val_list too.*Fix: dataset\.val_images=null "
-    ):
+    with pytest.raises(ConfigError, match=r"told by val_images, val_list too.*Fix: val_images=null "):
         fractioned(folder_root, val_images="val", val_list="val.txt")
 
 
 def test_a_share_that_leaves_nothing_says_how_to_go_on(folder_root):
     dataset = Folder(str(folder_root), toys.FOLDER_CLASSES, "train", "trainannot", val_fraction=1e-9)
-    with pytest.raises(
-        DataError, match=r"'val' is empty: dataset\.val_fraction=1e-09 of 4 photographs.*Fix: dataset\.split_seed=1"
-    ):
+    with pytest.raises(DataError, match=r"'val' is empty: val_fraction=1e-09 of 4 photographs.*Fix: split_seed=1"):
         dataset.samples("val")
 
 
@@ -182,7 +178,7 @@ def test_lists_of_two_files_a_line_need_no_folders(folder_root):
 
 
 def test_lists_of_names_need_folders(folder_root):
-    with pytest.raises(DataError, match=r"a\.txt:1: 'train_1': one name, .*Fix: dataset\.train_images="):
+    with pytest.raises(DataError, match=r"a\.txt:1: 'train_1': one name, .*Fix: train_images="):
         listed(folder_root, "train_1\n", "val_0\n").samples("train")
 
 
@@ -266,13 +262,13 @@ def test_values_and_colours_that_are_not_told_are_refused(tmp_path, pixels, opti
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"label_values": {0: "waal"}}, r"dataset\.label_values\.0=waal: there is no such class; did you mean wall"),
+        ({"label_values": {0: "waal"}}, r"label_values\.0=waal: there is no such class; did you mean wall"),
         ({"label_values": {0: 3}}, r"label_values\.0=3: there is no such class"),
         ({"label_values": {300: "wall"}}, r"label_values: 300 is no stored value, expected 0\.\.255"),
         ({"label_values": {"0": "wall"}}, r"label_values: '0' is no stored value"),
         ({"label_values": "id"}, r"label_values=id: expected ids, from_one, colors"),
         ({"label_values": {}}, r"expected ids, from_one, colors, or a class"),
-        ({"label_values": "colors"}, r"dataset\.classes has names only, expected a colour for each"),
+        ({"label_values": "colors"}, r"classes has names only, expected a colour for each"),
         ({"label_values": "colors", "classes": {**COLORS, "sky": [0, 0, 0]}}, r"classes\.sky=\[0, 0, 0\]: given twice"),
         (
             {"label_values": "colors", "classes": COLORS, "ignore_colors": [[0, 0, 0]]},
@@ -326,7 +322,7 @@ def test_lists_of_windows_are_read(binary_root):
 
 def test_missing_list_is_looked_for(binary_root):
     (binary_root / "val.txt").unlink()
-    with pytest.raises(DataError, match=r"dataset\.val_list=val\.txt: no file .*Fix: dataset\.val_list=null "):
+    with pytest.raises(DataError, match=r"val_list=val\.txt: no file .*Fix: val_list=null "):
         Folder(str(binary_root), **toys.BINARY).samples("val")
 
 

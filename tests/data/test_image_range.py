@@ -6,7 +6,7 @@ import pytest
 from pictures import GREY, GREY_ALPHA, RGB, RGBA, png, saved
 from segtrain.data.files import read_image, read_stored_range
 from segtrain.data.image_range import checked_range, judge
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, located
 
 
 def write(folder, data, name="a.png"):
@@ -56,7 +56,7 @@ def test_images_that_are_all_of_few_bits_are_told_by_their_values(bits):
     assert found.severity == ("error" if bits <= 12 else "warning")
     assert f"2 of 2 16-bit images hold values 0..{2**bits - 1} of 0..65535" in found.text
     top = 2 ** max(8, bits) - 1
-    assert found.fix.startswith(f"'dataset.image_range=[0,{top}]', or 'dataset.image_range=[0,65535]'")
+    assert located(found.fix, "").startswith(f"'image_range=[0,{top}]', or 'image_range=[0,65535]'")
 
 
 def test_a_dark_frame_among_bright_ones_is_right():
@@ -71,7 +71,5 @@ def test_a_dark_frame_among_bright_ones_is_right():
     "given", [[0], [0, 1, 2], [5, 5], [9, 3], [-1, 9], [0, 65536], [0.0, 1.0], [True, 2], ["0", "9"]]
 )
 def test_a_range_that_is_none_is_refused(given):
-    with pytest.raises(
-        ConfigError, match=r"dataset\.image_range=.*0\.\.65535\. Fix: 'dataset\.image_range=\[0,4095\]'"
-    ):
+    with pytest.raises(ConfigError, match=r"image_range=.*0\.\.65535\. Fix: 'image_range=\[0,4095\]'"):
         checked_range(given)

@@ -227,7 +227,7 @@ def test_labels_in_colours_are_refused_with_their_first_colours(tmp_path, kind):
     refused(
         write(tmp_path, saved(image, kind)),
         "mode RGB, colours [9, 8, 7], [1, 2, 3], [0, 0, 255], ...",
-        "dataset.label_values=colors",
+        "label_values=colors",
         "convert the colours to ids",
     )
 
@@ -262,7 +262,7 @@ def test_equal_channels_of_a_png_are_held_to_a_byte(tmp_path, depth, kind):
 def test_one_channel_that_differs_in_one_pixel_makes_colours(tmp_path, channel):
     image = np.repeat(IDS[..., None], 3, axis=-1)
     image[-1, -1, channel] += 1
-    refused(write(tmp_path, saved(image, "PNG")), "mode RGB", "dataset.label_values=colors")
+    refused(write(tmp_path, saved(image, "PNG")), "mode RGB", "label_values=colors")
 
 
 @pytest.mark.parametrize("alpha", [0, 128, 254])
@@ -270,7 +270,7 @@ def test_equal_channels_with_a_transparent_pixel_are_refused(tmp_path, alpha):
     image = np.dstack([IDS, IDS, IDS, np.full(IDS.shape, 255, np.uint8)])
     image[0, 0, 3] = alpha
     path = write(tmp_path, saved(image, "PNG"))
-    refused(path, "mode RGBA with transparent pixels", "dataset.alpha=drop")
+    refused(path, "mode RGBA with transparent pixels", "alpha=drop")
     np.testing.assert_array_equal(read_labels(path, alpha="drop"), IDS)
 
 
@@ -302,7 +302,7 @@ def test_a_colour_one_step_off_is_no_colour_of_the_table(tmp_path, channel, step
     refused(
         write(tmp_path, saved(image, "PNG")),
         f"2 pixels of colours without a class, the first at row 2, column 3 is {image[2, 3].tolist()}",
-        "dataset.ignore_colors",
+        "ignore_colors",
         colors={(128, 100, 50): 0},
     )
 
@@ -313,7 +313,7 @@ def test_transparency_is_refused_unless_it_is_to_be_dropped(tmp_path, kind):
     image = image[..., [0, 3]] if kind == GREY_ALPHA else image
     path = write(tmp_path, png(image, 8, kind))
     colors = COLORS if kind == RGBA else None
-    refused(path, "mode grey+alpha" if kind == GREY_ALPHA else "mode RGBA", "dataset.alpha=drop", colors=colors)
+    refused(path, "mode grey+alpha" if kind == GREY_ALPHA else "mode RGBA", "alpha=drop", colors=colors)
     assert read_labels(path, colors=colors, alpha="drop").tolist() == [[0, 128 if kind == GREY_ALPHA else 1]]
 
 

@@ -77,12 +77,12 @@ def test_left_and_right_change_places(opened):
 
 @pytest.mark.parametrize("option", [option for option in OPTIONS if option != "people"])  # which draws its root
 def test_a_root_that_is_not_there_is_named_by_its_key(option, tmp_path):
-    node, key, gone = node_of(option), "dataset.root", str(tmp_path / "gone")
+    node, key, gone = node_of(option), "root", str(tmp_path / "gone")
     if "datasets" in node:
         name = next(iter(node["datasets"]))
         node = toys.draw_node(tmp_path, node)
         node["datasets"][name]["root"] = gone
-        key = f"dataset.datasets.{name}.root"
+        key = f"datasets.{name}.root"
     else:
         node["root"] = gone
     dataset = config.build(OmegaConf.create({"dataset": node}).dataset)

@@ -199,8 +199,7 @@ def test_missing_root_says_what_was_looked_for(tmp_path):
     with pytest.raises(DataError) as caught:
         require_root(tmp_path / "gone", ["images", "masks"])
     assert str(caught.value) == (
-        f"dataset.root={tmp_path / 'gone'}: no such folder, looked for images, masks. Fix: "
-        "dataset.root=/path/to/dataset"
+        f"root={tmp_path / 'gone'}: no such folder, looked for images, masks. Fix: root=/path/to/dataset"
     )
 
 
@@ -237,5 +236,5 @@ def test_known_split_passes():
     ids=["cihp", "voc", "binary", "folder"],
 )
 def test_each_dataset_names_its_missing_layout(tmp_path, open_dataset, looked_for):
-    with pytest.raises(DataError, match=f"dataset.root={tmp_path}: it is empty, looked for {looked_for}"):
+    with pytest.raises(DataError, match=f"root={tmp_path}: it is empty, looked for {looked_for}"):
         open_dataset(str(tmp_path)).samples("train")

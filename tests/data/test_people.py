@@ -142,7 +142,7 @@ def test_a_drawn_folder_is_taken_as_it_is(tmp_path):
 def test_a_folder_of_other_parameters_is_refused(tmp_path):
     write_people(tmp_path / "root", **SMALL)
     before = contents(tmp_path / "root")
-    with pytest.raises(DataError, match=r"drawn with num_val=2, expected num_val=4\. Fix: give another dataset\.root"):
+    with pytest.raises(DataError, match=r"drawn with num_val=2, expected num_val=4\. Fix: give another root"):
         write_people(tmp_path / "root", **SMALL | {"num_val": 4})
     assert contents(tmp_path / "root") == before
 
@@ -181,7 +181,7 @@ def test_what_a_killed_drawing_left_is_replaced(tmp_path):
 
 def test_a_root_that_cannot_be_made_is_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match=r"file/root: .*Fix: give another dataset\.root"):
+    with pytest.raises(ResourceError, match=r"file/root: .*Fix: give another root"):
         write_people(tmp_path / "file/root", **SMALL)
 
 

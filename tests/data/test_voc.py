@@ -94,14 +94,14 @@ def test_another_folder_of_labels_may_be_read(voc_root):
 
 
 def test_missing_list_is_named(voc_root):
-    with pytest.raises(DataError, match=r"dataset\.train_list=train_aug: no file .*/train_aug\.txt.* sbd$"):
+    with pytest.raises(DataError, match=r"train_list=train_aug: no file .*/train_aug\.txt.* sbd$"):
         Voc(str(voc_root), train_list="train_aug").samples("train")
 
 
 @pytest.mark.parametrize("name", ["trainaug", "train-aug", "TrainAug", "train_au"])
 def test_a_missing_list_is_answered_with_the_one_that_is_there(voc_root, name):
     (voc_root / "ImageSets" / "Segmentation" / "train_aug.txt").write_text("2007_000001\n")
-    with pytest.raises(DataError, match=r"Fix: dataset\.train_list=train_aug$"):
+    with pytest.raises(DataError, match=r"Fix: train_list=train_aug$"):
         Voc(str(voc_root), train_list=name).samples("train")
 
 

@@ -41,13 +41,13 @@ def test_anybody_s_loss_is_averaged_over_replicas():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({}, "loss.parts: none, expected a positive weight at least"),
-        ({"dice": Part(DICE, 0)}, "loss.parts: dice.weight=0, expected a positive weight at least"),
-        ({"dice": Part(DICE, -2)}, "loss.parts.dice.weight=-2: expected a number from 0 up"),
-        ({"dice": Part(DICE, np.nan)}, "loss.parts.dice.weight=nan: expected a number from 0 up"),
+        ({}, "parts: none, expected a positive weight at least"),
+        ({"dice": Part(DICE, 0)}, "parts: dice.weight=0, expected a positive weight at least"),
+        ({"dice": Part(DICE, -2)}, "parts.dice.weight=-2: expected a number from 0 up"),
+        ({"dice": Part(DICE, np.nan)}, "parts.dice.weight=nan: expected a number from 0 up"),
         (
             {"dice": Part(DICE, 1), "edges": Part(EdgeCrossEntropy(VOID, CLASSES), 1)},
-            "loss.parts: dice takes 4, edges takes 1 logits a pixel, expected as many each",
+            "parts: dice takes 4, edges takes 1 logits a pixel, expected as many each",
         ),
     ],
 )

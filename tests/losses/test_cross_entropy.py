@@ -138,7 +138,7 @@ def test_plain_loss_is_keras_own(batch):
     ids=["too few", "too many", "none", "negative", "NaN", "infinite", "all zero"],
 )
 def test_bad_weights_are_refused(weights):
-    with pytest.raises(ConfigError, match=rf"loss\.class_weights=.*{len(weights)} numbers, expected 4 \(one a class\)"):
+    with pytest.raises(ConfigError, match=rf"class_weights=.*{len(weights)} numbers, expected 4 \(one a class\)"):
         CrossEntropy(VOID, CLASSES, weights)
 
 
@@ -239,11 +239,11 @@ def test_focus_below_one_stays_finite_on_what_is_known():
         (CrossEntropy, {"label_smoothing": float("nan")}, "label_smoothing=nan: expected"),
         (OhemCrossEntropy, {"threshold": 1.0}, "threshold=1.0: expected"),
         (OhemCrossEntropy, {"min_share": 1.5}, "min_share=1.5: expected"),
-        (OhemCrossEntropy, {"threshold": 0.0, "min_share": 0.0}, "loss.min_share=0.0: expected more than 0 where"),
-        (OhemCrossEntropy, {"class_weights": [1]}, "loss.class_weights=[1]: 1 numbers, expected 4"),
+        (OhemCrossEntropy, {"threshold": 0.0, "min_share": 0.0}, "min_share=0.0: expected more than 0 where"),
+        (OhemCrossEntropy, {"class_weights": [1]}, "class_weights=[1]: 1 numbers, expected 4"),
         (Focal, {"gamma": -1.0}, "gamma=-1.0: expected"),
         (Focal, {"gamma": float("inf")}, "gamma=inf: expected"),
-        (Focal, {"class_weights": [1]}, "loss.class_weights=[1]: 1 numbers, expected 4"),
+        (Focal, {"class_weights": [1]}, "class_weights=[1]: 1 numbers, expected 4"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(loss, arguments, message):

@@ -193,7 +193,7 @@ def test_edge_logits_of_few_bits_are_computed_with_in_float32(kind):
     [
         ({"width": 0}, r"width=0: expected"),
         ({"factor": -1.0}, r"factor=-1\.0: expected"),
-        ({"class_weights": [1, 2, 3]}, r"loss\.class_weights=\[1, 2, 3\]: 3 numbers, expected 2"),
+        ({"class_weights": [1, 2, 3]}, r"class_weights=\[1, 2, 3\]: 3 numbers, expected 2"),
     ],
 )
 def test_bad_arguments_of_the_boundary_loss_are_refused(arguments, message):

@@ -115,14 +115,14 @@ def test_a_million_pixels_are_summed_exactly():
     ("loss", "arguments", "message"),
     [
         (Dice, {"smooth": -1.0}, "smooth=-1.0: expected"),
-        (Dice, {"absent": True}, "loss.smooth=0.0: expected more than 0 where absent=true"),
-        (Dice, {"class_weights": [0] * 4}, "loss.class_weights=[0, 0, 0, 0]: 4 numbers, expected 4 (one a class)"),
+        (Dice, {"absent": True}, "smooth=0.0: expected more than 0 where absent=true"),
+        (Dice, {"class_weights": [0] * 4}, "class_weights=[0, 0, 0, 0]: 4 numbers, expected 4 (one a class)"),
         (Tversky, {"alpha": -0.5}, "alpha=-0.5: expected"),
-        (Tversky, {"alpha": 0.0, "beta": 0.0}, "loss.beta=0.0: expected more than 0 where alpha=0"),
+        (Tversky, {"alpha": 0.0, "beta": 0.0}, "beta=0.0: expected more than 0 where alpha=0"),
         (Tversky, {"gamma": 0.0}, "gamma=0.0: expected"),
         (Tversky, {"gamma": float("nan")}, "gamma=nan: expected"),
-        (Tversky, {"class_weights": [1]}, "loss.class_weights=[1]: 1 numbers, expected 4"),
-        (Lovasz, {"class_weights": [1]}, "loss.class_weights=[1]: 1 numbers, expected 4"),
+        (Tversky, {"class_weights": [1]}, "class_weights=[1]: 1 numbers, expected 4"),
+        (Lovasz, {"class_weights": [1]}, "class_weights=[1]: 1 numbers, expected 4"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(loss, arguments, message):

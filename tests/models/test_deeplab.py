@@ -265,7 +265,7 @@ def test_a_single_logit_is_a_sigmoid_network(build):
 @pytest.mark.parametrize(
     "options, said",
     [
-        ({"aspp_dilations": []}, "model.aspp_dilations=[]: expected at least one"),
+        ({"aspp_dilations": []}, "aspp_dilations=[]: expected at least one"),
         ({"aspp_dilations": [6, 0]}, "aspp_dilations=[6, 0]: expected"),
         ({"aspp_dilations": [-6]}, "aspp_dilations=[-6]: expected"),
         ({"aspp_channels": 0}, "aspp_channels=0: expected"),
@@ -274,7 +274,7 @@ def test_a_single_logit_is_a_sigmoid_network(build):
         ({"dropout": float("nan")}, "dropout=nan: expected"),
         (
             {"single_logit": True},
-            "model.single_logit=true: the dataset has 3 classes, expected 2. Fix: model.single_logit=false",
+            "single_logit=true: the dataset has 3 classes, expected 2. Fix: single_logit=false",
         ),
     ],
     ids=str,

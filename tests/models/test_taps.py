@@ -67,22 +67,22 @@ def test_stages_are_the_last_maps_at_each_nominal_stride():
 
 def test_named_stages_go_by_their_nominal_stride():
     assert named_stages(["c", "a"], FOUND, _network()) == {4: "c", 2: "a"}
-    with pytest.raises(ConfigError, match=r"backbone\.stages=z: no such layer in toy"):
+    with pytest.raises(ConfigError, match=r"stages=z: no such layer in toy"):
         named_stages(["a", "z"], FOUND, _network())
 
 
 def test_a_tap_that_is_no_layer_names_those_that_are():
-    with pytest.raises(ConfigError, match=r"backbone\.high=pat: no such layer in toy, nearest are pad.*\.high=pad$"):
-        require_map("backbone.high", "pat", FOUND, _network())
-    with pytest.raises(ConfigError, match=r"nearest are pad\. Fix: backbone\.high=pad$"):
-        require_map("backbone.high", "@@@@", FOUND, _network())
+    with pytest.raises(ConfigError, match=r"high=pat: no such layer in toy, nearest are pad.*Fix: high=pad$"):
+        require_map("high", "pat", FOUND, _network())
+    with pytest.raises(ConfigError, match=r"nearest are pad\. Fix: high=pad$"):
+        require_map("high", "@@@@", FOUND, _network())
 
 
 def test_a_tap_that_is_no_map_is_refused():
     maps = {name: place for name, place in FOUND.items() if name != "d"}
-    with pytest.raises(ConfigError, match=r"backbone\.low=d: no map of features in toy"):
-        require_map("backbone.low", "d", maps, _network())
-    with pytest.raises(ConfigError, match=r"squeeze_excite_conv: no map of features in .*Fix: backbone\.high="):
+    with pytest.raises(ConfigError, match=r"low=d: no map of features in toy"):
+        require_map("low", "d", maps, _network())
+    with pytest.raises(ConfigError, match=r"squeeze_excite_conv: no map of features in .*Fix: high="):
         application(name="MobileNetV3Small", weights=None, high="expanded_conv_10_squeeze_excite_conv")
 
 
@@ -91,16 +91,14 @@ def test_a_deep_tap_at_another_stride_is_told_which_layers_lie_there():
         torch_resnet(depth=18, output_stride=16, high="conv3_block1_out")
     # At stride 16 lie stages 4 and 5, of two blocks each: four sums, eight ReLUs; few enough ends are shown.
     assert str(caught.value).startswith(
-        "backbone.high=conv3_block1_out lies at stride 8, expected 16; at stride 16 lie conv4_block1_1_relu, "
+        "high=conv3_block1_out lies at stride 8, expected 16; at stride 16 lie conv4_block1_1_relu, "
     )
-    assert "conv5_block2_out. Fix: backbone.high=conv5_block2_out, or backbone.output_stride=8" in str(caught.value)
+    assert "conv5_block2_out. Fix: high=conv5_block2_out, or output_stride=8" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_an_early_tap_must_be_finer_than_the_deep_one():
-    with pytest.raises(
-        ConfigError, match=r"backbone\.low=conv4_block1_out lies at stride 16, expected a finer one; at "
-    ):
+    with pytest.raises(ConfigError, match=r"low=conv4_block1_out lies at stride 16, expected a finer one; at "):
         torch_resnet(depth=18, output_stride=16, low="conv4_block1_out")
 
 
@@ -112,9 +110,9 @@ def test_without_any_layer_at_the_stride_the_message_still_stands():
 @pytest.mark.parametrize(
     "blocks, grid, expected",
     [
-        (["c", "d"], [1], r"multi_grid=\[1\]: expected for toy 2 numbers.*Fix: 'backbone\.multi_grid=\[1,2\]'"),
+        (["c", "d"], [1], r"multi_grid=\[1\]: expected for toy 2 numbers.*Fix: 'multi_grid=\[1,2\]'"),
         (["c", "d"], [], r"multi_grid=\[\]: expected for toy 2 numbers"),
-        ([], [1, 2, 4], r"multi_grid=\[1, 2, 4\]: expected for toy null\. Fix: backbone\.multi_grid=null"),
+        ([], [1, 2, 4], r"multi_grid=\[1, 2, 4\]: expected for toy null\. Fix: multi_grid=null"),
     ],
 )
 def test_a_multi_grid_of_another_length_is_refused(blocks, grid, expected):

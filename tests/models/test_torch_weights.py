@@ -31,7 +31,7 @@ def _refusal(weights, error=CheckpointError):
 
 def test_torchs_layout_has_no_imagenet_weights_of_its_own():
     message = _refusal("imagenet", ConfigError)
-    assert message.startswith("backbone.weights=imagenet: there are none for this layout. Fix: backbone.weights=null")
+    assert message.startswith("weights=imagenet: there are none for this layout. Fix: weights=null")
 
 
 def _torch_resnet18(seed=0):
@@ -74,7 +74,7 @@ def test_a_pth_file_without_torch_is_one_clear_line(tmp_path, monkeypatch):
     (tmp_path / "resnet18.pth").write_bytes(b"")
     message = _refusal(tmp_path / "resnet18.pth")
     assert message == (
-        f"backbone.weights={tmp_path / 'resnet18.pth'}: a .pth file is read by torch, which is not installed. Fix: pip "
+        f"weights={tmp_path / 'resnet18.pth'}: a .pth file is read by torch, which is not installed. Fix: pip "
         f"install 'segtrain-keras[torch]', or save the state dict as .safetensors"
     )
 

@@ -123,7 +123,7 @@ def test_a_file_that_ends_before_the_tap_is_refused_by_the_names_of_what_is_miss
     message = _refusal(_resnet50_v2(keras_folder / RESNET))
     lines = message.splitlines()
     assert "variables are missing, 0 extra, 0 differ. " in lines[0]
-    assert lines[0].endswith("or leave what is missing at random with backbone.partial_weights=true")
+    assert lines[0].endswith("or leave what is missing at random with partial_weights=true")
     # conv5's first layers, and how they would be shaped; the table ends after five.
     assert lines[1] == "  missing   conv5_block1_preact_bn/gamma (1024,)"
     assert len(lines) == 7 and lines[-1] == "  missing   ..."
@@ -153,7 +153,7 @@ def test_a_tap_before_the_end_of_the_file_needs_no_partial_weights(keras_folder)
 
 def test_a_missing_file_is_named(tmp_path):
     message = _told(tmp_path / "none.h5")
-    assert message.startswith(f"backbone.weights={tmp_path / 'none.h5'}: ")
+    assert message.startswith(f"weights={tmp_path / 'none.h5'}: ")
     assert "No such file" in message and "Fix: correct the path" in message
 
 
@@ -226,9 +226,9 @@ def unreachable(tmp_path, monkeypatch):
 
 def test_unreachable_imagenet_weights_say_which_file_to_put_where(unreachable):
     message = _told("imagenet")
-    assert message.startswith("backbone.weights=imagenet: ")
+    assert message.startswith("weights=imagenet: ")
     assert MOBILENET.format("0.35") in message
-    assert "Fix: backbone.weights=null " in message and f"into {unreachable / 'models'}" in message
+    assert "Fix: weights=null " in message and f"into {unreachable / 'models'}" in message
     assert "\n" not in message
     assert not list(unreachable.rglob("*.h5"))
 
@@ -245,7 +245,7 @@ def test_a_damaged_imagenet_file_is_one_clear_line(unreachable):
     (unreachable / "models").mkdir()
     (unreachable / "models" / MOBILENET.format("0.35")).write_bytes(b"cut download")
     message = _told("imagenet")
-    assert message.startswith("backbone.weights=imagenet: ") and str(unreachable / "models") in message
+    assert message.startswith("weights=imagenet: ") and str(unreachable / "models") in message
 
 
 def test_a_wrong_call_of_keras_keeps_its_own_error():

@@ -6,6 +6,7 @@ import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding
 from segtrain.data.splits import may_be_unlabeled
+from segtrain.errors import argument
 
 _FEW = 5  # training photographs of a class
 _MIN_SIDED = 8  # label files with one of a pair and none with the other, before it is no chance
@@ -20,7 +21,7 @@ def nothing_to_learn(evidence: Evidence) -> Iterator[Finding]:
                 "values-binary",
                 "error",
                 f"masks of 0 and {evidence.ignore_class}, which is void here, where the ids 0 and 1 are expected",
-                f"dataset=binary, or dataset.label_values={{0: 0, {evidence.ignore_class}: 1}}",
+                f"{argument('label_values')}={{0: 0, {evidence.ignore_class}: 1}}",
                 split,
                 tuple(Case(each.labels) for each in evidence.records[split] if evidence.ignore_class in each.classes),
             )
@@ -91,22 +92,22 @@ def absent_classes(evidence: Evidence) -> Iterator[Finding]:
             "class-zero-absent",
             "warning",
             f"{evidence.name(0)} never occurs, all of 1..{last} do: off by one?",
-            "see whether the ids of the files begin at 1; then remap them with dataset.label_values, or list the "
-            "classes in the order of the ids",
+            f"see whether the ids of the files begin at 1; then remap them with {argument('label_values')}, or list "
+            "the classes in the order of the ids",
         )
     elif last >= 2 and missing.tolist() == [last]:
         yield Finding(
             "class-last-absent",
             "warning",
             f"{evidence.name(last)} never occurs, all before it do: off by one?",
-            "compare dataset.classes with the ids of the files; the list may have a name too many",
+            f"compare {argument('classes')} with the ids of the files; the list may have a name too many",
         )
     else:
         yield Finding(
             "class-absent",
             "note",
             f"occurs in no label file: {evidence.listed(missing)}",
-            "compare dataset.classes with the ids of the files; harmless where it is a part of a larger dataset",
+            f"compare {argument('classes')} with the ids of the files; harmless where it is a part of a larger dataset",
         )
 
 
@@ -121,7 +122,7 @@ def rare_classes(evidence: Evidence) -> Iterator[Finding]:
             "class-rare",
             "note",
             f"fewer than {_FEW} of {counts.files} training photographs show {seen}",
-            "collect more of it, or give it a weight in loss.class_weights",
+            "collect more of it, or give it a weight in the loss (class_weights)",
             "train",
         )
 

@@ -12,18 +12,20 @@ from segtrain.data.image_range import FULL, PART, judge
 from segtrain.data.kinds import Unread
 from segtrain.data.spelling import folded
 from segtrain.data.splits import UnlabeledError
+from segtrain.errors import argument
 
 _READERS = {  # kind of problem: what it is, how to mend it
     "image-unreadable": ("photographs that cannot be read", "replace the files, or take their names off the split"),
     "image-orientation": (
         "photographs whose EXIF tag turns them, so that some programs see other pixels than the labels were drawn on",
-        "dataset.exif=apply if the labels fit the turned photographs, dataset.exif=ignore if they fit the stored ones",
+        f"{argument('exif')}=apply if the labels fit the turned photographs, {argument('exif')}=ignore if they fit the "
+        "stored ones",
     ),
     "labels-unreadable": (
         "label files that cannot be read as class ids",
         "export the labels again as PNGs of class ids, or take the names off the split",
     ),
-    "labels-alpha": ("label files with transparency", "dataset.alpha=drop if the ids are right without it"),
+    "labels-alpha": ("label files with transparency", f"{argument('alpha')}=drop if the ids are right without it"),
     "sizes-differ": (
         "label files of another size than their photographs",
         "export one of the two again at the other's size; labels by nearest neighbour",
@@ -36,7 +38,7 @@ _READERS = {  # kind of problem: what it is, how to mend it
 def unlisted_splits(evidence: Evidence) -> Iterator[Finding]:
     """A split whose samples cannot be listed: the layout, a list or a pair is wrong, or it has no labels."""
     for split, error in evidence.unlisted.items():
-        seen, _, fix = str(error).partition(". Fix: ")
+        seen, _, fix = error.message.partition(". Fix: ")
         if isinstance(error, UnlabeledError):
             yield Finding("split-unlabeled", "note", seen, fix, split)
         else:

@@ -1,7 +1,7 @@
 """What a check found, and what it looks at to find it."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import permutations
 from typing import Literal, NamedTuple, SupportsIndex
@@ -10,7 +10,7 @@ from segtrain.data.audit.record import Record
 from segtrain.data.audit.statistics import ClassCounts, count_classes
 from segtrain.data.audit.strays import Strays
 from segtrain.data.splits import must_differ
-from segtrain.errors import DataError
+from segtrain.errors import DataError, located
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -52,6 +52,11 @@ class Finding:
     fix: str
     split: str = ""
     cases: tuple[Case, ...] = ()
+
+    def located(self, path: str) -> "Finding":
+        """Put the key of the dataset's node before the arguments that the texts name."""
+        cases = tuple(case._replace(detail=located(case.detail, path)) for case in self.cases)
+        return replace(self, summary=located(self.summary, path), fix=located(self.fix, path), cases=cases)
 
 
 @dataclass(frozen=True)

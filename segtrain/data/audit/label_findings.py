@@ -6,6 +6,7 @@ import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding, share
 from segtrain.data.audit.record import INTERPOLATED
+from segtrain.errors import argument
 
 _INVERTED = 0.75  # share of foreground over a split, beyond which black and white are likely to be swapped
 _SCARCE = 0.002  # share of all foreground, below which a network does well by never saying foreground
@@ -29,7 +30,7 @@ def inverted_masks(evidence: Evidence) -> Iterator[Finding]:
                 "masks-inverted",
                 "warning",
                 f"{whole:.0%} of the pixels are foreground: inverted masks?",
-                "look at a mask; dataset.label_values={0: 1, 255: 0} turns them round",
+                f"look at a mask; {argument('label_values')}={{0: 1, 255: 0}} turns them round",
                 split,
                 cases,
             )
@@ -55,7 +56,7 @@ def scarce_foreground(evidence: Evidence) -> Iterator[Finding]:
                 "foreground-scarce",
                 "warning",
                 f"{part:.3%} of the pixels are not {evidence.name(0)}",
-                "loss.class_weights as suggested below, and smaller crops around what there is",
+                "the loss's class_weights as suggested below, and smaller crops around what there is",
                 split,
             )
 

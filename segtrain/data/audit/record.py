@@ -165,7 +165,7 @@ def _diagnose(
         image = read_image(sample.image, exif=owner.exif, **limits)
     except DataError as error:
         turned = owner.exif == "refuse" and _reads(read_image, sample.image, exif="ignore", **limits)
-        problems.append(Problem("image-orientation" if turned else "image-unreadable", str(error)))
+        problems.append(Problem("image-orientation" if turned else "image-unreadable", error.message))
     limits["colors"] = owner.label_colors
     try:
         labels = dataset.read_labels(sample)
@@ -181,7 +181,7 @@ def _diagnose(
         elif colors := _few_colors(sample.labels, owner):
             found["colors"] = colors
             kind = "labels-in-colors" if owner.label_colors is None else "colors-unknown"
-        problems.append(Problem(kind, str(error)))
+        problems.append(Problem(kind, error.message))
     if image is not None and labels is not None and image.shape[:2] != labels.shape:
         problems.append(Problem("sizes-differ", str(whole)))
     if not problems:

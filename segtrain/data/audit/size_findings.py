@@ -90,7 +90,7 @@ def crop_against_photographs(evidence: Evidence) -> Iterator[Finding]:
             "note",
             f"{written} shows {np.median(crop.prod() / sizes.prod(axis=1)):.1%} of the median photograph "
             f"({_shown(tuple(median))})",
-            "a larger crop, or smaller scales in augment.scale, if things need their surroundings",
+            "a larger crop, or smaller scales in the augmentation, if things need their surroundings",
             "train",
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from segtrain.data.audit.finding import Case, Evidence, Finding
 from segtrain.data.audit.record import INTERPOLATED, Record
 from segtrain.data.palette import describe_differences
+from segtrain.errors import argument
 
 _MOST_NAMED = 8  # colours
 _MANY = 12  # unknown values, above which nobody has forgotten a class: something has computed them
@@ -54,10 +55,12 @@ def label_colors(evidence: Evidence) -> Iterator[Finding]:
             table = ", ".join(f"NAME: {_rgb(color)}" for color in most)
             if kind == "labels-in-colors":
                 summary = f"label files in colours ({', '.join(most)}{more}), expected class ids"
-                fix = f"dataset.label_values=colors with dataset.classes={{{table}{', ...' if more else ''}}}"
+                table += ", ..." if more else ""
+                fix = f"{argument('label_values')}=colors with {argument('classes')}={{{table}}}"
             else:
                 summary = f"colours that are no class: {', '.join(most)}{more}"
-                fix = f"draw them in a class's colour, or dataset.ignore_colors=[{_rgb(most[0])}] where they are void"
+                ignored = f"{argument('ignore_colors')}=[{_rgb(most[0])}]"
+                fix = f"draw them in a class's colour, or {ignored} where they are to be ignored"
             cases = tuple(Case(each.labels, f"{len(each.colors)} colours") for each in unfit)
             yield Finding(kind, "error", summary, fix, split, cases)
 
@@ -104,20 +107,20 @@ def _explained(evidence: Evidence, values: _Values) -> tuple[str, str, str]:
     listed = ", ".join(map(str, values.unknown[:8])) + (", ..." if values.unknown[8:] else "")
     expected = f"; expected {_ranges(evidence.known_values)}" if evidence.known_values else ""
     summary = f"label files with values that are no class: {listed}{expected}"
-    return "values-unknown", summary, "correct the files, or add the classes to dataset.classes"
+    return "values-unknown", summary, f"correct the files, or add the classes to {argument('classes')}"
 
 
 def _two_valued(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
     if evidence.num_classes == 2 and set(values.seen) <= {0, 255} and values.unknown == (255,):
         summary = "masks of 0 and 255 where the ids 0 and 1 are expected"
-        return "values-binary", summary, "dataset=binary, or dataset.label_values={0: 0, 255: 1}"
+        return "values-binary", summary, f"{argument('label_values')}={{0: 0, 255: 1}}"
     return None
 
 
 def _void(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
     if values.unknown == (255,):
-        summary = f"label files with 255, the usual void, where dataset.ignore_class is {evidence.ignore_class}"
-        return "values-void", summary, "dataset.ignore_class=255"
+        summary = f"label files with 255, the usual void, where {argument('ignore_class')} is {evidence.ignore_class}"
+        return "values-void", summary, f"{argument('ignore_class')}=255"
     return None
 
 
@@ -125,7 +128,7 @@ def _from_one(evidence: Evidence, values: _Values) -> tuple[str, str, str] | Non
     top = evidence.num_classes
     if values.unknown == (top,) and not values.zero_occurs:
         summary = f"ids count from 1: {top} occurs and 0 never does, expected 0..{top - 1}"
-        return "values-from-one", summary, "dataset.label_values=from_one"
+        return "values-from-one", summary, f"{argument('label_values')}=from_one"
     return None
 
 
@@ -133,7 +136,8 @@ def _one_more(evidence: Evidence, values: _Values) -> tuple[str, str, str] | Non
     top = evidence.num_classes
     if values.unknown == (top,):
         summary = f"label files with {top}, one beyond the {top} classes 0..{top - 1}"
-        return "values-one-more", summary, f"dataset.ignore_class={top} if it is void, else add it to dataset.classes"
+        fix = f"{argument('ignore_class')}={top} if it is to be ignored, else add it to {argument('classes')}"
+        return "values-one-more", summary, fix
     return None
 
 
@@ -144,7 +148,8 @@ def _scaled(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
     if count > 2 and len(values.seen) > 1 and all(value in near for value in values.seen) and max(values.seen) > count:
         table = ", ".join(f"{value}: {near[value]}" for value in values.seen)
         summary = f"ids stretched to 0..255 to be seen: {', '.join(map(str, values.seen))}"
-        return "values-scaled", summary, f"dataset.label_values={{{table}}} once you have compared it with a picture"
+        fix = f"{argument('label_values')}={{{table}}} once you have compared it with an image"
+        return "values-scaled", summary, fix
     return None
 
 

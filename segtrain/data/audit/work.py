@@ -35,7 +35,7 @@ def headers(dataset: Dataset, samples: Sequence[Sample], workers: int) -> Iterat
         try:
             dataset.check_header(sample)
         except DataError as error:
-            return str(error)
+            return error.message
         return ""
 
     return in_threads(problem, samples, workers)

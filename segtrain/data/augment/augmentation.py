@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 
 # (H, W, 3) uint8 RGB and (H, W) uint8 class ids.
 Pair = tuple[np.ndarray, np.ndarray]
@@ -79,5 +79,5 @@ def require_range(key: str, value: Sequence[float], example: str) -> tuple[float
         ConfigError: It is not.
     """
     if len(value) != 2 or value[0] > value[1]:
-        raise ConfigError(f"augment.{key}={list(value)}: expected the smallest and the largest, as {example}")
+        raise ConfigError(f"{argument(key)}={list(value)}: expected the smallest and the largest, as {example}")
     return value[0], value[1]

@@ -21,7 +21,7 @@ from segtrain.data.augment.augmentation import (
 )
 from segtrain.data.augment.pixels import Flips, paste, to_source, warp
 from segtrain.data.augment.window import draw_windows
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import Fraction, Limits, Probability, limited
 
 
@@ -65,7 +65,7 @@ class ScaleCropFlip:
     ) -> None:
         if len(scale) != 2 or scale[0] > scale[1]:
             raise ConfigError(
-                f"augment.scale={list(scale)}: expected the smallest and the largest factor, as [0.5, 2.0]"
+                f"{argument('scale')}={list(scale)}: expected the smallest and the largest factor, as [0.5, 2.0]"
             )
         self._crop_size = crop_size
         self._ignore_class = ignore_class
@@ -162,7 +162,9 @@ class Resize:
         steps: Mapping[str, Augmentation] | None = None,
     ) -> None:
         if labels_interpolation not in ("nearest", "bilinear"):
-            raise ConfigError(f"augment.labels_interpolation={labels_interpolation}: expected nearest or bilinear")
+            raise ConfigError(
+                f"{argument('labels_interpolation')}={labels_interpolation}: expected nearest or bilinear"
+            )
         self._crop_size = crop_size
         self._labels_interpolation = labels_interpolation
         self._steps = steps or {}

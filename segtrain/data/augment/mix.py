@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from segtrain.data.augment.augmentation import PADDING_COLOR, Another, Pair, require_range
-from segtrain.errors import ConfigError
+from segtrain.errors import ConfigError, argument
 from segtrain.limits import Limits, Probability, limited
 
 
@@ -105,7 +105,7 @@ class CopyPaste:
         probability: Probability = 0.5,
     ) -> None:
         if classes is not None and ignore_class in classes:
-            raise ConfigError(f"augment.classes={list(classes)}: expected ids of the dataset's classes")
+            raise ConfigError(f"{argument('classes')}={list(classes)}: expected ids of the dataset's classes")
         self._ignore_class = ignore_class
         self._classes = classes
         self._probability = probability

@@ -150,9 +150,9 @@ def test_a_step_happens_with_its_probability(make):
         (lambda: ColorJitter(contrast=2), r"contrast=2: expected"),
         (lambda: ColorJitter(saturation=float("nan")), r"saturation=nan"),
         (lambda: ColorJitter(hue=0.6), r"hue=0\.6: expected"),
-        (lambda: Blur(sigma=(2, 1)), r"augment\.sigma=\[2, 1\]: expected the smallest and the largest"),
+        (lambda: Blur(sigma=(2, 1)), r"sigma=\[2, 1\]: expected the smallest and the largest"),
         (lambda: Blur(sigma=(0, 1)), r"sigma=\(0, 1\)"),
-        (lambda: Noise(sigma=(1,)), r"augment\.sigma=\[1\]: .*as \[1, 8\]"),
+        (lambda: Noise(sigma=(1,)), r"sigma=\[1\]: .*as \[1, 8\]"),
         (lambda: Noise(probability=1.5), r"probability=1\.5: expected"),
     ],
 )

@@ -185,7 +185,7 @@ def test_mixing_without_another_sample_is_a_wrong_call(step):
         (lambda: Cutout(VOID, count=0), r"count=0: expected"),
         (lambda: Cutout(VOID, size=(0.5, 1.2)), r"size=\(0\.5, 1\.2\): expected"),
         (lambda: CutMix(2), r"probability=2: expected"),
-        (lambda: CopyPaste(VOID, classes=[255]), r"augment\.classes=\[255\]: expected ids of the dataset's classes"),
+        (lambda: CopyPaste(VOID, classes=[255]), r"classes=\[255\]: expected ids of the dataset's classes"),
         (lambda: CopyPaste(VOID, classes=[300]), r"classes=\[300\]"),
     ],
 )
