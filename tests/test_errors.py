@@ -24,7 +24,7 @@ def test_each_part_on_the_way_out_adds_its_name():
 
 
 def test_text_that_resembles_a_key_stays():
-    with pytest.raises(DataError) as caught, naming("dataset"), naming("loss"):
+    with pytest.raises(DataError) as caught, naming("loss"), naming("dataset"):
         raise DataError(f"{argument('root')}=/data/root=1/dataset.root: empty")
     assert str(caught.value) == "dataset.root=/data/root=1/dataset.root: empty"
 

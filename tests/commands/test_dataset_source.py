@@ -9,7 +9,7 @@ from segtrain import config
 from segtrain.commands.dataset_source import with_source
 from segtrain.data.roots import require_root
 from segtrain.download.sources import SOURCES
-from segtrain.errors import ConfigError, DataError
+from segtrain.errors import ConfigError, DataError, naming
 
 OPTIONS = sorted(path.stem for path in Path(config.config_dir(), "dataset").glob("*.yaml"))
 MISSING = ConfigError("dataset.root is not given. Fix: dataset.root=...")
@@ -33,7 +33,7 @@ def test_a_public_dataset_without_root_names_its_download_and_its_layout(option)
 
 @pytest.mark.parametrize("option", SOURCES)
 def test_a_public_dataset_whose_root_is_not_there_names_its_download(option, tmp_path):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError) as caught, naming("dataset"):
         require_root(tmp_path / "gone", ["a", "b"])
     text = str(with_source(caught.value, {}, option))
     assert text.startswith(

@@ -200,6 +200,6 @@ def test_a_package_that_is_absent_is_one_line_with_the_command(run_folder, monke
     with pytest.raises(ConfigError) as error:
         kind(run_folder)
     assert str(error.value) == (
-        f"callbacks: {kind.__name__} needs the package {kind.package}, which is not installed. Fix: pip install "
+        f"{kind.__name__} needs the package {kind.package}, which is not installed. Fix: pip install "
         f"'segtrain-keras[{kind.package}]'"
     )
