@@ -252,7 +252,7 @@ class Job:
 
         config.set_up()  # once more, for a launcher that runs the job in a process of its own
         try:
-            config.check_root(cfg, self.command)
+            config.validate_root(cfg, self.command)
             working_folder.trust(cfg.trusted_modules, self._folder)
             with quiet_tensorflow():
                 module = importlib.import_module(f"segtrain.commands.{self.command}")

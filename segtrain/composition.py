@@ -8,10 +8,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml  # type: ignore[import-untyped]
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from segtrain.calls import misfit
+from segtrain.config.annotations import misfit
+from segtrain.config.tree import dotted_keys
 from segtrain.errors import ConfigError
 from segtrain.schema import SCHEMAS
 from segtrain.shell import brief, quote, setting
@@ -131,16 +132,6 @@ def _unreadable(word: str, command: str) -> str:
 
 def _listing(command: str) -> str:
     return f"segtrain {command} --help lists the keys"
-
-
-def dotted_keys(config: Any, parent: str = "") -> Iterator[str]:
-    """Full names of all keys of a config or mapping, without Hydra's own: dataset, dataset.root, ..."""
-    tree: Any = OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
-    for key, value in tree.items():
-        if key not in ("hydra", "_target_"):
-            yield f"{parent}{key}"
-            if isinstance(value, dict):
-                yield from dotted_keys(value, f"{parent}{key}.")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

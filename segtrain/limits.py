@@ -1,6 +1,6 @@
 """Ranges of arguments, declared in a part's signature: `channels: Channels = 256`.
 
-`segtrain.calls` holds a config's values to them before anything is built, and `limited` a call from Python.
+`segtrain.config` holds a config's values to them before anything is built, and `limited` a call from Python.
 """
 
 import functools

@@ -34,7 +34,7 @@ def key(
     choices: tuple[str, ...] = (),
     pattern: str = "",
 ) -> Any:
-    """Declare a root key whose value is set in YAML, and what `config.check_root` holds it to."""
+    """Declare a root key whose value is set in YAML, and what `config.validate_root` holds it to."""
     rules = {
         "at_least": at_least,
         "at_most": at_most,

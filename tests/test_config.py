@@ -11,7 +11,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from segtrain import calls, config
+from segtrain import config
+from segtrain.config import annotations, files, targets
+from segtrain.config.calls import REFUSED_KEYS
 from segtrain.errors import ConfigError
 from segtrain.schema import SCHEMAS
 from segtrain.suggest import did_you_mean
@@ -71,13 +73,13 @@ def message(call, *arguments, **named) -> str:
 
 
 def test_config_dir_is_the_folder_beside_the_package_in_a_checkout():
-    assert Path(config.config_dir()) == Path(config.__file__).parents[1] / "configs"
+    assert Path(config.config_dir()) == Path(config.__file__).parents[2] / "configs"
     assert Path(config.config_dir(), "train.yaml").is_file()
 
 
 def test_config_dir_is_inside_the_package_in_a_wheel(tmp_path, monkeypatch):
     (tmp_path / "segtrain/configs").mkdir(parents=True)
-    monkeypatch.setattr(config, "__file__", str(tmp_path / "segtrain/config.py"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "segtrain/config/files.py"))
     assert config.config_dir() == str(tmp_path / "segtrain/configs")
 
 
@@ -142,7 +144,7 @@ def test_what_a_users_part_raises_is_one_line_with_its_place():
     assert said.startswith("loss: the part raises ValueError: between parts (toy_parts.py line ")
 
 
-@pytest.mark.parametrize("key", config.REFUSED_KEYS)
+@pytest.mark.parametrize("key", REFUSED_KEYS)
 def test_the_keys_of_hydras_instantiate_are_refused(key):
     assert f"loss.{key}: refused" in message(config.build, cfg(loss=node("leaf", **{key: True})).loss)
 
@@ -181,36 +183,36 @@ def test_the_keys_of_hydras_instantiate_are_refused(key):
 )
 def test_a_target_off_the_allow_list_is_refused_before_anything_is_imported(target):
     before = set(sys.modules)
-    said = message(config.check_root, cfg(loss={"_target_": target}), "summary")
+    said = message(config.validate_root, cfg(loss={"_target_": target}), "summary")
     assert f"loss._target_={target} is refused for safety" in said
     assert f"loss._target_={target} is refused for safety" in message(config.build, cfg(loss={"_target_": target}).loss)
     assert set(sys.modules) == before
 
 
 def test_what_a_package_only_imports_is_none_of_its_parts():
-    assert "segtrain.data has no part Path" in message(calls.resolve, "segtrain.data.Path", (), "dataset")
-    assert calls.resolve("segtrain.data.Voc", (), "dataset").__name__ == "Voc"
+    assert "segtrain.data has no part Path" in message(targets.find_target, "segtrain.data.Path", (), "dataset")
+    assert targets.find_target("segtrain.data.Voc", (), "dataset").__name__ == "Voc"
 
 
 def test_trust_is_in_a_module_and_what_lies_below_it():
-    assert calls.refusal("mine.losses.Dice", ["mine"], "loss") == ""
-    assert calls.refusal("mine.losses.Dice", ["mine.losses"], "loss") == ""
-    assert calls.refusal("mine2.Dice", ["mine"], "loss") != ""
+    assert targets.refusal("mine.losses.Dice", ["mine"], "loss") == ""
+    assert targets.refusal("mine.losses.Dice", ["mine.losses"], "loss") == ""
+    assert targets.refusal("mine2.Dice", ["mine"], "loss") != ""
 
 
 def test_a_trusted_module_that_is_not_there_is_named():
-    said = message(calls.resolve, "not_here.Loss", ["not_here"], "loss")
+    said = message(targets.find_target, "not_here.Loss", ["not_here"], "loss")
     assert said == "loss._target_=not_here.Loss: there is no module not_here"
 
 
 def test_a_broken_import_inside_a_trusted_module_is_not_hidden(tmp_path):
     (tmp_path / "broken_parts.py").write_text("import no_such_module\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        calls.resolve("broken_parts.Loss", ["broken_parts"], "loss")
+        targets.find_target("broken_parts.Loss", ["broken_parts"], "loss")
 
 
 def test_a_misspelt_part_has_a_near_name():
-    said = message(calls.resolve, "segtrain.data.Foldr", (), "dataset")
+    said = message(targets.find_target, "segtrain.data.Foldr", (), "dataset")
     assert said == "dataset._target_=segtrain.data.Foldr: segtrain.data has no part Foldr; did you mean Folder?"
 
 
@@ -223,7 +225,7 @@ def test_check_tells_every_problem_of_every_node_at_once():
         callbacks={"stop": node("leaf", size=2.5)},
         loss=node("strict", size="???"),
     )
-    assert message(config.check, wrong, {"model": {"backbone", "num_classes"}}).splitlines() == [
+    assert message(config.validate_calls, wrong, {"model": {"backbone", "num_classes"}}).splitlines() == [
         "6 problems in the configuration:",
         "  - model.dilation: toy_parts.net has no argument 'dilation'; did you mean dilations?",
         "  - model.dropout='much' is of type str, expected float",
@@ -234,27 +236,37 @@ def test_check_tells_every_problem_of_every_node_at_once():
     ]
 
 
+def test_settings_of_another_part_are_one_line_whose_fix_takes_them_out():
+    two = message(config.validate_calls, cfg(model=node("leaf", low=1, high=2, size=3)))
+    assert "model.low: toy_parts.leaf has no argument 'low'" in two and "model.high: " in two
+    said = message(config.validate_calls, cfg(model=node("leaf", low=1, high=2, size=3, deep=4)))
+    assert said.startswith("model: toy_parts.leaf has no arguments low, high, deep: ") and "\n" not in said
+    assert said.endswith("it takes size. Fix: '~model.low' '~model.high' '~model.deep'")
+
+
 def test_check_passes_what_build_can_call():
     right = cfg(model=node("net", dilations=[6]), loss=node("free", anything=1))
-    config.check(right, {"model": ("backbone", "num_classes")})
+    config.validate_calls(right, {"model": ("backbone", "num_classes")})
     config.build(right.model, backbone=1, num_classes=2)
 
 
 def test_check_tells_a_refused_target_among_the_rest():
-    said = message(config.check, cfg(loss={"_target_": "os.system"}, model=node("leaf", x=1)))
+    said = message(config.validate_calls, cfg(loss={"_target_": "os.system"}, model=node("leaf", x=1)))
     assert said.count("\n  - ") == 2
 
 
 def test_kwargs_of_a_class_take_the_arguments_of_its_bases_and_no_others():
-    config.check(cfg(optimizer=node("Derived", rate=1, clip=2.0)))
-    assert "no argument 'clap'; did you mean clip?" in message(config.check, cfg(optimizer=node("Derived", clap=1)))
+    config.validate_calls(cfg(optimizer=node("Derived", rate=1, clip=2.0)))
+    said = message(config.validate_calls, cfg(optimizer=node("Derived", clap=1)))
+    assert "no argument 'clap'; did you mean clip?" in said
 
 
 def test_an_argument_without_annotation_has_the_type_of_its_default():
     # rate=0.1: an int is a number too, null may mean "none", and a node of its own may give a schedule
     for right in (1, 0.5, None, node("leaf")):
-        config.check(cfg(optimizer=node("Derived", rate=right)))
-    assert "optimizer.rate='x' is of type str" in message(config.check, cfg(optimizer=node("Derived", rate="x")))
+        config.validate_calls(cfg(optimizer=node("Derived", rate=right)))
+    said = message(config.validate_calls, cfg(optimizer=node("Derived", rate="x")))
+    assert "optimizer.rate='x' is of type str" in said
 
 
 @pytest.mark.parametrize(
@@ -278,29 +290,29 @@ def test_an_argument_without_annotation_has_the_type_of_its_default():
     ],
 )
 def test_a_value_fits_its_annotation(annotation, right, wrong):
-    assert [value for value in right if calls.misfit(value, annotation)] == []
-    assert [value for value in wrong if not calls.misfit(value, annotation)] == []
+    assert [value for value in right if annotations.misfit(value, annotation)] == []
+    assert [value for value in wrong if not annotations.misfit(value, annotation)] == []
 
 
 def test_an_expected_type_reads_as_in_yaml():
-    assert calls.misfit(1, str | None) == "str | null"
-    assert calls.misfit(1, Sequence[float]) == "list of float"
-    assert calls.misfit("a", int) == "int"
+    assert annotations.misfit(1, str | None) == "str | null"
+    assert annotations.misfit(1, Sequence[float]) == "list of float"
+    assert annotations.misfit("a", int) == "int"
 
 
-# check_root
+# validate_root
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 2**63, -(2**64)])
 def test_a_number_that_no_array_can_hold_is_refused_at_any_depth(value):
     deep = cfg(model=node("leaf", many=[{"size": [1, value]}]))
-    assert f"model.many.0.size.1={value}: expected a" in message(config.check_root, deep, "train")
+    assert f"model.many.0.size.1={value}: expected a" in message(config.validate_root, deep, "train")
 
 
 def test_a_missing_value_stops_training_but_not_a_summary():
     missing = cfg(dataset=node("leaf", root="???"))
-    assert "dataset.root is not given. Fix: dataset.root=..." in message(config.check_root, missing, "train")
-    assert "dataset.root" not in message(config.check_root, missing, "summary")
+    assert "dataset.root is not given. Fix: dataset.root=..." in message(config.validate_root, missing, "train")
+    assert "dataset.root" not in message(config.validate_root, missing, "summary")
 
 
 def test_every_root_key_has_a_meaning_to_print():
@@ -361,19 +373,19 @@ def test_every_option_fits_the_signature_of_what_it_calls(group, option):
     for key in OmegaConf.missing_keys(cfg):  # what only the user knows, in nodes within nodes too
         where, _, argument = key.rpartition(".")
         known[where] = (*known.get(where, ()), argument)
-    config.check(cfg, known)
+    config.validate_calls(cfg, known)
 
 
 @pytest.mark.tensorflow
 def test_keras_parts_are_the_public_classes_only():
-    assert calls.resolve("keras.optimizers.AdamW", (), "optimizer").__name__ == "AdamW"
+    assert targets.find_target("keras.optimizers.AdamW", (), "optimizer").__name__ == "AdamW"
     for target in (
         "keras.losses.deserialize",
         "keras.losses.get",
         "keras.optimizers.legacy",
         "keras.callbacks.__doc__",
     ):
-        assert "has no part" in message(calls.resolve, target, (), "loss")
+        assert "has no part" in message(targets.find_target, target, (), "loss")
 
 
 @pytest.mark.tensorflow
@@ -384,7 +396,7 @@ def test_a_value_that_keras_refuses_is_a_config_error():
 
 @pytest.mark.tensorflow
 def test_keras_optimizers_take_the_arguments_of_their_base():
-    named, any_name = calls.parameters(calls.resolve("keras.optimizers.Adam", (), "optimizer"))
+    named, any_name = annotations.parameters(targets.find_target("keras.optimizers.Adam", (), "optimizer"))
     assert {
         "learning_rate",
         "beta_1",

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import pytest
 
-from segtrain import calls
+from segtrain.config.calls import argument_problems
+from segtrain.config.targets import find_target
 from segtrain.errors import ConfigError
 from segtrain.limits import Channels, DropRate, Limits, Probability, limited, out_of_range
 
@@ -52,7 +53,7 @@ def test_a_call_from_python_is_held_to_the_ranges():
 
 def test_a_config_is_held_to_them_by_its_full_key():
     node = {"_target_": "parts.part", "channels": 10**6, "sizes": [0.5, -1]}
-    assert list(calls.problems(part, node, (), "model")) == [
+    assert list(argument_problems(part, node, (), "model")) == [
         "model.channels=1000000: expected a number from 1 to 8,192",
         "model.sizes=[0.5, -1]: expected each a number from 0 to 1",
     ]
@@ -75,7 +76,7 @@ def test_a_config_is_held_to_them_by_its_full_key():
 )
 def test_an_argument_of_keras_has_a_range_too(name, value):
     node = {"_target_": "keras.optimizers.AdamW", name: value}
-    call = calls.resolve(node["_target_"], (), "optimizer")
-    (problem,) = calls.problems(call, node, (), "optimizer")
+    call = find_target(node["_target_"], (), "optimizer")
+    (problem,) = argument_problems(call, node, (), "optimizer")
     assert problem.startswith(f"optimizer.{name}=") and "expected" in problem
-    assert not list(calls.problems(call, {**node, name: None}, (), "optimizer"))
+    assert not list(argument_problems(call, {**node, name: None}, (), "optimizer"))

@@ -89,7 +89,7 @@ def test_the_fix_means_what_was_typed(line):
     config.set_up()
     with initialize_config_dir(config.config_dir(), version_base="1.3"):
         cfg = compose("train", rewrite("train", overrides))
-    config.check_root(cfg, "train")
+    config.validate_root(cfg, "train")
     for key, value in MISSPELLED[line].items():
         found = cfg
         for part in key.split("."):

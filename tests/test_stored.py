@@ -9,7 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from segtrain import stored
-from segtrain.config import check_stored, config_dir, read_stored, recorded_config, stored_config
+from segtrain.config import config_dir, read_stored, recorded_config, stored_config, validate_stored
 from segtrain.errors import CheckpointError, ConfigError, DataError
 
 LOSS = {"_target_": "segtrain.losses.CrossEntropy"}
@@ -179,5 +179,5 @@ def test_control_characters_of_a_config_are_escaped(run):
 def test_a_stored_config_that_lacks_a_key_or_has_another_type_names_it(run, values, said):
     keys = {"dataset", "loss", "epochs"} if not values else set(values)
     with pytest.raises((ConfigError, CheckpointError)) as caught:
-        check_stored(stored_config(write(run, **values)), run, keys)
+        validate_stored(stored_config(write(run, **values)), run, keys)
     assert said in str(caught.value) and str(run / "config.yaml") in str(caught.value)

@@ -9,7 +9,7 @@ import pytest
 
 import shadows
 from segtrain import working_folder
-from segtrain.calls import resolve
+from segtrain.config.targets import find_target
 from segtrain.errors import ConfigError
 
 COMMAND = [str(Path(sys.executable).with_name("segtrain"))]
@@ -82,9 +82,9 @@ def test_a_trusted_module_that_imports_another_says_which_to_trust(folder):
     (folder / "mine_helper.py").write_text("")
     working_folder.trust(["mine_user"], str(folder))
     with pytest.raises(ConfigError, match=r"imports mine_helper.*Fix: trusted_modules=\[mine_user,mine_helper\]"):
-        resolve("mine_user.part", ["mine_user"], "loss")
+        find_target("mine_user.part", ["mine_user"], "loss")
     working_folder.trust(["mine_user", "mine_helper"], str(folder))
-    assert resolve("mine_user.part", ["mine_user", "mine_helper"], "loss")() == 1
+    assert find_target("mine_user.part", ["mine_user", "mine_helper"], "loss")() == 1
 
 
 def test_children_do_not_get_the_working_folder(folder):

@@ -25,7 +25,7 @@ from segtrain.commands.inputs import (
 )
 from segtrain.commands.preflight import require_image_range
 from segtrain.commands.user_parts import require_samples
-from segtrain.config import check, resolved
+from segtrain.config import resolved, validate_calls
 from segtrain.data.batches import training_batches
 from segtrain.data.dataset import Dataset
 from segtrain.data.files import read_image
@@ -44,7 +44,7 @@ def bench(cfg: DictConfig) -> float:
         ConfigError: An argument of the dataset or the augmentation does not fit.
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
-    check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
+    validate_calls(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
     dataset = build_dataset(cfg)
     samples = require_samples(dataset, "train")
     require_image_range(dataset, samples)

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from segtrain.commands.inputs import augment_facts, build_augment, build_dataset, pairs_to_swap
 from segtrain.commands.preflight import require_image_range
 from segtrain.commands.user_parts import require_samples
-from segtrain.config import check, resolved
+from segtrain.config import resolved, validate_calls
 from segtrain.contact_page import write_page
 from segtrain.contact_sheet import Row, draw_sheet, view
 from segtrain.data.crops import Crops
@@ -26,7 +26,7 @@ def browse(cfg: DictConfig) -> None:
         ConfigError: An argument of the dataset or the augmentation does not fit.
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
-    check(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
+    validate_calls(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
     dataset = build_dataset(cfg)
     samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)

@@ -31,7 +31,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         DataError: Something is wrong that a training would stop at, or that would make its scores lie.
     """
-    config.check(config.resolved(cfg, "dataset"))
+    config.validate_calls(config.resolved(cfg, "dataset"))
     dataset = config.build(cfg.dataset)
     started = time.monotonic()
     samples, unlisted = list_samples(dataset, cfg.splits or dataset.splits)

@@ -99,7 +99,7 @@ def _composed_with(experiment: str) -> DictConfig:
         explained = composition.explain(error, "compare", overrides, config.groups())
         text = str(explained).replace("+experiment=", "other=")
         raise ConfigError(f"other={brief(experiment)}: {text}" if text.startswith("no experiment") else text) from error
-    config.check_root(cfg, "compare")
+    config.validate_root(cfg, "compare")
     return cfg
 
 

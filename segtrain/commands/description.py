@@ -9,7 +9,7 @@ import keras
 from omegaconf import DictConfig, OmegaConf
 
 from segtrain.commands.parts import build_network, facts
-from segtrain.config import build, check, resolved
+from segtrain.config import build, resolved, validate_calls
 from segtrain.models.backbones import Backbone
 from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
 from segtrain.models.dilation import places
@@ -61,7 +61,7 @@ def describe(cfg: DictConfig) -> Description:
     if OmegaConf.is_missing(network.dataset, "root"):
         # Only the classes are wanted of the dataset; where its files lie does not matter.
         network.dataset.root = "."
-    check(network, facts(network))
+    validate_calls(network, facts(network))
     num_classes = build(network.dataset).num_classes
     free, backbone = build_network(network, num_classes)
     model = at_size(free, *cfg.image_size)

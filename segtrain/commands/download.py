@@ -110,5 +110,5 @@ def _check(dataset: str, folder: Path) -> None:
     from segtrain.commands.check import check
 
     cfg = hydra.compose("check", [f"dataset={dataset}", override("dataset.root", folder.resolve())])
-    config.check_root(cfg, "check")
+    config.validate_root(cfg, "check")
     check(cfg)

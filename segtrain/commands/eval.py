@@ -18,7 +18,7 @@ from segtrain.commands.parts import METRIC_FACTS, build_heads, build_loss, build
 from segtrain.commands.preflight import require_image_range, require_scorable
 from segtrain.commands.run import NETWORK_KEYS, StoredRun, input_size, load_network, read_run
 from segtrain.commands.user_parts import require_samples
-from segtrain.config import check, resolved
+from segtrain.config import resolved, validate_calls
 from segtrain.data.concat import Concat
 from segtrain.data.crops import spread
 from segtrain.data.dataset import Dataset
@@ -54,13 +54,13 @@ def evaluate(cfg: DictConfig) -> float:
     )
     config = _with_given(run.config, cfg)
     require_drawn(config, set(_keys(cfg.dataset, "dataset")))
-    check(resolved(config, "dataset"))
+    validate_calls(resolved(config, "dataset"))
     dataset = build_dataset(config)
     _require_same_classes(dataset, run)
     samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)
     require_scorable(dataset, samples, cfg.split)
-    check(resolved(config, "metrics"), {f"metrics.{name}": METRIC_FACTS for name in config.get("metrics") or {}})
+    validate_calls(resolved(config, "metrics"), {f"metrics.{name}": METRIC_FACTS for name in config.get("metrics") or {}})
     metrics = build_metrics(config, dataset)
     model = load_network(run, cfg.weights)
     _log_data(run, config, dataset, cfg.split, samples)

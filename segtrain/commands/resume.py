@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from segtrain.commands.changes import HARMLESS, changes_of
 from segtrain.commands.parts import facts
 from segtrain.commands.recipe import describe_rate
-from segtrain.config import check, check_stored, read_stored, recorded_config, require_parts, stored_config
+from segtrain.config import read_stored, recorded_config, stored_config, validate_calls, validate_stored
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.paths import make_absolute
 from segtrain.runs import RUNS
@@ -45,10 +45,10 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
         CheckpointError: The run's config cannot be read.
     """
     stored, taken = read_stored(run, cfg.trusted_modules)
-    require_parts(run, stored)
     given = set()
     for key in HARMLESS & set(cfg) - set(stored):  # which a run of an earlier version does not have
         stored[key] = cfg[key]
+    validate_stored(stored, run)
     before = stored.copy()
     for override in HydraConfig.get().overrides.task if HydraConfig.initialized() else []:
         key = override.split("=", 1)[0].lstrip("+~")
@@ -72,8 +72,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
     for key, message in taken.items():
         if not given & {key, key.partition(".")[0]}:
             logger.warning(message)
-    check_stored(stored, run)
-    check(stored, facts(stored))
+    validate_calls(stored, facts(stored))
     changes_of(before, stored)  # refuses some
     return Resumed(run, stored)
 

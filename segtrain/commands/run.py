@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from segtrain.commands.files_of_run import warn_of_edits
-from segtrain.config import check_stored, require_parts, stored_config
+from segtrain.config import stored_config, validate_stored
 from segtrain.run_classes import RunClasses, read_run_classes
 from segtrain.runs import require_run
 from segtrain.training.checkpoint import Checkpoint, pick_checkpoint
@@ -155,8 +155,7 @@ def read_run(
     folder = require_run(run)
     chosen = pick_checkpoint(folder / "checkpoints", checkpoint)
     config = stored_config(folder, trusted_modules)
-    require_parts(folder, config)
-    check_stored(config, folder, keys)
+    validate_stored(config, folder, keys)
     warn_of_edits(folder, config)
     return StoredRun(folder, config, read_run_classes(folder), chosen)
 

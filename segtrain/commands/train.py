@@ -34,7 +34,7 @@ from segtrain.commands.recipe import (
 from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
 from segtrain.commands.user_parts import require_kind, require_samples
 from segtrain.commands.verdicts import last_verdict, require_fitting_headers
-from segtrain.config import build, check
+from segtrain.config import build, validate_calls
 from segtrain.data.batches import training_batches
 from segtrain.data.crops import num_steps, spread
 from segtrain.data.dataset import Dataset
@@ -86,7 +86,7 @@ def train(cfg: DictConfig) -> float:
             return _train_in(Path(run), said, None, replicas)
         if cfg.resume == "auto":
             cfg.resume = None
-            check(cfg, facts(cfg))
+            validate_calls(cfg, facts(cfg))
             if (folder := run_to_resume(cfg)) is not None:
                 require_regular(folder)
                 with only_process(folder):
@@ -97,7 +97,7 @@ def train(cfg: DictConfig) -> float:
             resumed = resumed or resumed_config(folder, cfg)
             with only_process(folder):
                 return _train_in(folder, resumed.cfg, resumed, replicas)
-        check(cfg, facts(cfg))
+        validate_calls(cfg, facts(cfg))
         with new_run_folder("train", cfg.name, keep_if="checkpoints") as folder, only_process(folder):
             return _train_in(folder, cfg, None, replicas)
 

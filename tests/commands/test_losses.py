@@ -35,7 +35,7 @@ def loaded(option, *changes):
 
 
 def built(cfg):
-    config.check(cfg, facts(cfg))
+    config.validate_calls(cfg, facts(cfg))
     return build_loss(cfg, Four())
 
 

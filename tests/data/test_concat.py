@@ -142,7 +142,7 @@ def test_a_wrong_key_within_is_named_whole(folder_root, changes, said):
 
 def test_all_wrong_keys_within_are_told_at_once(folder_root):
     with pytest.raises(ConfigError) as caught:
-        config.check(nested(folder_root, recursiv=True, clases=["a"]))
+        config.validate_calls(nested(folder_root, recursiv=True, clases=["a"]))
     assert "dataset.datasets.street.recursiv" in str(caught.value)
     assert "dataset.datasets.street.clases" in str(caught.value) and "did you mean classes" in str(caught.value)
 
