@@ -71,12 +71,12 @@ class WeightSource(NamedTuple):
 
     Attributes:
         weights: None for random weights, "imagenet", or a path.
-        partial: Whether layers that the file lacks may stay random.
+        partial_weights: Whether layers that the file lacks may stay random.
         stock: Builds the network of keras.applications with its ImageNet weights; None where there is none.
     """
 
     weights: str | None
-    partial: bool
+    partial_weights: bool
     stock: Callable[[], keras.Model] | None
 
 

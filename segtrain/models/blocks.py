@@ -19,10 +19,10 @@ def conv_block(
     kernel_size: int,
     name: str,
     *,
-    dilation: int = 1,
+    dilation_rate: int = 1,
     separable: bool = False,
     depthwise_norm: bool = True,
-    use_bias: bool = False,
+    conv_bias: bool = False,
     relu_before_norm: bool = False,
     relu: bool = True,
 ) -> Any:
@@ -33,10 +33,10 @@ def conv_block(
         filters: Channels of the result.
         kernel_size: Side of the kernel.
         name: Prefix of the layers' names.
-        dilation: Distance between the kernel's taps, in pixels.
+        dilation_rate: Distance between the kernel's taps, in pixels.
         separable: Split the kernel into a depthwise and a pointwise convolution.
         depthwise_norm: Put batch norm and ReLU between the two.
-        use_bias: Give the convolution a bias although batch norm follows.
+        conv_bias: Give the convolution a bias although batch norm follows.
         relu_before_norm: Put one more ReLU between convolution and batch norm.
         relu: End with a ReLU.
 
@@ -45,18 +45,18 @@ def conv_block(
     """
     if separable:
         x = DepthwiseConv2D(
-            kernel_size, padding="same", dilation_rate=dilation, use_bias=False, name=f"{name}_depthwise"
+            kernel_size, padding="same", dilation_rate=dilation_rate, use_bias=False, name=f"{name}_depthwise"
         )(x)
         if depthwise_norm:
             x = BatchNormalization(name=f"{name}_depthwise_bn")(x)
             x = keras.layers.ReLU(name=f"{name}_depthwise_relu")(x)
-        kernel_size, dilation = 1, 1
+        kernel_size, dilation_rate = 1, 1
     x = Conv2D(
         filters,
         kernel_size,
         padding="same",
-        dilation_rate=dilation,
-        use_bias=use_bias,
+        dilation_rate=dilation_rate,
+        use_bias=conv_bias,
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
@@ -69,51 +69,51 @@ def conv_block(
 def aspp(
     features: Any,
     *,
-    channels: int,
-    dilations: Sequence[int],
+    aspp_channels: int,
+    aspp_dilations: Sequence[int],
     separable: bool = False,
     depthwise_norm: bool = True,
-    use_bias: bool = False,
+    conv_bias: bool = False,
     pool_bias: bool = False,
-    relu: bool = True,
+    aspp_relu: bool = True,
     dropout: float = 0.0,
 ) -> Any:
     """Look at each place at several scales at once: atrous spatial pyramid pooling (arXiv:1706.05587, section 3.3).
 
     Args:
         features: (B, h, w, C) of the backbone.
-        channels: Channels of each branch and of the result.
-        dilations: One 3x3 branch for each.
+        aspp_channels: Channels of each branch and of the result.
+        aspp_dilations: One 3x3 branch for each.
         separable: Split the 3x3 kernels.
         depthwise_norm: Put batch norm and ReLU between the two halves of a split kernel.
-        use_bias: Give every convolution a bias.
+        conv_bias: Give every convolution a bias.
         pool_bias: Give the pooled branch's convolution one.
-        relu: End each convolution with a ReLU.
+        aspp_relu: End each convolution with a ReLU.
         dropout: Share of the result set to zero while training.
 
     Returns:
-        (B, h, w, channels) features.
+        (B, h, w, aspp_channels) features.
     """
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="aspp_pool")(features)
-    pooled = conv_block(pooled, channels, 1, "aspp_pool", use_bias=pool_bias or use_bias, relu=relu)
+    pooled = conv_block(pooled, aspp_channels, 1, "aspp_pool", conv_bias=pool_bias or conv_bias, relu=aspp_relu)
     pooled = ResizeLike(name="aspp_pool_upsampling")([pooled, features])
-    branches = [pooled, conv_block(features, channels, 1, "aspp_1x1", use_bias=use_bias, relu=relu)]
+    branches = [pooled, conv_block(features, aspp_channels, 1, "aspp_1x1", conv_bias=conv_bias, relu=aspp_relu)]
     # Named by their place: the same weights serve every output stride.
-    for place, dilation in enumerate(dilations, start=1):
+    for place, dilation_rate in enumerate(aspp_dilations, start=1):
         branch = conv_block(
             features,
-            channels,
+            aspp_channels,
             3,
             f"aspp_branch_{place}",
-            dilation=dilation,
+            dilation_rate=dilation_rate,
             separable=separable,
             depthwise_norm=depthwise_norm,
-            use_bias=use_bias,
-            relu=relu,
+            conv_bias=conv_bias,
+            relu=aspp_relu,
         )
         branches.append(branch)
     x = keras.layers.Concatenate(name="aspp_concat")(branches)
-    x = conv_block(x, channels, 1, "aspp_projection", use_bias=use_bias, relu=relu)
+    x = conv_block(x, aspp_channels, 1, "aspp_projection", conv_bias=conv_bias, relu=aspp_relu)
     return keras.layers.Dropout(dropout, name="aspp_dropout")(x) if dropout else x
 
 
@@ -122,7 +122,7 @@ def classify(
     backbone: Backbone,
     num_classes: int,
     *,
-    before_upsampling: bool = True,
+    classifier_before_upsampling: bool = True,
     align_corners: bool = False,
     single_logit: bool = False,
 ) -> Any:
@@ -132,8 +132,8 @@ def classify(
         x: (B, h, w, C) features.
         backbone: Whose pixels tell the size.
         num_classes: K, channels of the logits.
-        before_upsampling: Classify first and upsample the logits: the same numbers as the other way round, since a 1x1
-            convolution and bilinear weights that sum to 1 commute, and far cheaper.
+        classifier_before_upsampling: Classify first and upsample the logits: the same numbers as the other way round,
+            since a 1x1 convolution and bilinear weights that sum to 1 commute, and far cheaper.
         align_corners: How to upsample, see `ResizeLike`.
         single_logit: For two classes: one filter, whose sigmoid is the second class' probability.
 
@@ -144,7 +144,7 @@ def classify(
     dtype = "float64" if x.dtype == "float64" else "float32"
     classifier = Conv2D(filters, 1, dtype=dtype, name="classifier")
     upsample = ResizeLike(align_corners, dtype=dtype, name="upsampling")
-    if before_upsampling:
+    if classifier_before_upsampling:
         logits = upsample([classifier(x), backbone.pixels])
     else:
         logits = classifier(upsample([x, backbone.pixels]))

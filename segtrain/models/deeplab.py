@@ -56,13 +56,13 @@ def deeplabv3(
         ConfigError: An option is out of its range.
     """
     _check_classes(num_classes, single_logit)
-    options = {"separable": separable, "depthwise_norm": depthwise_norm, "use_bias": conv_bias}
+    options = {"separable": separable, "depthwise_norm": depthwise_norm, "conv_bias": conv_bias}
     x = aspp(
         backbone.high,
-        channels=aspp_channels,
-        dilations=_dilations(aspp_dilations, backbone.output_stride),
+        aspp_channels=aspp_channels,
+        aspp_dilations=_dilations(aspp_dilations, backbone.output_stride),
         pool_bias=pool_bias,
-        relu=aspp_relu,
+        aspp_relu=aspp_relu,
         dropout=dropout,
         **options,
     )  # (B, h, w, C)
@@ -71,7 +71,7 @@ def deeplabv3(
         x,
         backbone,
         num_classes,
-        before_upsampling=classifier_before_upsampling,
+        classifier_before_upsampling=classifier_before_upsampling,
         align_corners=align_corners,
         single_logit=single_logit,
     )
@@ -128,17 +128,17 @@ def deeplabv3plus(
         ConfigError: An option is out of its range.
     """
     _check_classes(num_classes, single_logit)
-    options = {"separable": separable, "depthwise_norm": depthwise_norm, "use_bias": conv_bias}
+    options = {"separable": separable, "depthwise_norm": depthwise_norm, "conv_bias": conv_bias}
     x = aspp(
         backbone.high,
-        channels=aspp_channels,
-        dilations=_dilations(aspp_dilations, backbone.output_stride),
+        aspp_channels=aspp_channels,
+        aspp_dilations=_dilations(aspp_dilations, backbone.output_stride),
         pool_bias=pool_bias,
         dropout=dropout,
         **options,
     )  # (B, h, w, C)
     x = _convolutions(x, aspp_channels, "aspp_head", aspp_convolutions, **options)
-    low_level = conv_block(backbone.low, low_level_channels, 1, "low_level", use_bias=conv_bias)  # (B, h', w', C')
+    low_level = conv_block(backbone.low, low_level_channels, 1, "low_level", conv_bias=conv_bias)  # (B, h', w', C')
     x = ResizeLike(align_corners, name="decoder_upsampling")([x, low_level])
     x = keras.layers.Concatenate(name="decoder_concat")([x, low_level])
     x = _convolutions(
@@ -148,7 +148,7 @@ def deeplabv3plus(
         x,
         backbone,
         num_classes,
-        before_upsampling=classifier_before_upsampling,
+        classifier_before_upsampling=classifier_before_upsampling,
         align_corners=align_corners,
         single_logit=single_logit,
     )
@@ -161,16 +161,16 @@ def _convolutions(x: Any, channels: int, name: str, count: int, **options: bool)
     return x
 
 
-def _dilations(given: Sequence[int] | None, output_stride: int) -> list[int]:
+def _dilations(aspp_dilations: Sequence[int] | None, output_stride: int) -> list[int]:
     """Return the ASPP's dilations; derived ones span the same part of the photograph at every output stride."""
-    if given is None:
-        return [rate * 16 // output_stride for rate in (6, 12, 18)]
-    if not given:
+    if aspp_dilations is None:
+        return [dilation * 16 // output_stride for dilation in (6, 12, 18)]
+    if not aspp_dilations:
         raise ConfigError(
             f"{argument('aspp_dilations')}=[]: expected at least one, as [6, 12, 18]. Fix: "
             f"{argument('aspp_dilations')}=null, which derives them from the output stride"
         )
-    return list(given)
+    return list(aspp_dilations)
 
 
 def _check_classes(num_classes: int, single_logit: bool) -> None:

@@ -45,7 +45,7 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone) -> None:
         )
     else:
         arrays = _imagenet(source.stock, model)
-    _assign(variables, arrays, key, partial=source.partial, extra_allowed=lambda path: True)
+    _assign(variables, arrays, key, partial_weights=source.partial_weights, extra_allowed=lambda path: True)
 
 
 def load_network_weights(
@@ -74,7 +74,8 @@ def load_network_weights(
     for head in further_heads:
         if not any(path.startswith(f"{head}_") for path in arrays):
             variables = {path: one for path, one in variables.items() if not path.startswith(f"{head}_")}
-    _assign(variables, arrays, key, partial=False, extra_allowed=_is_classifier if reset_head else lambda path: False)
+    extra_allowed = _is_classifier if reset_head else lambda path: False
+    _assign(variables, arrays, key, partial_weights=False, extra_allowed=extra_allowed)
 
 
 def read_weights(path: Path, model: keras.Model, key: str) -> dict[str, np.ndarray]:
@@ -182,7 +183,7 @@ def _assign(
     arrays: Mapping[str, np.ndarray],
     key: str,
     *,
-    partial: bool,
+    partial_weights: bool,
     extra_allowed: Callable[[str], bool],
 ) -> None:
     missing = [f"{path} {tuple(variables[path].shape)}" for path in variables if path not in arrays]
@@ -192,7 +193,7 @@ def _assign(
         for path, variable in variables.items()
         if path in arrays and arrays[path].shape != tuple(variable.shape)
     ]
-    refused = {"missing": [] if partial else missing, "extra": extra, "differing": differing}
+    refused = {"missing": [] if partial_weights else missing, "extra": extra, "differing": differing}
     if any(refused.values()) or len(missing) == len(variables):
         counts = (
             f"{len(missing)} of {len(variables)} variables are missing, {len(extra)} extra, {len(differing)} differ"

@@ -29,7 +29,7 @@ def _block(channels=5, filters=7, **options):
 
 def _aspp(**options):
     x = keras.Input((None, None, 3))
-    return keras.Model(x, aspp(x, **{"channels": 4, "dilations": [6, 12, 18]} | options))
+    return keras.Model(x, aspp(x, **{"aspp_channels": 4, "aspp_dilations": [6, 12, 18]} | options))
 
 
 def _names(model):
@@ -43,7 +43,7 @@ def _outputs(model, *names):
 
 @pytest.mark.parametrize("separable", [False, True])
 def test_a_dilated_kernel_touches_pixels_that_far_apart(separable):
-    model = _block(1, 1, dilation=4, separable=separable)
+    model = _block(1, 1, dilation_rate=4, separable=separable)
     for weight in model.trainable_weights:
         if "kernel" in weight.name:
             weight.assign(np.ones(weight.shape))
@@ -57,10 +57,10 @@ def test_a_dilated_kernel_touches_pixels_that_far_apart(separable):
     "options, numbers",
     [
         ({}, 9 * 5 * 7 + 4 * 7),  # kernel, batch norm
-        ({"use_bias": True}, 9 * 5 * 7 + 7 + 4 * 7),
+        ({"conv_bias": True}, 9 * 5 * 7 + 7 + 4 * 7),
         ({"separable": True}, 9 * 5 + 4 * 5 + 5 * 7 + 4 * 7),  # depthwise, batch norm, pointwise, batch norm
         ({"separable": True, "depthwise_norm": False}, 9 * 5 + 5 * 7 + 4 * 7),
-        ({"separable": True, "use_bias": True}, 9 * 5 + 4 * 5 + 5 * 7 + 7 + 4 * 7),  # none between the two halves
+        ({"separable": True, "conv_bias": True}, 9 * 5 + 4 * 5 + 5 * 7 + 7 + 4 * 7),  # none between the two halves
         ({"relu": False, "relu_before_norm": True}, 9 * 5 * 7 + 4 * 7),
     ],
     ids=str,
@@ -128,7 +128,7 @@ def test_aspp_joins_its_branches_in_the_order_of_the_keras_io_program():
 def test_branches_are_named_by_their_place_so_that_weights_serve_every_output_stride(separable, dilated):
     variables = []
     for dilations in ([6, 12, 18], [12, 24, 36]):
-        model = _aspp(dilations=dilations, separable=separable)
+        model = _aspp(aspp_dilations=dilations, separable=separable)
         found = {layer.name: layer.dilation_rate for layer in model.layers if hasattr(layer, "dilation_rate")}
         assert {name: rates for name, rates in found.items() if max(rates) > 1} == {
             f"aspp_branch_{place}_{dilated}": (rate, rate) for place, rate in enumerate(dilations, start=1)
@@ -148,7 +148,7 @@ def test_aspp_pools_the_whole_map():
     [
         ({}, []),
         ({"pool_bias": True}, ["pool"]),
-        ({"use_bias": True, "dilations": [6]}, ["pool", "1x1", "branch_1", "projection"]),
+        ({"conv_bias": True, "aspp_dilations": [6]}, ["pool", "1x1", "branch_1", "projection"]),
     ],
     ids=str,
 )
@@ -160,7 +160,7 @@ def test_only_those_convolutions_have_a_bias_that_are_asked_for_one(options, bia
 def test_an_aspp_without_relu_has_none_at_all():
     # Pool, 1x1, three branches and the projection.
     assert sum(isinstance(layer, keras.layers.ReLU) for layer in _aspp().layers) == 6
-    model = _aspp(relu=False)
+    model = _aspp(aspp_relu=False)
     assert not any(isinstance(layer, keras.layers.ReLU) for layer in model.layers)
     assert np.min(model(_features(1, 6, 6, 3), training=True)) < 0
 
@@ -199,7 +199,7 @@ def _ending(num_classes=3, policy="float32", **options):
         keras.config.set_dtype_policy(usual)
 
 
-@pytest.mark.parametrize("options", [{}, {"before_upsampling": False}, {"align_corners": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"classifier_before_upsampling": False}, {"align_corners": True}], ids=str)
 @pytest.mark.parametrize("size", [(8, 12), (9, 13), (1, 1)], ids=str)
 def test_logits_have_the_size_of_the_pixels(size, options):
     model = _ending(5, **options)
@@ -211,7 +211,7 @@ def test_logits_have_the_size_of_the_pixels(size, options):
 def test_classifying_first_commutes_with_upsampling_to_the_last_bits_of_float64(align_corners):
     # A 1x1 convolution mixes channels, bilinear weights mix places and sum to 1: the order does not matter.
     options = {"align_corners": align_corners, "policy": "float64"}
-    first, last = (_ending(before_upsampling=each, **options) for each in (True, False))
+    first, last = (_ending(classifier_before_upsampling=each, **options) for each in (True, False))
     assert [_names(model)[-2:] for model in (first, last)] == [
         ["classifier", "upsampling"],
         ["upsampling", "classifier"],
@@ -232,7 +232,8 @@ def test_classifying_first_commutes_with_upsampling_to_the_last_bits_of_float64(
 
 @pytest.mark.parametrize("before_upsampling", [True, False])
 def test_a_single_logit_is_one_filter_whose_sigmoid_is_the_second_class(before_upsampling):
-    model, pixels = _ending(2, single_logit=True, before_upsampling=before_upsampling), random_pixels(2, 9, 14) / 127
+    model = _ending(2, single_logit=True, classifier_before_upsampling=before_upsampling)
+    pixels = random_pixels(2, 9, 14) / 127
     assert model.get_layer("classifier").kernel.shape == (1, 1, 4, 1)
     one = _outputs(model, "upsampling" if before_upsampling else "classifier")(pixels)
     said = keras.ops.softmax(model(pixels))

@@ -33,7 +33,7 @@ def _random():
 def _told(weights, partial=False):
     """What is said of weights that do not fit this network."""
     backbone = _random()
-    return _refusal(backbone._replace(source=backbone.source._replace(weights=str(weights), partial=partial)))
+    return _refusal(backbone._replace(source=backbone.source._replace(weights=str(weights), partial_weights=partial)))
 
 
 def _filled(backbone):
