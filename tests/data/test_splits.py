@@ -76,7 +76,7 @@ def test_a_test_split_whose_folder_is_not_there_does_not_exist_but_can_be_asked_
     (root / "test").rename(root / "elsewhere")
     dataset = street(root, **TEST)
     assert dataset.splits == ("train", "val")
-    with pytest.raises(DataError, match=r"looked for test\. Fix: dataset\.test_images=\.\.\. "):
+    with pytest.raises(DataError, match=r"looked for test\. Fix: test_images=\.\.\. "):
         dataset.samples("test")
 
 
@@ -116,14 +116,14 @@ def test_one_missing_label_file_is_an_error_as_in_train(root):
 def test_wrong_names_of_all_label_files_are_fixed_not_called_unlabeled(root):
     for path in (root / "testannot").iterdir():
         path.rename(path.with_name(f"{path.stem}_L.png"))
-    with pytest.raises(DataError, match=r"Fix: dataset\.label_suffix=_L\.png"):
+    with pytest.raises(DataError, match=r"Fix: label_suffix=_L\.png"):
         street(root, **TEST).samples("test")
 
 
 def test_an_unknown_split_names_those_that_exist(root):
     with pytest.raises(DataError, match=r"no split 'nihgt': this dataset has train, val, test\. Fix: split=val$"):
         street(root, **TEST).samples("nihgt")
-    with pytest.raises(DataError, match=r"has train, val\. Fix: split=val, or dataset\.test_images=\.\.\. "):
+    with pytest.raises(DataError, match=r"has train, val\. Fix: split=val, or test_images=\.\.\. "):
         street(root).samples("test")
 
 
@@ -144,7 +144,7 @@ def test_named_splits_that_name_nothing_are_refused(root, splits, seen):
 
 def test_a_line_of_a_named_list_is_fixed_by_its_own_key(root):
     (root / "night.txt").write_text("test_0 a b c\n")
-    with pytest.raises(DataError, match=r"dataset\.splits\.night\.list="):
+    with pytest.raises(DataError, match=r"splits\.night\.list="):
         street(root, splits={"night": {"list": "night.txt"}}).samples("night")
 
 
