@@ -60,7 +60,9 @@ def evaluate(cfg: DictConfig) -> float:
     samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)
     require_scorable(dataset, samples, cfg.split)
-    validate_calls(resolved(config, "metrics"), {f"metrics.{name}": METRIC_FACTS for name in config.get("metrics") or {}})
+    validate_calls(
+        resolved(config, "metrics"), {f"metrics.{name}": METRIC_FACTS for name in config.get("metrics") or {}}
+    )
     metrics = build_metrics(config, dataset)
     model = load_network(run, cfg.weights)
     _log_data(run, config, dataset, cfg.split, samples)
