@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from segtrain import __version__, guard, sweeps, working_folder
+from segtrain import __version__, guard, sweeps, trials, working_folder
 from segtrain.arguments import config_dir_flag, rewrite, split_flags
 from segtrain.errors import ConfigError, DataError, ResourceError, SegtrainError, Stopped, naming
 from segtrain.memory import out_of_memory
@@ -153,14 +153,19 @@ def run(command: str, words: Sequence[str]) -> int:
         flags = [*config_dir_flag(flags), "--cfg", "all", "--package", "hydra.help.template"]
     config.set_up()
     call = hydra.main(version_base="1.3", config_path=config.config_dir(), config_name=command)(Job(command))
+    is_sweep = bool({"--multirun", "-m"} & {*flags}) or "hydra.mode=MULTIRUN" in overrides
+    is_study = is_sweep and command == "train" and bool({"+sweep=optuna", "hydra/sweeper=optuna"} & {*overrides})
     try:
-        if {"--multirun", "-m"} & {*flags} or "hydra.mode=MULTIRUN" in overrides:
+        if is_study:
+            search, overrides = _read_study(flags, overrides)
+        elif is_sweep:
             return _sweep(call, command, flags, overrides)
-        with _as_hydra_reads(flags, overrides):
-            call()
+        else:
+            with _as_hydra_reads(flags, overrides):
+                call()
     except composition.COMPOSITION_ERRORS as error:
         raise composition.explain(error, command, overrides, config.groups()) from error
-    return 0
+    return _run_study(search, overrides) if is_study else 0
 
 
 def _sweep(call: Callable[[], Any], command: str, flags: Sequence[str], overrides: Sequence[str]) -> int:
@@ -186,6 +191,59 @@ def _sweep(call: Callable[[], Any], command: str, flags: Sequence[str], override
             if found := sweeps.jobs(folder):
                 sweeps.write_table(folder, found, overrides)
                 print("\n".join(map(printable, sweeps.table(found, overrides).split("\n"))), end="")
+        return sweeps.exit_code(found)
+
+
+def _read_study(flags: Sequence[str], overrides: Sequence[str]) -> Any:
+    """Read what `sweep=optuna` is to search; see `study.read_search`.
+
+    Raises:
+        ConfigError: Optuna is not installed, or the search space is wrong.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    from segtrain import config
+
+    try:
+        from segtrain import study
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise ConfigError("sweep=optuna: Optuna is not installed. Fix: pip install 'segtrain-keras[sweep]'") from error
+    flags = [flag for flag in flags if flag not in ("-m", "--multirun")]
+
+    def compose(words: Sequence[str]) -> tuple["DictConfig", "DictConfig"]:
+        found: list[Any] = []
+
+        def keep(cfg: "DictConfig") -> None:
+            found.append((cfg, HydraConfig.get().sweeper))
+
+        with _as_hydra_reads(flags, words):
+            hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="train")(keep)()
+        return found[0]
+
+    return study.read_search(compose, flags, overrides)
+
+
+def _run_study(search: Any, overrides: Sequence[str]) -> int:
+    """Run the trials of a study, and print what became of each.
+
+    Returns:
+        0, or the exit code of the first trial that failed.
+    """
+    from segtrain.study_worker import Worker
+
+    with sweeps.sweep_folder("train", overrides) as folder:
+        worker = Worker(folder, search)
+        try:
+            worker.run()
+        finally:
+            if found := sweeps.jobs(folder):
+                given = [*overrides, *search.given]
+                sweeps.write_table(folder, found, given)
+                shown = sweeps.table(found, given, search.settings["direction"] == "minimize") + worker.summary()
+                print("\n".join(map(printable, shown.split("\n"))), end="", flush=True)
         return sweeps.exit_code(found)
 
 
@@ -218,7 +276,9 @@ class Job:
         if _in_sweep():
             return self._in_sweep(cfg)
         try:
-            return self._run(cfg)
+            value = self._run(cfg)
+            trials.report(value=value)
+            return value
         except Exception as error:
             sys.exit(_report(error, self._wants_trace))
 
@@ -298,6 +358,7 @@ def _report(error: Exception, trace: bool, texts: Mapping[str, str] = MappingPro
     if not isinstance(shown, SegtrainError):
         return BUG
     text = printable_lines(shown)
+    trials.report(error=text)
     print(text if isinstance(shown, Stopped) else f"error: {text}", file=sys.stderr)
     return shown.exit_code
 

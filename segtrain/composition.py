@@ -34,7 +34,6 @@ _NO_NAME = re.compile(r"|null|true|false|nan|[-+]?inf|[-+]?[\d.][\d.e+-]*", re.I
 TYPES = {"Integer": "int", "Float": "float"}
 # Plugins of Hydra by what they bring -> the extra that installs them.
 EXTRAS = {
-    "hydra/sweeper/optuna": "sweep",
     "hydra/launcher/joblib": "sweep",
     "hydra/launcher/submitit_local": "slurm",
     "hydra/launcher/submitit_slurm": "slurm",

@@ -4,6 +4,7 @@ Jobs tell by files below the folder of the sweep, since a launcher brings back n
 """
 
 import csv
+import io
 import math
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from segtrain import runs
 from segtrain.errors import ResourceError
 from segtrain.reading import load_json
+from segtrain.storage import write_whole
 from segtrain.training.signals import stopping
 
 TABLE = "jobs.csv"
@@ -40,6 +42,7 @@ class Job(NamedTuple):
         run: Its run folder, if it had one.
         seconds: From its beginning to its end.
         process: The id of its process, on the machine that it ran on.
+        pruned: Whether its study has ended it before its last epoch.
     """
 
     number: int
@@ -51,6 +54,7 @@ class Job(NamedTuple):
     run: str | None = None
     seconds: float | None = None
     process: int | None = None
+    pruned: bool = False
 
 
 class Recorder:
@@ -85,7 +89,7 @@ class Recorder:
         self._write()
 
     def _write(self) -> None:
-        runs.write_json(self._path, self._job._asdict())
+        write_job(self._path.parent, self._job)
 
 
 @contextmanager
@@ -170,11 +174,19 @@ def sweep_folder(command: str, overrides: Sequence[str]) -> Iterator[Path]:
 
 def jobs(folder: Path) -> list[Job]:
     """Gather what the jobs of a sweep have told so far, in their order."""
-    found = []
-    for path in folder.glob(f"*/{_RECORD}"):
-        with suppress(OSError, ValueError, TypeError):  # cut off in the middle
-            found.append(Job(**load_json(path)))
-    return sorted(found)
+    return sorted(job for path in folder.glob(f"*/{_RECORD}") if (job := read_job(path.parent)) is not None)
+
+
+def read_job(folder: Path) -> Job | None:
+    """Read the record of one job; None where there is none, or it is damaged."""
+    with suppress(OSError, ValueError, TypeError):
+        return Job(**load_json(folder / _RECORD))
+    return None
+
+
+def write_job(folder: Path, job: Job) -> None:
+    """Write the record of one job."""
+    runs.write_json(folder / _RECORD, job._asdict())
 
 
 def exit_code(found: Sequence[Job]) -> int:
@@ -184,19 +196,21 @@ def exit_code(found: Sequence[Job]) -> int:
 
 def write_table(folder: Path, found: Sequence[Job], given: Sequence[str]) -> None:
     """Write the jobs as a table for programs: all that is known of each, but the overrides that are `given` to all."""
-    with open(folder / TABLE, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(Job._fields)
-        for job in found:
-            writer.writerow(job._replace(overrides=" ".join(_own(job, found, given)))._asdict().values())  # type: ignore[arg-type]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(Job._fields)
+    for job in found:
+        writer.writerow(job._replace(overrides=" ".join(_own(job, found, given)))._asdict().values())  # type: ignore[arg-type]
+    write_whole(folder / TABLE, text.getvalue().encode())
 
 
-def table(found: Sequence[Job], given: Sequence[str]) -> str:
+def table(found: Sequence[Job], given: Sequence[str], lower_is_better: bool = False) -> str:
     """Lay the jobs out for the screen: score, what each had for itself, and its run folder or its error.
 
     Args:
         found: The jobs.
         given: Overrides of the command line, which need no repeating.
+        lower_is_better: Whether the best job is that of the lowest score.
     """
     if not any(job.error is not None or job.value is not None for job in found):
         return ""  # each job has printed all there is to say
@@ -204,12 +218,12 @@ def table(found: Sequence[Job], given: Sequence[str]) -> str:
     rows = [("job", score, "overrides", "run folder or error")]
     for job in found:
         value = "failed" if job.error is not None else "-" if job.value is None else f"{job.value:.4f}"
-        last = " ".join((job.error or job.run or "").split())
+        last = " ".join((job.error or job.run or "").split()) + (" (pruned)" if job.pruned else "")
         rows.append((str(job.number), value, " ".join(_own(job, found, given)), last))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"{row[0]:>{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  {row[3]}".rstrip() for row in rows]
-    if scored := [job for job in found if job.value is not None]:
-        best = max(scored, key=lambda job: job.value or 0.0)
+    if scored := [job for job in found if job.value is not None and not job.pruned]:
+        best = (min if lower_is_better else max)(scored, key=lambda job: job.value or 0.0)
         lines.append(f"best: job {best.number}" + (f", {best.run}" if best.run else ""))
     return "".join(f"{line}\n" for line in lines)
 

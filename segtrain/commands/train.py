@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from segtrain import trials
 from segtrain.commands.inputs import build_augment, build_dataset, build_loader
 from segtrain.commands.parts import build_heads, build_loss, build_metrics, build_network, facts, load_weights
 from segtrain.commands.preflight import (
@@ -57,6 +58,7 @@ from segtrain.training.checkpoint import require_room
 from segtrain.training.fingerprint import fingerprint
 from segtrain.training.log_file import log_file
 from segtrain.training.precise_norm import PreciseNorm
+from segtrain.training.pruning import Pruning
 from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.replicas import Replicas, find_replicas
 from segtrain.training.rescue import saving_on_error
@@ -323,7 +325,17 @@ def _callbacks(
         checkpoints,
         Curves(run / "metrics.jsonl", run / "plots"),
         *own,
+        *_pruning(run, cfg.monitor, trainer),
     ]
+
+
+def _pruning(run: Path, monitor: str, trainer: Trainer) -> list[keras.callbacks.Callback]:
+    """Build what reports this run to its study (`sweep=optuna`), if it is a trial."""
+    study = trials.link()
+    if study is None:
+        return []
+    study.report(run=str(run), direction=trainer.direction(monitor))
+    return [Pruning(monitor, study.should_prune)]
 
 
 def _require_same_data(replicas: Replicas, data: str) -> None:

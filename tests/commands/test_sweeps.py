@@ -1,10 +1,11 @@
-"""Real sweeps through Hydra's plugins, where they are installed: pip install 'segtrain-keras[sweep,slurm]'."""
+"""Real sweeps with Optuna and Hydra's plugins, where they are installed: pip install 'segtrain-keras[sweep,slurm]'."""
 
 import csv
 import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,26 +41,38 @@ def test_a_failing_job_in_the_middle_of_three(workplace):
     assert jobs[1]["error"].startswith("optimizer.learning_rate=1e+30: expected a number")
 
 
-def test_an_optuna_sweep_of_four_trials(workplace):
-    needs("hydra_optuna_sweeper")
+def test_a_study_that_is_killed_resumes_its_trial_and_trains_the_others(workplace):
+    pytest.importorskip("optuna", reason="pip install 'segtrain-keras[sweep]'")
+    words = ("sweep=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0", "epochs=40")
     space = "optimizer.learning_rate=tag(log,interval(1e-5,1e-2))"
-    done, folder, jobs = sweep(workplace, "sweep=optuna", "hydra.sweeper.n_trials=4", space)
+    command = [sys.executable, "-m", "segtrain", "train", *DRAWN, *words, space]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    with subprocess.Popen(command, cwd=workplace, env=environment) as study:
+        until = time.monotonic() + 120
+        while not list(workplace.glob("runs/train/*/checkpoints/step-*/manifest.json")):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        study.kill()
+    # The trial notices that its study is dead, saves itself, and is resumed: two trials, two runs.
+    done, folder, jobs = sweep(workplace, *words, space, "resume=auto")
     assert done.returncode == 0, done.stderr
-    assert len({job["run"] for job in jobs}) == len({job["overrides"] for job in jobs}) == 4
-    # What Optuna calls best is the highest of what the runs scored.
-    results = yaml.safe_load((folder / "optimization_results.yaml").read_text())
-    assert results["best_value"] == max(float(job["value"]) for job in jobs)
+    assert [job["exit_code"] for job in jobs] == ["0", "0", "0"] and jobs[0]["error"].endswith("again as job 1")
+    assert jobs[0]["run"] == jobs[1]["run"] != jobs[2]["run"] and jobs[0]["overrides"] == jobs[1]["overrides"]
+    assert "resume: exact" in done.stderr and "2 trials: 2 complete" in done.stdout
     for job in jobs:
         stored = yaml.safe_load((workplace / job["run"] / "config.yaml").read_text())
         assert f"optimizer.learning_rate={stored['optimizer']['learning_rate']}" == job["overrides"]
+        history = (workplace / job["run"] / "metrics.jsonl").read_text().splitlines()
+        assert len(history) == 40
 
 
-def test_an_optuna_sweep_outlives_a_failed_trial(workplace):
-    needs("hydra_optuna_sweeper")
+def test_a_study_outlives_a_refused_trial(workplace):
+    pytest.importorskip("optuna", reason="pip install 'segtrain-keras[sweep]'")
     grid = ("hydra/sweeper/sampler=grid", "optimizer.learning_rate=choice(1e30,1e-3)")
-    done, _, jobs = sweep(workplace, "sweep=optuna", "hydra.sweeper.n_trials=2", *grid)
+    done, _, jobs = sweep(workplace, "sweep=optuna", *grid)
     assert done.returncode == 2, done.stderr
-    assert sorted(job["exit_code"] for job in jobs) == ["0", "2"]
+    assert [job["exit_code"] for job in jobs] == ["2", "0"] and "2 trials: 1 complete, 1 failed" in done.stdout
+    assert jobs[0]["error"].startswith("optimizer.learning_rate=1e+30: expected")
 
 
 def test_a_joblib_sweep_of_two(workplace):
