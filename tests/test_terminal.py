@@ -52,7 +52,7 @@ def test_ordinary_text_stays():
 
 @pytest.mark.parametrize("text", [text for name, text in CONTROLS.items() if name != "zero width"])
 def test_a_class_name_of_control_characters_is_refused(tmp_path, text):
-    with pytest.raises(ConfigError, match=r"dataset\.classes: .*Fix: ") as caught:
+    with pytest.raises(ConfigError, match=r"classes: .*Fix: ") as caught:
         Folder(str(tmp_path), ["sky", f"car{text}"], train_images="a", train_labels="b", val_fraction=0.5)
     assert str(caught.value).isprintable()
 
