@@ -85,7 +85,6 @@ class Opener:
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._session = requests.Session()
-        self._session.auth = lambda request: request  # else requests sends the passwords of a .netrc file
         self._session.max_redirects = _MOST_REDIRECTS
         # Another encoding would change the lengths, and with them the meaning of a range.
         self._session.headers.update({"User-Agent": f"segtrain/{__version__}", "Accept-Encoding": "identity"})
@@ -150,6 +149,7 @@ class _Adapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         _require_safe(str(request.url), self._patience)
+        request.headers.pop("Authorization", None)  # requests takes passwords from a .netrc file, also for redirects
         # The timeout of a socket begins anew with each byte, so that headers could drip in for ever.
         threads = Threads(1, "segtrain-download")
         try:
@@ -183,7 +183,7 @@ def _of_failure(failure: requests.RequestException) -> Exception:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Refused(f"its certificate does not hold: {printable(error.verify_message)}", found=False)
     strerror = error.strerror if isinstance(error, OSError) else None
-    return Broken(printable(strerror or f"no sound answer ({type(error).__name__})"))
+    return Broken(printable(strerror or f"no sound answer ({type(error).__name__}: {error})"))
 
 
 def _root(error: BaseException) -> BaseException:

@@ -415,6 +415,28 @@ def test_redirects_are_followed(part):
     assert part.read_bytes() == BODY
 
 
+def test_cookies_of_a_redirect_are_sent_and_passwords_of_netrc_are_not(part, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password secret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Server(good) as server:
+        with Server(lambda request: request.head(302, Location=server.url(), Set_Cookie="a=b")) as first:
+            get(archive(first), part)
+        assert server.requests[0].headers["Cookie"] == "a=b"
+        assert not any("Authorization" in request.headers for request in first.requests + server.requests)
+
+
+def test_proxies_of_the_environment_are_used(part, monkeypatch):
+    monkeypatch.delenv("no_proxy")
+    with Server(good) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url(""))
+        monkeypatch.setenv("https_proxy", proxy.url(""))
+        get(archive("http://127.0.0.1:9/archive.tar"), part)
+        assert [request.path for request in proxy.requests] == ["http://127.0.0.1:9/archive.tar"]
+        part.unlink()
+        # This proxy knows no CONNECT.
+        assert "501" in refused(ResourceError, archive("https://nowhere.invalid/archive.tar"), part)
+
+
 def test_a_circle_of_redirects_ends(part):
     with Server(lambda request: request.head(302, Location=request.path)) as server:
         assert "Exceeded 8 redirects" in refused(DataError, archive(server), part)
