@@ -5,9 +5,11 @@ Two readers take a word apart: the shell first, then Hydra. Every message that p
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from segtrain.errors import argument
+from segtrain.terminal import printable
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 # Hydra reads these words as other types than text.
@@ -74,9 +76,22 @@ def brief(value: object, most: int = 80) -> str:
         >>> brief("a" * 200, 20)
         'aaaaaaaaaaaa... (200 characters)'
     """
-    text = str(value)
-    text = text if text.isprintable() else "".join(map(_escaped, text))
+    text = printable(value)
     return text if len(text) <= most else f"{text[: most - 8]}... ({len(text):,} characters)"
+
+
+def leaves(config: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a config with their full keys; lists are values.
+
+    Example:
+        >>> list(leaves({"model": {"dilations": [6, 12]}, "seed": 0}))
+        [('model.dilations', [6, 12]), ('seed', 0)]
+    """
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{where}{key}.")
+        else:
+            yield f"{where}{key}", value
 
 
 def _written(value: object) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segtrain.errors import DataError
-from segtrain.shell import setting
-from segtrain.terminal import printable
+from segtrain.shell import brief, setting
 
 _SEGTRAIN = {
     "data": (
@@ -167,5 +166,4 @@ def _calls_of(target: str, tree: Any, where: str) -> Iterator[tuple[str, Mapping
 
 def shown(value: Any) -> str:
     """Write a stored value for one line of a terminal, which control characters could otherwise rewrite."""
-    text = printable(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return brief(value, _LONGEST)

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from segtrain.errors import ConfigError
+from segtrain.shell import leaves
 from segtrain.stored import shown
 
 # Keys that no number of a training depends on.
@@ -68,12 +69,6 @@ def _is_below(key: str, groups: Collection[str]) -> bool:
     return any(f"{key}.".startswith(f"{group}.") for group in groups)
 
 
-def _flat(node: Any, where: str = "") -> dict[str, Any]:
-    """Leaves of a config by their whole key; lists are leaves."""
-    node = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    if not isinstance(node, dict):
-        return {where: node}
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= _flat(value, f"{where}.{key}" if where else str(key))
-    return found
+def _flat(config: DictConfig) -> dict[str, Any]:
+    """Leaves of a config by their full key."""
+    return dict(leaves(cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))))

@@ -2,6 +2,9 @@
 
 Each is a function of the step and of what it was built with, nothing else: a training that goes on has the rates of one
 that never stopped. Past `total_steps` the rate stays what it was there.
+
+Not thin functions over Keras' PolynomialDecay, CosineDecay and PiecewiseConstantDecay: with a final rate, a warm-up or
+milestones their float32 arithmetic differs in the last bit, and a resumed run would not have the rates of its start.
 """
 
 import math
@@ -17,8 +20,15 @@ from segtrain.shell import setting
 LearningRate = Annotated[float, Limits(0, 100)]
 
 
+class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose attributes are the arguments that it was built with."""
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
 @keras.saving.register_keras_serializable("segtrain")
-class Poly(keras.optimizers.schedules.LearningRateSchedule):
+class Poly(_Schedule):
     """learning_rate * (1 - step / total_steps) ** power, after a linear rise (arXiv:1706.05587, section 4.1).
 
     Args:
@@ -55,18 +65,9 @@ class Poly(keras.optimizers.schedules.LearningRateSchedule):
         rate = self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * left**self.power
         return rate * _warmup(step, self.warmup_steps)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "total_steps": self.total_steps,
-            "power": self.power,
-            "warmup_steps": self.warmup_steps,
-            "final_learning_rate": self.final_learning_rate,
-        }
-
 
 @keras.saving.register_keras_serializable("segtrain")
-class Cosine(keras.optimizers.schedules.LearningRateSchedule):
+class Cosine(_Schedule):
     """Half a cosine from `learning_rate` down, after a linear rise (Loshchilov and Hutter 2016, arXiv:1608.03983).
 
     Args:
@@ -95,17 +96,9 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
         rate = _half_wave(self.learning_rate, self.final_learning_rate, step / self.total_steps)
         return rate * _warmup(step, self.warmup_steps)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-            "final_learning_rate": self.final_learning_rate,
-        }
-
 
 @keras.saving.register_keras_serializable("segtrain")
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+class OneCycle(_Schedule):
     """Half a cosine up to `learning_rate`, then half a cosine down (Smith and Topin 2017, arXiv:1708.07120).
 
     Args:
@@ -141,18 +134,9 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         falling = _half_wave(self.learning_rate, self.end * self.learning_rate, (step - top) / (self.total_steps - top))
         return keras.ops.where(step < top, rising, falling)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "total_steps": self.total_steps,
-            "rise": self.rise,
-            "start": self.start,
-            "end": self.end,
-        }
-
 
 @keras.saving.register_keras_serializable("segtrain")
-class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
+class StepDecay(_Schedule):
     """learning_rate * factor ** n once n milestones are passed, after a linear rise.
 
     Args:
@@ -196,15 +180,6 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         for milestone in self.milestones:
             rate = rate * keras.ops.where(step >= round(milestone * self.total_steps), self.factor, 1.0)
         return rate * _warmup(step, self.warmup_steps)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "total_steps": self.total_steps,
-            "milestones": self.milestones,
-            "factor": self.factor,
-            "warmup_steps": self.warmup_steps,
-        }
 
 
 def constant(learning_rate: float, total_steps: int) -> float:

@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, final
@@ -17,6 +17,7 @@ import yaml  # type: ignore[import-untyped]
 
 from segtrain.errors import ConfigError
 from segtrain.reading import read_yaml_text
+from segtrain.shell import leaves
 from segtrain.storage import write_whole
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ class MlflowLogger(_Tracker):
         found = self._client.get_experiment_by_name(self._experiment)
         experiment_id = self._client.create_experiment(self._experiment) if found is None else found.experiment_id
         self._run_id = self._client.create_run(experiment_id, run_name=self._run_folder.name).info.run_id
-        params = [self._module.entities.Param(key, str(value)[:_LONGEST_PARAM]) for key, value in _flat(config)]
+        params = [self._module.entities.Param(key, str(value)[:_LONGEST_PARAM]) for key, value in leaves(config)]
         for first in range(0, len(params), _MOST_PARAMS):
             self._client.log_batch(self._run_id, params=params[first : first + _MOST_PARAMS])
         return self._run_id
@@ -195,12 +196,3 @@ class MlflowLogger(_Tracker):
 
     def _finish(self) -> None:
         self._client.set_terminated(self._run_id)
-
-
-def _flat(config: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a config by their whole key; lists are leaves."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{where}{key}.")
-        else:
-            yield f"{where}{key}", value
