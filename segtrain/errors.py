@@ -60,10 +60,6 @@ class SegtrainError(Exception):
             self.args = (f"{path}: {self.message}",)
         self.locate(path)
 
-    def locate_below(self, name: str) -> None:
-        """Put the key of a part within another before the arguments; that of the other is still to come."""
-        self.locate(argument(name))
-
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
