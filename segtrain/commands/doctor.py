@@ -13,7 +13,7 @@ from segtrain.commands.changes import changes_of
 from segtrain.commands.files_of_run import Row, classes_row, config_row, metrics_rows, other_rows
 from segtrain.config import build, read_stored, recorded_config
 from segtrain.data.crops import spread
-from segtrain.errors import CheckpointError, ConfigError, SegtrainError
+from segtrain.errors import CheckpointError, ConfigError, SegtrainError, naming
 from segtrain.runs import holder, newest_run, require_run
 from segtrain.stored import require_drawn
 from segtrain.terminal import printable, printable_lines
@@ -128,7 +128,8 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
     then = newest.facts["fingerprint"]
     try:
         require_drawn(stored, ())
-        now = installed(spread(build(stored.dataset).samples("train"), stored.get("limit_samples")))
+        with naming("dataset"):
+            now = installed(spread(build(stored.dataset).samples("train"), stored.get("limit_samples")))
     except SegtrainError as error:
         return Row("bad", "data", _first(error), "restore the data, or give resume with dataset.root=DIR")
     if then["data"] != now["data"]:

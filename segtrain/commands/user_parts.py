@@ -15,7 +15,7 @@ from segtrain.config import raised
 from segtrain.data.augment import Augmentation
 from segtrain.data.dataset import Dataset
 from segtrain.data.sample import Sample
-from segtrain.errors import ConfigError, DataError, SegtrainError
+from segtrain.errors import ConfigError, DataError, SegtrainError, naming
 from segtrain.evaluation import Metric
 
 _SIZE = 64  # of the image that a user's augmentation is tried on, in pixels
@@ -99,13 +99,13 @@ def require_samples(dataset: Dataset, split: str, key: str = "split") -> list[Sa
         ConfigError: The dataset gives something else.
         DataError: As `Dataset.samples`.
     """
-    with blamed_on("dataset", dataset):
+    with naming("dataset"), blamed_on("dataset", dataset):
         try:
             samples = dataset.samples(split)
         except DataError as error:
             if key == "split" or "Fix: split=" not in str(error):
                 raise
-            raise type(error)(str(error).replace("Fix: split=", f"Fix: {key}=")) from error
+            raise type(error)(error.message.replace("Fix: split=", f"Fix: {key}=")) from error
         if is_own(dataset):
             return samples
         if not isinstance(samples, list) or not all(isinstance(each, Sample) for each in samples):
