@@ -187,7 +187,8 @@ class Worker:
         """Run one trial in a process, and report to the study how it ended."""
         job_folder = self._folder / str(trial.number)
         score = f"best {self._search.monitor}"
-        job = sweeps.Job(trial.number, [*self._search.given, *overrides(trial.params)], score)
+        words = [*self._search.given, *overrides(trial.params)]
+        job = sweeps.Job(trial.number, words, score, error="running", exit_code=0)
         sweeps.write_job(job_folder, job)
         start, pruned = time.monotonic(), False
         end: dict[str, Any] = {}
@@ -211,7 +212,7 @@ class Worker:
             value = end.get("value")
             job = job._replace(value=value, error=None if value is not None else f"no {score}", exit_code=0)
         else:
-            job = job._replace(error=end.get("error", job.error), exit_code=code if code > 0 else _LOST)
+            job = job._replace(error=end.get("error", sweeps.LOST), exit_code=code if code > 0 else _LOST)
         sweeps.write_job(job_folder, job)
         if self._stopping and code != 0:
             return  # it stays running in the study: the next command asks for it again

@@ -26,7 +26,7 @@ from segtrain.training.signals import stopping
 TABLE = "jobs.csv"
 _RECORD = "job.json"
 _PATIENCE = 25.0  # seconds, less than the 30 that Slurm and Kubernetes give
-_LOST = "its process ended without a word: killed, out of memory, or out of time"
+LOST = "its process ended without a word: killed, out of memory, or out of time"
 
 
 class Job(NamedTuple):
@@ -49,7 +49,7 @@ class Job(NamedTuple):
     overrides: list[str]
     score: str | None = None
     value: float | None = None
-    error: str | None = _LOST  # until it says otherwise
+    error: str | None = LOST  # until it says otherwise
     exit_code: int = ResourceError.exit_code
     run: str | None = None
     seconds: float | None = None
@@ -217,7 +217,9 @@ def table(found: Sequence[Job], given: Sequence[str], lower_is_better: bool = Fa
     score = next((job.score for job in found if job.score), "result")
     rows = [("job", score, "overrides", "run folder or error")]
     for job in found:
-        value = "failed" if job.error is not None else "-" if job.value is None else f"{job.value:.4f}"
+        value = (
+            "failed" if job.error is not None and job.exit_code else "-" if job.value is None else f"{job.value:.4f}"
+        )
         last = " ".join((job.error or job.run or "").split()) + (" (pruned)" if job.pruned else "")
         rows.append((str(job.number), value, " ".join(_own(job, found, given)), last))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]

@@ -125,6 +125,18 @@ def test_a_monitor_that_is_better_lower_is_not_maximized(workplace, capsys):
     assert len(Trial.started) == 1
 
 
+def test_a_trial_that_another_command_runs_has_not_failed(workplace, capsys):
+    def curve(rate):
+        if rate == 0.2:
+            running = sweeps.jobs(folder_of(workplace))
+            assert sweeps.exit_code(running) == 0 and running[1].error == "running"
+            assert sweeps.table(running, []).splitlines()[2].split()[:2] == ["1", "-"]
+        return [rate]
+
+    Trial.curve = staticmethod(curve)
+    assert cli.main(WORDS) == 0
+
+
 def kill_within_the_second_trial(workplace, words):
     """Run a study in a process that dies in its second trial, as by SIGKILL."""
     program = f"""
