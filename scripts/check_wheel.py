@@ -16,7 +16,18 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What a work tree may hold and a package must not.
-FORBIDDEN = ("/.venv/", "/runs/", "/dist/", "/build/", "/__pycache__/", "/.git/", ".pyc", ".safetensors", ".h5")
+FORBIDDEN = (
+    "/.venv/",
+    "/runs/train/",
+    "/runs/eval/",
+    "/dist/",
+    "/build/",
+    "/__pycache__/",
+    "/.git/",
+    ".pyc",
+    ".safetensors",
+    ".h5",
+)
 RUN_COMMAND = ["train", "+experiment=people", "epochs=1"]
 
 

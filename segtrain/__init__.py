@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segtrain.commands.run import Run, load_run
+    from segtrain.builders.run import Run, load_run
 
 __version__ = "0.1.0"
 __all__ = ["Run", "load_run"]
@@ -20,7 +20,7 @@ __all__ = ["Run", "load_run"]
 def __getattr__(name: str) -> Any:
     # Importing the package costs nothing: the command line answers --help without NumPy and TensorFlow.
     if name in __all__:
-        return getattr(importlib.import_module("segtrain.commands.run"), name)
+        return getattr(importlib.import_module("segtrain.builders.run"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

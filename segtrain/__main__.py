@@ -2,10 +2,10 @@
 
 import sys
 
-from segtrain import working_folder
+from segtrain.process import working_folder
 
 if __name__ == "__main__":
     working_folder.take_off_path()  # before anything else is imported: `python -m` puts it first
-    from segtrain.cli import main
+    from segtrain.cli.main import main
 
     sys.exit(main())

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from segtrain import cli, config
-from segtrain.arguments import rewrite
+from segtrain import config
+from segtrain.cli import main as cli
+from segtrain.cli.arguments import rewrite
 from segtrain.errors import SegtrainError
 from segtrain.shell import override
 
@@ -128,7 +129,7 @@ def corruption(command: str, words: tuple[str, ...], key: str, kind: str, draw: 
 
 def stop_commands() -> None:
     """Let every command end where it would read data, build a network or fetch."""
-    import segtrain.commands.description
+    import segtrain.builders.description
     import segtrain.commands.download
     import segtrain.commands.prepare
     from segtrain import data
@@ -138,7 +139,7 @@ def stop_commands() -> None:
 
     for kind in (data.Folder, data.Cihp, data.Voc, data.People, data.Concat):
         kind.samples = reached
-    segtrain.commands.description.build_network = reached
+    segtrain.builders.description.build_network = reached
     segtrain.commands.download.install = reached
     segtrain.commands.prepare.plan_train_aug = reached
 

@@ -90,7 +90,7 @@ def absl_keeps_its_hands_off_the_captured_stderr() -> None:
 
 @pytest.fixture(autouse=True)
 def failed_reads_are_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segtrain.data.retries.PAUSES", (0.0, 0.001, 0.002))
+    monkeypatch.setattr("segtrain.data.loading.retries.PAUSES", (0.0, 0.001, 0.002))
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from segtrain.composition import EXTRAS
 from segtrain.config import config_dir
+from segtrain.config.hydra_errors import EXTRAS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -86,4 +86,4 @@ def test_the_wheel_made_from_the_sdist_holds_every_config_and_module(tmp_path):
         entry_points = next(archive.read(name).decode() for name in names if name.endswith("entry_points.txt"))
     configs = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "configs").rglob("*.yaml")}
     assert {f"segtrain/{name}" for name in configs} == {name for name in names if name.endswith(".yaml")}
-    assert "segtrain = segtrain.cli:main" in entry_points
+    assert "segtrain = segtrain.cli.main:main" in entry_points

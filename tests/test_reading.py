@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from segtrain import config, runs
+from segtrain import config
 from segtrain.data.audit import store
-from segtrain.data.contents import read_bytes
-from segtrain.data.list_file import read_lines
-from segtrain.data.matfile import read_mats
-from segtrain.data.record import Record
+from segtrain.data.images.contents import read_bytes
+from segtrain.data.images.matfile import read_mats
+from segtrain.data.listing.list_file import read_lines
+from segtrain.data.sbd.record import Record
 from segtrain.errors import SegtrainError
 from segtrain.reading import load_json, parse_json, read_regular, read_yaml_text, require_bounded_yaml
-from segtrain.training.checkpoint import damages, find_checkpoints
-from segtrain.training.curves import read_metrics
-from segtrain.training.manifest import read_manifest, sealed
+from segtrain.runs import folder as runs
+from segtrain.runs.checkpoint import damages, find_checkpoints
+from segtrain.runs.manifest import read_manifest, sealed
+from segtrain.visual.curves import read_metrics
 
 
 def pipe(path: Path) -> None:

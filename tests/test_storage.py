@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from segtrain import runs, storage
+from segtrain import storage
 from segtrain.errors import ResourceError
+from segtrain.runs import folder as runs
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtrain import cli
-from segtrain.contact_page import escape
-from segtrain.data.contents import shown
-from segtrain.data.folder import Folder
+from segtrain.cli import main as cli
+from segtrain.config.stored import shown as of_config
+from segtrain.data.datasets.folder import Folder
+from segtrain.data.images.contents import shown
 from segtrain.download.confirm import printable as of_page
 from segtrain.errors import ConfigError, DataError
+from segtrain.report.contact_page import escape
 from segtrain.storage import named
-from segtrain.stored import shown as of_config
 from segtrain.terminal import controls, print_logs_escaped, printable, printable_lines
 
 CONTROLS = {

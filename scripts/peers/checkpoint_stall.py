@@ -32,8 +32,8 @@ import tensorflow as tf  # noqa: E402  after the threads are told
 from hydra import compose, initialize_config_dir  # noqa: E402
 from workers import TICKS, busy_ticks  # noqa: E402
 
-from segtrain.commands.parts import build_network  # noqa: E402
-from segtrain.commands.recipe import build_optimizer  # noqa: E402
+from segtrain.builders.network import build_network  # noqa: E402
+from segtrain.builders.optimization import build_optimizer  # noqa: E402
 from segtrain.config import build, config_dir, set_up  # noqa: E402
 from segtrain.training.callbacks import Checkpoints  # noqa: E402
 from segtrain.training.trainer import Trainer  # noqa: E402

@@ -43,9 +43,9 @@ def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
     """What `segtrain train` loads with, as it is set up by default."""
     from omegaconf import OmegaConf
 
-    from segtrain.commands.inputs import build_loader
+    from segtrain.builders.data import build_loader
     from segtrain.config import build
-    from segtrain.data.batches import training_batches
+    from segtrain.data.loading.batches import training_batches
 
     cfg = OmegaConf.create(
         {

@@ -26,11 +26,11 @@ import keras  # noqa: E402  after the threads are told
 import tensorflow as tf  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 
-from segtrain.commands.inputs import build_loader  # noqa: E402
-from segtrain.commands.parts import build_loss, build_network  # noqa: E402
-from segtrain.commands.recipe import build_optimizer  # noqa: E402
+from segtrain.builders.data import build_loader  # noqa: E402
+from segtrain.builders.network import build_loss, build_network  # noqa: E402
+from segtrain.builders.optimization import build_optimizer  # noqa: E402
 from segtrain.config import build, config_dir, set_up  # noqa: E402
-from segtrain.data.batches import Batches, training_batches  # noqa: E402
+from segtrain.data.loading.batches import Batches, training_batches  # noqa: E402
 from segtrain.training.trainer import Trainer  # noqa: E402
 
 TOTAL_STEPS, ENDLESS = 10_000, 10**6

@@ -11,7 +11,7 @@ import numpy as np  # noqa: E402  after the threads are told
 import tensorflow as tf  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 
-from segtrain.commands.parts import build_network  # noqa: E402
+from segtrain.builders.network import build_network  # noqa: E402
 from segtrain.config import build, config_dir, set_up  # noqa: E402
 from segtrain.training.recompute import early_stages, recomputing  # noqa: E402
 from segtrain.training.trainer import Trainer  # noqa: E402

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from segtrain.commands.inputs import (
+from segtrain.builders.data import (
     augment_facts,
     build_augment,
     build_dataset,
@@ -23,15 +23,15 @@ from segtrain.commands.inputs import (
     in_processes,
     pairs_to_swap,
 )
-from segtrain.commands.preflight import require_image_range
-from segtrain.commands.user_parts import require_samples
+from segtrain.builders.preflight import require_image_range
+from segtrain.builders.user_parts import require_samples
 from segtrain.config import resolved, validate_calls
-from segtrain.data.batches import training_batches
-from segtrain.data.dataset import Dataset
-from segtrain.data.files import read_image
-from segtrain.data.loading import BatchLoader
-from segtrain.data.sample import Sample
-from segtrain.runs import new_run_folder, write_json
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.files import read_image
+from segtrain.data.images.sample import Sample
+from segtrain.data.loading.batch_loader import BatchLoader
+from segtrain.data.loading.batches import training_batches
+from segtrain.runs.folder import new_run_folder, write_json
 
 # A stage is timed on so many samples, one after the other: a second or two.
 _STAGE_SAMPLES = 200

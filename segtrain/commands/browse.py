@@ -4,16 +4,16 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from segtrain.commands.inputs import augment_facts, build_augment, build_dataset, pairs_to_swap
-from segtrain.commands.preflight import require_image_range
-from segtrain.commands.user_parts import require_samples
+from segtrain.builders.data import augment_facts, build_augment, build_dataset, pairs_to_swap
+from segtrain.builders.preflight import require_image_range
+from segtrain.builders.user_parts import require_samples
 from segtrain.config import resolved, validate_calls
-from segtrain.contact_page import write_page
-from segtrain.contact_sheet import Row, draw_sheet, view
-from segtrain.data.crops import Crops
-from segtrain.data.dataset import Dataset
-from segtrain.runs import new_run_folder
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.loading.crops import Crops
+from segtrain.report.contact_page import write_page
+from segtrain.runs.folder import new_run_folder
 from segtrain.storage import write_png, write_whole
+from segtrain.visual.contact_sheet import Row, draw_sheet, view
 
 # First number of the key that draws the samples to show; loading.py has the others.
 _CHOICE = 3

@@ -10,19 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from segtrain import config
-from segtrain.commands.check_report import print_check, write_check
-from segtrain.commands.verdicts import identity, verdict_keys
+from segtrain.builders.verdicts import identity, verdict_keys
 from segtrain.data.audit import store
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather, list_samples
 from segtrain.data.audit.record import Record, examine, listen
 from segtrain.data.audit.work import in_threads
-from segtrain.data.crops import spread
-from segtrain.data.dataset import Dataset
-from segtrain.data.sample import Sample
-from segtrain.data.splits import UnlabeledError
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.sample import Sample
+from segtrain.data.listing.splits import UnlabeledError
+from segtrain.data.loading.crops import spread
 from segtrain.errors import DataError
-from segtrain.runs import new_run_folder
+from segtrain.report.check import print_check, write_check
+from segtrain.runs.folder import new_run_folder
 
 
 def check(cfg: DictConfig) -> None:

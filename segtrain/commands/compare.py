@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from segtrain import composition, config
+from segtrain import config
+from segtrain.config import hydra_errors as composition
 from segtrain.errors import ConfigError
-from segtrain.quiet import quiet_tensorflow
+from segtrain.process.quiet import quiet_tensorflow
 from segtrain.shell import brief
 from segtrain.terminal import printable
 
@@ -34,7 +35,7 @@ def compare(cfg: DictConfig) -> None:
     other = _composed_with(cfg.other)
     # Starting TensorFlow takes seconds, composing does not: whoever misspells a name is told at once.
     with quiet_tensorflow():
-        from segtrain.commands.description import Description, describe
+        from segtrain.builders.description import Description, describe
 
     chosen = HydraConfig.get().runtime.choices
     headings = (str(chosen.get("experiment", "the defaults")), str(cfg.other))

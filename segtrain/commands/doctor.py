@@ -9,17 +9,17 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from segtrain.commands.changes import changes_of
-from segtrain.commands.files_of_run import Row, classes_row, config_row, metrics_rows, other_rows
+from segtrain.builders.changes import changes_of
+from segtrain.builders.files_of_run import Row, classes_row, config_row, metrics_rows, other_rows
 from segtrain.config import build, read_stored, recorded_config
-from segtrain.data.crops import spread
+from segtrain.config.stored import require_drawn
+from segtrain.data.loading.crops import spread
 from segtrain.errors import CheckpointError, ConfigError, SegtrainError, naming
-from segtrain.runs import holder, newest_run, require_run
-from segtrain.stored import require_drawn
+from segtrain.runs.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
+from segtrain.runs.environment import differences, installed
+from segtrain.runs.folder import holder, newest_run, require_run
+from segtrain.runs.manifest import MANIFEST, require_run_facts
 from segtrain.terminal import printable, printable_lines
-from segtrain.training.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
-from segtrain.training.installed import differences, installed
-from segtrain.training.manifest import MANIFEST, require_run_facts
 
 _STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
 

@@ -13,28 +13,28 @@ import numpy as np
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from segtrain.commands.inputs import build_dataset
-from segtrain.commands.parts import METRIC_FACTS, build_heads, build_loss, build_metrics
-from segtrain.commands.preflight import require_image_range, require_scorable
-from segtrain.commands.run import NETWORK_KEYS, StoredRun, input_size, load_network, read_run
-from segtrain.commands.user_parts import require_samples
+from segtrain.builders.data import build_dataset
+from segtrain.builders.network import METRIC_FACTS, build_heads, build_loss, build_metrics
+from segtrain.builders.preflight import require_image_range, require_scorable
+from segtrain.builders.run import NETWORK_KEYS, StoredRun, input_size, load_network, read_run
+from segtrain.builders.user_parts import require_samples
 from segtrain.config import resolved, validate_calls
-from segtrain.data.concat import Concat
-from segtrain.data.crops import spread
-from segtrain.data.dataset import Dataset
-from segtrain.data.sample import Sample
+from segtrain.config.stored import require_drawn, shown
+from segtrain.config.tables import merge_dataset
+from segtrain.data.datasets.concat import Concat
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.sample import Sample
+from segtrain.data.loading.crops import spread
 from segtrain.errors import DataError
 from segtrain.evaluation import scores
 from segtrain.evaluation.scoring import Scorer, SplitScores
 from segtrain.inference import Predictor
 from segtrain.losses import scored
-from segtrain.overlay import draw_panels, write_labels
-from segtrain.report import print_scores, write_scores
-from segtrain.runs import new_run_folder, newest_run, require_run
+from segtrain.report.scores import print_scores, write_scores
+from segtrain.runs.environment import describe_contents, describe_data
+from segtrain.runs.folder import new_run_folder, newest_run, require_run
 from segtrain.storage import write_png
-from segtrain.stored import require_drawn, shown
-from segtrain.tables import merge_dataset
-from segtrain.training.installed import describe_contents, describe_data
+from segtrain.visual.overlay import draw_panels, write_labels
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from segtrain.data.sbd import LABELS, LIST, plan_train_aug, write_train_aug
+from segtrain.data.sbd.convert import LABELS, LIST, plan_train_aug, write_train_aug
 from segtrain.shell import setting
 
 logger = logging.getLogger(__name__)

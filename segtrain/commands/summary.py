@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from segtrain.commands.description import describe
+from segtrain.builders.description import describe
 from segtrain.terminal import printable
 
 

@@ -15,46 +15,46 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from segtrain import trials
-from segtrain.commands.inputs import build_augment, build_dataset, build_loader
-from segtrain.commands.parts import build_heads, build_loss, build_metrics, build_network, facts, load_weights
-from segtrain.commands.preflight import (
-    refuse_leaks,
-    require_image_range,
-    require_valid_labels,
-    warn_of_palettes,
-    warn_of_single_class,
-)
-from segtrain.commands.recipe import (
+from segtrain.builders.data import build_augment, build_dataset, build_loader
+from segtrain.builders.network import build_heads, build_loss, build_metrics, build_network, facts, load_weights
+from segtrain.builders.optimization import (
     build_optimizer,
     build_recipe,
     check_recipe,
     check_shares,
     warn_of_poor_statistics,
 )
-from segtrain.commands.resume import Resumed, restore_run, resumed_config, run_to_resume
-from segtrain.commands.user_parts import require_kind, require_samples
-from segtrain.commands.verdicts import last_verdict, require_fitting_headers
+from segtrain.builders.preflight import (
+    refuse_leaks,
+    require_image_range,
+    require_valid_labels,
+    warn_of_palettes,
+    warn_of_single_class,
+)
+from segtrain.builders.resume import Resumed, restore_run, resumed_config, run_to_resume
+from segtrain.builders.user_parts import require_kind, require_samples
+from segtrain.builders.verdicts import last_verdict, require_fitting_headers
 from segtrain.config import build, validate_calls
-from segtrain.data.batches import training_batches
-from segtrain.data.crops import num_steps, spread
-from segtrain.data.dataset import Dataset
-from segtrain.data.loading import BatchLoader
-from segtrain.data.people import People
-from segtrain.data.sample import Sample
+from segtrain.config.paths import make_absolute
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.sample import Sample
+from segtrain.data.loading.batch_loader import BatchLoader
+from segtrain.data.loading.batches import training_batches
+from segtrain.data.loading.crops import num_steps, spread
+from segtrain.data.people.dataset import People
 from segtrain.errors import ConfigError, DataError
 from segtrain.evaluation.scoring import Scorer, directions_of, process_share
 from segtrain.inference import Predictor
 from segtrain.losses import scored
 from segtrain.models.norm import synchronize
-from segtrain.paths import make_absolute
-from segtrain.run_files import CLASSES, CONFIG, require_regular
-from segtrain.runs import as_json, new_run_folder, only_process, require_run
+from segtrain.process import trials
+from segtrain.runs.checkpoint import require_room
+from segtrain.runs.files import CLASSES, CONFIG, require_regular
+from segtrain.runs.folder import as_json, new_run_folder, only_process, require_run
 from segtrain.storage import write_whole
 from segtrain.suggest import did_you_mean
 from segtrain.terminal import printable
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
-from segtrain.training.checkpoint import require_room
 from segtrain.training.fingerprint import fingerprint
 from segtrain.training.log_file import log_file
 from segtrain.training.precise_norm import PreciseNorm

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from segtrain.config.annotations import annotation_of, misfit, misfitting_entry, parameters
+from segtrain.config.keras_limits import beyond_keras_limits
 from segtrain.config.targets import find_target
 from segtrain.errors import ConfigError
-from segtrain.keras_limits import beyond_keras_limits
 from segtrain.limits import out_of_range
 from segtrain.shell import brief, command
 from segtrain.suggest import did_you_mean

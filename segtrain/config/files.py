@@ -7,10 +7,11 @@ import yaml  # type: ignore[import-untyped]
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from segtrain import tables, usage
+from segtrain.config import help as usage
+from segtrain.config import tables
+from segtrain.config.schema import SCHEMAS
 from segtrain.errors import ConfigError
 from segtrain.reading import read_yaml_text
-from segtrain.schema import SCHEMAS
 
 
 def config_dir() -> str:

@@ -1,4 +1,4 @@
-"""The config in a run folder, which may come from a stranger: read as data, held to `segtrain.stored.PARTS`."""
+"""The config in a run folder, which may come from a stranger: read as data, held to `segtrain.config.stored.PARTS`."""
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,14 +10,14 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from segtrain import paths, stored
+from segtrain.config import paths, stored
 from segtrain.config.annotations import misfit
+from segtrain.config.schema import SCHEMAS
 from segtrain.config.tree import plain
 from segtrain.config.validation import CALLS, root_value_problems, tree_problems
 from segtrain.errors import CheckpointError, ConfigError
 from segtrain.reading import require_bounded_yaml
-from segtrain.run_files import read_file
-from segtrain.schema import SCHEMAS
+from segtrain.runs.files import read_file
 
 _ROOT_KEYS = frozenset(each.name for each in fields(SCHEMAS["train"]))
 

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from segtrain import working_folder
 from segtrain.errors import ConfigError
+from segtrain.process import working_folder
 from segtrain.suggest import did_you_mean
 
 PARTS = ("segtrain.data", "segtrain.models", "segtrain.losses", "segtrain.evaluation", "segtrain.training")

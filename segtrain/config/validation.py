@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from segtrain.config.annotations import misfit
 from segtrain.config.calls import MISSING, refused_keys
 from segtrain.config.files import groups
+from segtrain.config.schema import GROUPS, SCHEMAS, broken_rules
 from segtrain.config.targets import refusal
 from segtrain.config.tree import dotted_keys, plain, refuse
 from segtrain.errors import CheckpointError
-from segtrain.schema import GROUPS, SCHEMAS, broken_rules
 from segtrain.shell import brief
 from segtrain.suggest import did_you_mean
 

@@ -11,13 +11,13 @@ from segtrain.data.augment import (
     Resize,
     ScaleCropFlip,
 )
-from segtrain.data.cihp import Cihp
-from segtrain.data.concat import Concat
-from segtrain.data.dataset import Dataset
-from segtrain.data.folder import Folder
-from segtrain.data.people import People
-from segtrain.data.sample import Sample
-from segtrain.data.voc import Voc
+from segtrain.data.datasets.cihp import Cihp
+from segtrain.data.datasets.concat import Concat
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.datasets.folder import Folder
+from segtrain.data.datasets.voc import Voc
+from segtrain.data.images.sample import Sample
+from segtrain.data.people.dataset import People
 
 __all__ = [
     "Augmentation",

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segtrain.data.contents import read_bytes, shown
-from segtrain.data.files import MAX_PIXELS
-from segtrain.data.limits import most_bytes
+from segtrain.data.images.contents import read_bytes, shown
+from segtrain.data.images.files import MAX_PIXELS
+from segtrain.data.images.limits import most_bytes
 from segtrain.errors import ConfigError, DataError, SegtrainError
 from segtrain.storage import write_png
 

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 
 from segtrain import __version__
 from segtrain.download.confirm import CONFIRMING_HOSTS, PAGE_LENGTH, confirmed_address, page_title, printable
-from segtrain.threads import Threads
+from segtrain.process.threads import Threads
 
 CHUNK = 2**18
 _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}

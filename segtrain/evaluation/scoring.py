@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, final
 import numpy as np
 import tensorflow as tf
 
-from segtrain.data.batches import ignore_wait, whole_images
-from segtrain.data.dataset import Dataset
-from segtrain.data.sample import Sample
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.sample import Sample
+from segtrain.data.loading.batches import ignore_wait, whole_images
 from segtrain.errors import NumericError
 from segtrain.evaluation.confusion import MEANS, Scores, confusion_matrix, scores
 from segtrain.evaluation.metric import Direction, Metric

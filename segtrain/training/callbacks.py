@@ -18,13 +18,13 @@ import keras
 from tqdm import tqdm
 
 from segtrain.errors import ConfigError, ResourceError, SegtrainError
+from segtrain.runs.checkpoint import RESERVE_BYTES, save_checkpoint
+from segtrain.runs.history import as_lines, as_table
 from segtrain.storage import NO_ROOM, append, removed, write_whole
-from segtrain.training.checkpoint import RESERVE_BYTES, save_checkpoint
-from segtrain.training.curves import draw_curves
-from segtrain.training.history import as_lines, as_table
 from segtrain.training.signals import Wishes
 from segtrain.training.state import require_finite, snapshot
 from segtrain.training.trainer import Trainer
+from segtrain.visual.curves import draw_curves
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import keras
 import tensorflow as tf
 
-from segtrain.data.sample import Sample
-from segtrain.training.installed import describe_contents, installed
+from segtrain.data.images.sample import Sample
+from segtrain.runs.environment import describe_contents, installed
 from segtrain.training.replicas import Replicas
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segtrain.errors import NumericError, SegtrainError, Stopped
-from segtrain.memory import out_of_memory
+from segtrain.process.memory import out_of_memory
 from segtrain.shell import command, override
 from segtrain.training.callbacks import Checkpoints
 

@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from segtrain.data.dataset import Dataset
+from segtrain.data.datasets.dataset import Dataset
 from segtrain.evaluation.scoring import Prediction
-from segtrain.overlay import draw_panels
 from segtrain.storage import disk_error
 from segtrain.training.trainer import Trainer
+from segtrain.visual.overlay import draw_panels
 
 Logs = Mapping[str, float]
 NO_LOGS: Logs = MappingProxyType({})

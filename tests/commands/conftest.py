@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from segtrain.cli import main
+from segtrain.cli.main import main
 
 # A network and a run small enough for seconds; still the real parts.
 TINY = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from segtrain.training.manifest import read_manifest, sealed
+from segtrain.runs.manifest import read_manifest, sealed
 
 Change = Callable[[Path, Path], None]
 CORPUS: dict[str, Change] = {}
@@ -93,13 +93,13 @@ for key, node in {
     "backbone": call("keras.utils.get_file", fname="x", origin="http://127.0.0.1:9/x"),
     "optimizer": call("keras.callbacks.CSVLogger", filename="x", learning_rate=0.1),
     "schedule": call("builtins.exec"),
-    "norm": call("segtrain.runs.discard", folder="../../../outside"),
+    "norm": call("segtrain.runs.folder.discard", folder="../../../outside"),
     "dataset": call("shutil.rmtree", path="../../../outside"),
     "augment.steps": {"x": call("subprocess.run", args=["touch", "x"])},
     "heads": {"x": {"head": call("keras.layers.TFSMLayer", filepath="x"), "loss": None, "weight": 1}},
     "loss.dtype": {"module": "os", "class_name": "system", "config": {"command": "touch x"}},
     "optimizer.weight_decay": call("tensorflow.io.gfile.rmtree", path="../../../outside"),
-    "dataset.classes": call("segtrain.data.people.write_people", root="../../../outside/new"),
+    "dataset.classes": call("segtrain.data.people.dataset.write_people", root="../../../outside/new"),
     "loss._partial_": True,
     "loss._args_": ["x"],
 }.items():

@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from commands.conftest import only_run
+from segtrain.builders.data import build_augment
 from segtrain.commands import browse as command
-from segtrain.commands.inputs import build_augment
 from segtrain.data import Cihp
-from segtrain.data.crops import Crops
+from segtrain.data.loading.crops import Crops
 
 SMALL = ("crop_size=[24,32]", "augment=strong", "images=3")
 
@@ -132,7 +132,8 @@ def test_a_wrong_word_leaves_one_line_and_no_folder(segtrain, workplace, cihp_ro
 def test_no_tensorflow_is_started(workplace, cihp_root):
     words = list(cihp(cihp_root, "images=1"))
     program = (
-        f"import sys; from segtrain.cli import main; code = main({words!r}); sys.exit(code or 'keras' in sys.modules)"
+        f"import sys; from segtrain.cli.main import main; code = main({words!r}); "
+        "sys.exit(code or 'keras' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=workplace, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

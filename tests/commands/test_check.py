@@ -14,7 +14,7 @@ from PIL import Image
 
 import segtrain as package
 from commands.conftest import TINY, only_run
-from segtrain.commands.verdicts import identity
+from segtrain.builders.verdicts import identity
 
 SPLITS = ("train", "val")
 
@@ -190,7 +190,7 @@ def test_a_name_cannot_write_to_the_terminal(segtrain, workplace, folder_root):
 
 def test_check_does_not_import_tensorflow(binary_root, tmp_path):
     program = (
-        "import sys, segtrain.cli as cli\n"
+        "import sys, segtrain.cli.main as cli\n"
         f"code = cli.main({binary(binary_root)})\n"
         "print(code, {'tensorflow', 'keras', 'matplotlib', 'scipy'} & sys.modules.keys())"
     )

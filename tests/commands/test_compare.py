@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from segtrain import cli
+from segtrain.cli import main as cli
+from segtrain.cli.completion import matches
 from segtrain.commands.compare import differences, leaves
-from segtrain.completion import matches
 
 
 def tables(out):
@@ -44,7 +44,7 @@ def compare(segtrain, monkeypatch):
 @pytest.mark.tensorflow
 def test_keras_io_has_changed_its_preprocessing_since_2021_and_nothing_else(tmp_path):
     """As the real command, which says nothing but this: TensorFlow's start writes 8 lines."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     command = [sys.executable, "-m", "segtrain", "compare", "keras_io_2021", "keras_io_2024", "image_size=[64,64]"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
@@ -148,9 +148,10 @@ def test_a_mistake_is_one_line(line, said, segtrain):
 @pytest.mark.parametrize("words", [["compare", "--help"], ["compare", "voc", "chip"], ["compare", "cihp"]])
 def test_help_and_a_misspelt_name_need_no_tensorflow(words):
     program = (
-        f"import sys, segtrain.cli as cli; cli.main({words}); print({{'tensorflow', 'keras'}} & sys.modules.keys())"
+        f"import sys, segtrain.cli.main as cli; cli.main({words}); "
+        "print({'tensorflow', 'keras'} & sys.modules.keys())"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.endswith("set()\n")
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from commands.conftest import TINY, only_run
-from segtrain import cli
+from segtrain.cli import main as cli
 
 # The network of TINY; sizes and counts are what the debugging modes set.
 NETWORK = [word for word in TINY if word.startswith(("backbone", "model", "norm"))]

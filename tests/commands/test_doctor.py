@@ -14,8 +14,8 @@ import yaml
 import toys
 from commands.conftest import TINY, only_run
 from segtrain.data import Folder
-from segtrain.training.checkpoint import find_checkpoints, save_checkpoint
-from segtrain.training.installed import installed
+from segtrain.runs.checkpoint import find_checkpoints, save_checkpoint
+from segtrain.runs.environment import installed
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_other_data_are_refused_as_resume_does(run, doctor, binary_root):
 
 
 def test_other_versions_make_it_compatible(run, doctor, monkeypatch):
-    monkeypatch.setattr("segtrain.training.installed.segtrain.__version__", "99.0")
+    monkeypatch.setattr("segtrain.runs.environment.segtrain.__version__", "99.0")
     result = doctor()
     assert result.code == 0
     verdict, found = row(result, "exactness")
@@ -214,7 +214,8 @@ def test_what_is_no_run_is_refused(workplace, doctor):
 
 def test_it_starts_no_tensorflow(run):
     program = (
-        "import sys; from segtrain.cli import main; main(['doctor']); print({'keras', 'tensorflow'} & {*sys.modules})"
+        "import sys; from segtrain.cli.main import main; main(['doctor']); "
+        "print({'keras', 'tensorflow'} & {*sys.modules})"
     )
     repository = Path(__file__).resolve().parents[2]
     done = subprocess.run(

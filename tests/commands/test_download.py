@@ -7,13 +7,13 @@ import shutil
 import pytest
 
 import toys
-from segtrain import cli
-from segtrain.arguments import rewrite, split_flags
+from segtrain.cli import main as cli
+from segtrain.cli.arguments import rewrite, split_flags
 from segtrain.commands import download as module
 from segtrain.commands.download import command_lines
+from segtrain.config.schema import SCHEMAS
 from segtrain.download.sources import SOURCES
 from segtrain.errors import ConfigError
-from segtrain.schema import SCHEMAS
 
 
 @pytest.fixture

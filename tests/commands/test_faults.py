@@ -25,7 +25,7 @@ WITH_FAULTS = textwrap.dedent(
     import errno, os, time
     from pathlib import Path
     import numpy as np
-    from segtrain.data.dataset import Dataset
+    from segtrain.data.datasets.dataset import Dataset
     from segtrain.training.callbacks import Checkpoints, ProgressBar
 
     read, end_of_step = Dataset.read, ProgressBar.on_train_batch_end

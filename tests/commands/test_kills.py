@@ -27,7 +27,7 @@ KILLS, STOPS = int(os.environ.get("SEGTRAIN_SOAK_KILLS", "10")), 10
 WITH_LEDGER = textwrap.dedent(
     """
     import zlib
-    from segtrain.data.loading import BatchLoader
+    from segtrain.data.loading.batch_loader import BatchLoader
 
     load = BatchLoader.batch
 

@@ -7,7 +7,7 @@ import pytest
 
 import toys
 from commands.conftest import TINY, only_run
-from segtrain.training.checkpoint import find_checkpoints
+from segtrain.runs.checkpoint import find_checkpoints
 
 pytestmark = pytest.mark.tensorflow
 

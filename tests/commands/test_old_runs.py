@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from commands.conftest import only_run
-from segtrain.training.installed import installed
+from segtrain.runs.environment import installed
 
 pytestmark = pytest.mark.tensorflow
 

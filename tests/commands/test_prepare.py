@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 import toys
-from segtrain.data.sbd import LABELS
+from segtrain.data.sbd.convert import LABELS
 
 
 @pytest.fixture

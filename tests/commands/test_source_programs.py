@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from segtrain import config
-from segtrain.commands.parts import build_network, load_weights
+from segtrain.builders.network import build_network, load_weights
 from segtrain.models.layers import BatchNormalization, Preprocessing
 
 pytestmark = pytest.mark.tensorflow

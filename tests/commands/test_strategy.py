@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from commands.conftest import only_run
 from commands.test_kills import REPOSITORY, checkpoint_of, words
-from segtrain.commands.recipe import check_shares
+from segtrain.builders.optimization import check_shares
 from segtrain.errors import ConfigError
 from segtrain.training.replicas import Replicas
 from training.test_replicas import free_ports

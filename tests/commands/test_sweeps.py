@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from commands.conftest import TINY
-from segtrain import cli
+from segtrain.cli import main as cli
 
 pytestmark = pytest.mark.tensorflow
 DRAWN = ("dataset.num_train_images=4", "dataset.num_val_images=2", "schedule.warmup_steps=0", *TINY, "epochs=1")
@@ -26,7 +26,7 @@ def needs(plugin: str) -> None:
 def sweep(workplace: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], Path, list[dict[str, str]]]:
     """Run one in a process of its own, for launchers keep theirs. Returns its end, its folder and its jobs.csv."""
     command = [sys.executable, "-m", "segtrain", "train", *DRAWN, *words]
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=400)
     (folder,) = (workplace / "runs/sweeps").iterdir()
     with open(folder / "jobs.csv") as file:
@@ -46,7 +46,7 @@ def test_a_study_that_is_killed_resumes_its_trial_and_trains_the_others(workplac
     words = ("sweep=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.sampler.seed=0", "epochs=40")
     space = "optimizer.learning_rate=tag(log,interval(1e-5,1e-2))"
     command = [sys.executable, "-m", "segtrain", "train", *DRAWN, *words, space]
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     with subprocess.Popen(command, cwd=workplace, env=environment) as study:
         until = time.monotonic() + 120
         while not list(workplace.glob("runs/train/*/checkpoints/step-*/manifest.json")):

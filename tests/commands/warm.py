@@ -20,7 +20,7 @@ SERVER = textwrap.dedent(
     import gc, io, json, os, sys
     from matplotlib.figure import Figure
     import segtrain.commands.train
-    from segtrain.cli import main
+    from segtrain.cli.main import main
 
     Figure(layout="constrained").savefig(io.BytesIO())  # finds the fonts, which takes half a second
     assert len(os.listdir("/proc/self/task")) == 1, "a process of several threads must not be forked"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from segtrain.data import Sample
-from segtrain.data.crop_server import serve
-from segtrain.data.crops import Crops
+from segtrain.data.loading.crop_server import serve
+from segtrain.data.loading.crops import Crops
 from segtrain.errors import DataError
 
 SIZE = (5, 7)

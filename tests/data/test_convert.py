@@ -7,7 +7,7 @@ from PIL import Image
 import fixes
 from segtrain.data import Folder
 from segtrain.data.convert import main, read_pixels
-from segtrain.data.labels import read_labels
+from segtrain.data.images.labels import read_labels
 from segtrain.errors import DataError
 
 IDS = np.random.default_rng(0).integers(0, 5, (12, 17)).astype(np.uint8)

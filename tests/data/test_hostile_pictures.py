@@ -37,11 +37,11 @@ from hostile_pictures import (
 )
 from pictures import PALETTE, RGB, RGBA, chunk, png, saved, smooth
 from segtrain.data.audit.record import examine
-from segtrain.data.damage import jpeg_damage
-from segtrain.data.files import read_image, read_labels, read_size
-from segtrain.data.folder import Folder
-from segtrain.data.png import inspect_png, repeats_itself
-from segtrain.data.sample import Sample
+from segtrain.data.datasets.folder import Folder
+from segtrain.data.images.damage import jpeg_damage
+from segtrain.data.images.files import read_image, read_labels, read_size
+from segtrain.data.images.png import inspect_png, repeats_itself
+from segtrain.data.images.sample import Sample
 from segtrain.errors import DataError
 
 PAGE = Image.new("L", (8, 8))

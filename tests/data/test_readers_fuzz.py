@@ -22,9 +22,9 @@ from scipy.io import savemat
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # when run as a program
 
 from pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, jpeg_with, png, saved, smooth, with_exif
-from segtrain.data.files import read_image, read_labels, read_size
-from segtrain.data.matfile import MatReader
-from segtrain.data.png import png_chunks
+from segtrain.data.images.files import read_image, read_labels, read_size
+from segtrain.data.images.matfile import MatReader
+from segtrain.data.images.png import png_chunks
 from segtrain.errors import DataError
 
 COUNT = 200_000 if os.environ.get("SEGTRAIN_SOAK") else 10_000

@@ -15,7 +15,7 @@ from segtrain.download import confirm, fetch, transfer
 from segtrain.download.connection import Patience
 from segtrain.download.sources import Archive
 from segtrain.errors import DataError, ResourceError
-from segtrain.threads import left_running
+from segtrain.process.threads import left_running
 
 BODY = tar(entry(b"a.png", random.Random(3).randbytes(2_000_000)))
 SIZE = len(BODY)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from omegaconf import OmegaConf
 
 from models.random_weights import random_pixels
-from segtrain.commands.parts import build_network
+from segtrain.builders.network import build_network
 from segtrain.config import config_dir
 from segtrain.training.state import restore, snapshot
 

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from segtrain.errors import ConfigError, DataError, NumericError, ResourceError, Stopped
 from segtrain.losses import CrossEntropy
+from segtrain.runs.checkpoint import find_checkpoints, pick_checkpoint
 from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
-from segtrain.training.checkpoint import find_checkpoints, pick_checkpoint
 from segtrain.training.rescue import saving_on_error
 from segtrain.training.trainer import Trainer
 
@@ -311,7 +311,7 @@ def test_a_full_disk_takes_the_last_step_from_its_reserve_or_to_another_disk(tra
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
     monkeypatch.setattr(
-        "segtrain.training.disk.Disk.free_bytes",
+        "segtrain.runs.disk.Disk.free_bytes",
         lambda disk, path: next(size for folder, size in free.items() if path == folder or folder in path.parents),
     )
     error = ResourceError("cannot write x: No space left on device")

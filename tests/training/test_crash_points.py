@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from segtrain.errors import ResourceError
-from segtrain.training.checkpoint import find_checkpoints, newest_whole, save_checkpoint, sweep
-from segtrain.training.disk import Disk
+from segtrain.runs.checkpoint import find_checkpoints, newest_whole, save_checkpoint, sweep
+from segtrain.runs.disk import Disk
 
 ERRNOS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 

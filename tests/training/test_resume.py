@@ -12,9 +12,9 @@ import tensorflow as tf
 from segtrain.errors import NumericError, Stopped
 from segtrain.losses import CrossEntropy
 from segtrain.models.layers import BatchNormalization
+from segtrain.runs.checkpoint import find_checkpoints, newest_whole
 from segtrain.training import Poly
 from segtrain.training.callbacks import Checkpoints, MetricsLog
-from segtrain.training.checkpoint import find_checkpoints, newest_whole
 from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.recipe import Recipe
 from segtrain.training.signals import Wishes, listening

@@ -13,8 +13,8 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from segtrain.data.dataset import Dataset
-from segtrain.data.sample import Sample
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.sample import Sample
 from segtrain.errors import ResourceError
 from segtrain.evaluation.scoring import Prediction
 from segtrain.losses import CrossEntropy

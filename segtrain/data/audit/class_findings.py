@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding
-from segtrain.data.splits import may_be_unlabeled
+from segtrain.data.listing.splits import may_be_unlabeled
 from segtrain.errors import argument
 
 _FEW = 5  # training photographs of a class

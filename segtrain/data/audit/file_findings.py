@@ -8,10 +8,10 @@ import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding, images, together
 from segtrain.data.audit.record import Record
-from segtrain.data.image_range import FULL, PART, judge
-from segtrain.data.kinds import Unread
-from segtrain.data.spelling import folded
-from segtrain.data.splits import UnlabeledError
+from segtrain.data.images.image_range import FULL, PART, judge
+from segtrain.data.listing.kinds import Unread
+from segtrain.data.listing.spelling import folded
+from segtrain.data.listing.splits import UnlabeledError
 from segtrain.errors import argument
 
 _READERS = {  # kind of problem: what it is, how to mend it

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, SupportsIndex
 from segtrain.data.audit.record import Record
 from segtrain.data.audit.statistics import ClassCounts, count_classes
 from segtrain.data.audit.strays import Strays
-from segtrain.data.splits import must_differ
+from segtrain.data.listing.splits import must_differ
 from segtrain.errors import DataError, located
 
 Severity = Literal["error", "warning", "note"]

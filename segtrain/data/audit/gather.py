@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from segtrain.data.audit.finding import Evidence
 from segtrain.data.audit.record import Record
 from segtrain.data.audit.strays import Strays, find_strays
-from segtrain.data.concat import Concat
-from segtrain.data.dataset import Dataset
-from segtrain.data.sample import Sample
-from segtrain.data.splits import UnlabeledError
+from segtrain.data.datasets.concat import Concat
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.sample import Sample
+from segtrain.data.listing.splits import UnlabeledError
 from segtrain.errors import DataError
 
 

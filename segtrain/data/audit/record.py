@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from segtrain.data.concat import Concat
-from segtrain.data.damage import jpeg_damage
-from segtrain.data.dataset import Dataset
-from segtrain.data.files import read_image, read_labels, read_stored_range
-from segtrain.data.palette import read_palette, used_colors
-from segtrain.data.sample import Sample
+from segtrain.data.datasets.concat import Concat
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.damage import jpeg_damage
+from segtrain.data.images.files import read_image, read_labels, read_stored_range
+from segtrain.data.images.palette import read_palette, used_colors
+from segtrain.data.images.sample import Sample
 from segtrain.errors import DataError
 
 THUMBNAIL = 16  # pixels a side

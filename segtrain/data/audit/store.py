@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from segtrain import __version__
 from segtrain.data.audit.record import Problem, Record
-from segtrain.data.sample import Sample
+from segtrain.data.images.sample import Sample
 from segtrain.errors import ResourceError
 from segtrain.reading import load_json
 from segtrain.storage import locked, write_whole

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from segtrain.data.files import IMAGE_SUFFIXES, LABEL_SUFFIXES
-from segtrain.data.kinds import unread_images
-from segtrain.data.sample import Sample
+from segtrain.data.images.files import IMAGE_SUFFIXES, LABEL_SUFFIXES
+from segtrain.data.images.sample import Sample
+from segtrain.data.listing.kinds import unread_images
 
 
 class Strays(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding
 from segtrain.data.audit.record import INTERPOLATED, Record
-from segtrain.data.palette import describe_differences
+from segtrain.data.images.palette import describe_differences
 from segtrain.errors import argument
 
 _MOST_NAMED = 8  # colours

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from segtrain.data.dataset import Dataset
-from segtrain.data.sample import Sample
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.images.sample import Sample
 from segtrain.errors import DataError
 
 _CHUNK = 16  # samples a task: fewer than 64 files between Ctrl-C and the end, and little time spent on handing out

@@ -10,7 +10,7 @@ import pytest
 from data.augment.painting import Highest, Lowest, keyed, painted, ramps
 from segtrain.data import Cihp, Cutout, Resize, ScaleCropFlip
 from segtrain.data.augment import PADDING_COLOR, mirrored_classes
-from segtrain.data.files import read_image
+from segtrain.data.images.files import read_image
 from segtrain.errors import ConfigError
 
 VOID = 11

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from segtrain.data import Blur, ColorJitter, CopyPaste, CutMix, Cutout, Noise, Sample, ScaleCropFlip
-from segtrain.data.batches import training_batches
-from segtrain.data.crops import Crops
-from segtrain.data.loading import BatchLoader
+from segtrain.data.loading.batch_loader import BatchLoader
+from segtrain.data.loading.batches import training_batches
+from segtrain.data.loading.crops import Crops
 
 pytestmark = pytest.mark.tensorflow
 

@@ -1,0 +1,1 @@
+"""Datasets: class names, colors, ignored class, and the samples of each split."""

@@ -1,0 +1,284 @@
+"""What a dataset is: samples by split, and the facts other parts need (classes, colours, void, left and right)."""
+
+import abc
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from segtrain.data.datasets.classes import require_two_classes, require_two_reached
+from segtrain.data.images.contents import shown
+from segtrain.data.images.exif import TURNS
+from segtrain.data.images.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_header, read_size
+from segtrain.data.images.headers import read_header
+from segtrain.data.images.image_range import checked_range
+from segtrain.data.images.labels import read_labels, read_labels_size
+from segtrain.data.images.sample import Sample
+from segtrain.errors import ConfigError, DataError, argument
+from segtrain.terminal import controls, printable
+
+
+class Dataset(abc.ABC):
+    """Base of every dataset; a subclass gives the facts to `__init__` and lists its samples.
+
+    Args:
+        class_names: One name a class, in the order of the ids.
+        colors: (K, 3) uint8 RGB, one colour a class.
+        ignore_class: The id of pixels that are no class at all: never trained on, never scored. Crops that reach
+            beyond a photograph are padded with it, so it must not be a class.
+        swap_pairs: Ids that change places when a photograph is mirrored, such as (left arm, right arm).
+        label_values: Stored value to class id or `ignore_class`, where the files do not hold ids (masks of 0 and 255).
+        label_colors: RGB colour to stored value, where the label files are in colours.
+        exif: What to do with photographs whose orientation tag asks for a turn: "refuse", "apply" or "ignore".
+        alpha: What to do with label files that hold transparency: "refuse", or "drop" it.
+        max_pixels: Larger pictures are refused by their headers, before anything is decoded.
+        image_range: The values of 16-bit images that become 0 and 255; their upper eight bits are kept where None.
+
+    Raises:
+        ConfigError: The facts contradict each other.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        colors: np.ndarray,
+        *,
+        ignore_class: int = 255,
+        swap_pairs: Iterable[Sequence[int]] = (),
+        label_values: Mapping[int, int] | None = None,
+        label_colors: Mapping[tuple[int, int, int], int] | None = None,
+        exif: ExifPolicy = "refuse",
+        alpha: AlphaPolicy = "refuse",
+        max_pixels: int = MAX_PIXELS,
+        image_range: Sequence[int] | None = None,
+    ) -> None:
+        num_classes = len(class_names)
+        require_two_classes(list(class_names))
+        for name in class_names:
+            if found := controls(name):
+                raise ConfigError(
+                    f"{argument('classes')}: the name '{printable(name)}' holds control characters ({found}), expected "
+                    "text. Fix: give the class another name"
+                )
+        if not 0 <= ignore_class <= 255 or ignore_class < num_classes:
+            raise ConfigError(
+                f"{argument('ignore_class')}={ignore_class}: expected {num_classes}..255, beyond the {num_classes} "
+                f"class ids. Fix: {_fix_ignore_class(ignore_class)}"
+            )
+        if colors.shape != (num_classes, 3):
+            raise ConfigError(
+                f"dataset colours: {colors.shape}, expected one RGB colour for each of {num_classes} classes"
+            )
+        self.class_names = tuple(class_names)
+        self.colors = np.asarray(colors, np.uint8)
+        self.ignore_class = ignore_class
+        self.swap_pairs = _checked_pairs(swap_pairs, num_classes)
+        self.label_colors = label_colors
+        self.exif = exif
+        self.alpha = alpha
+        self.max_pixels = max_pixels
+        self.image_range = checked_range(image_range)
+        values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
+        require_two_reached(class_names, values.values(), argument("label_values"), values)
+        self._class_of_value = np.full(256, ignore_class, np.uint8)
+        self._is_known = np.zeros(256, np.uint8)
+        for value, class_id in values.items():
+            self._class_of_value[value] = class_id
+            self._is_known[value] = 1
+        self._num_known = len(values)
+        # Most often they are one run, if 0 follows on 255.
+        beginnings = [value for value in values if (value - 1) % 256 not in values]
+        self._first_known = np.uint8(beginnings[0]) if len(beginnings) == 1 else None
+        self._holds_ids = all(value == class_id for value, class_id in values.items())
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are; the ignored one is not counted."""
+        return len(self.class_names)
+
+    @property
+    def known_values(self) -> tuple[int, ...]:
+        """The stored values that stand for a class or for void, sorted."""
+        return tuple(np.flatnonzero(self._is_known).tolist())
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits whose files are there: train and val in any case, then test and named ones."""
+        return ("train", "val")
+
+    @abc.abstractmethod
+    def samples(self, split: str) -> list[Sample]:
+        """List the samples of a split in a fixed order.
+
+        Args:
+            split: One of `splits`.
+
+        Raises:
+            UnlabeledError: The split has images and no label files.
+            DataError: The layout is not the dataset's, a photograph has no labels, or the split is empty.
+        """
+
+    def read(self, sample: Sample, reduction: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Read one sample.
+
+        Args:
+            sample: One of `samples`.
+            reduction: 1, 2, 4 or 8: how much smaller than its labels the photograph may come, if it is a JPEG.
+
+        Returns:
+            (H, W, 3) uint8 RGB, or (ceil(H / reduction), ceil(W / reduction), 3), and (H, W) uint8 class ids or
+            `ignore_class`.
+
+        Raises:
+            DataError: A file cannot be read, the sizes differ, or a stored value is no class.
+        """
+        try:
+            image, header = read_image_and_header(
+                sample.image,
+                exif=self.exif,
+                max_pixels=self.max_pixels,
+                reduction=reduction,
+                image_range=self.image_range,
+            )
+        except DataError:
+            self._refuse_turned(sample)
+            raise
+        try:
+            labels = self.read_labels(sample)
+        except DataError:
+            _refuse_one_file(sample)
+            raise
+        if not header.lossy:  # a JPEG that is its own label file is refused by now
+            _refuse_one_file(sample)
+        size = header.upright_size if self.exif == "apply" else header.size
+        if size != labels.shape:
+            raise DataError(_sizes_differ(sample, size, labels.shape))
+        return image, labels
+
+    def read_labels(self, sample: Sample) -> np.ndarray:
+        """Read the class ids of one sample, (H, W) uint8.
+
+        Raises:
+            DataError: The file cannot be read, or a stored value is no class.
+        """
+        values = read_labels(sample.labels, colors=self.label_colors, alpha=self.alpha, max_pixels=self.max_pixels)
+        if not self._all_known(values):
+            is_known = self._is_known[values] > 0
+            strangers, counts = np.unique(values[~is_known], return_counts=True)
+            listed = ", ".join(
+                f"{value} ({count} pixels)" for value, count in zip(strangers[:5], counts[:5], strict=True)
+            )
+            known = _ranges(np.flatnonzero(self._is_known))
+            raise DataError(
+                f"labels in {shown(sample.labels)}: unknown {'value' if len(strangers) == 1 else 'values'} {listed}, "
+                f"expected {known}. Fix: correct the file, or the dataset's classes, or set {argument('ignore_class')}"
+            )
+        return values if self._holds_ids else cv2.LUT(values, self._class_of_value)
+
+    def _all_known(self, values: np.ndarray) -> bool:
+        if self._first_known is None:
+            return cv2.countNonZero(cv2.LUT(values, self._is_known)) == values.size
+        # Bytes wrap round at 256. Six times as fast as the table.
+        return int((values - self._first_known).max()) < self._num_known
+
+    def check_header(self, sample: Sample) -> None:
+        """Compare the sizes in the two files' headers without decoding a pixel.
+
+        Raises:
+            DataError: A header cannot be read, the sizes differ, or the photograph is turned and `exif` is "refuse".
+        """
+        _refuse_one_file(sample)
+        self._refuse_turned(sample)
+        image_size, labels_size = read_size(sample.image, self.exif), read_labels_size(sample.labels)
+        if image_size != labels_size:
+            raise DataError(_sizes_differ(sample, image_size, labels_size))
+
+    def _refuse_turned(self, sample: Sample) -> None:
+        """Say which way round a turned photograph and its labels fit."""
+        image = read_header(sample.image)
+        if self.exif != "refuse" or image.orientation == 1:
+            return
+        size = read_labels_size(sample.labels)
+        policies = [
+            policy for policy, fits in (("apply", image.upright_size == size), ("ignore", image.size == size)) if fits
+        ]
+        found = {
+            ("apply",): "sizes match after rotation",
+            ("ignore",): "sizes match without rotation",
+            (): "sizes match neither way",
+        }.get(tuple(policies), "sizes match both ways")
+        raise DataError(
+            f"EXIF orientation {image.orientation} ({TURNS[image.orientation]}) in {shown(sample.image)}: {found} with "
+            f"{shown(sample.labels)}, expected orientation 1. Fix: "
+            f"{argument('exif')}={' or '.join(policies) or 'apply'}"
+            + ("; look at a photograph with its labels to see which" if len(policies) == 2 else "")
+        )
+
+
+def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
+    """Find the pairs of which only one id is ever used: labels that do not tell left from right.
+
+    Mirroring must not swap these, or half of the photographs would teach a class that is nowhere in the truth. A pair
+    counts when one id is in 50 label files or more, of up to `most` looked at, and the other in none.
+
+    Raises:
+        DataError: A label file cannot be read.
+    """
+    looked_at = samples[:: max(1, len(samples) // most)] if dataset.swap_pairs else []
+    files_with = np.zeros(256, np.int64)
+    for sample in looked_at:
+        files_with += np.bincount(dataset.read_labels(sample).ravel(), minlength=256) > 0
+    return [
+        (left, right)
+        for left, right in dataset.swap_pairs
+        if max(files_with[left], files_with[right]) >= 50 and min(files_with[left], files_with[right]) == 0
+    ]
+
+
+def _fix_ignore_class(ignore_class: int) -> str:
+    """Ids that begin at 1 and ignore 0, as mmsegmentation's reduce_zero_label, are `from_one`."""
+    from_one = f"{argument('label_values')}=from_one " if ignore_class == 0 else ""
+    return f"{from_one}{argument('ignore_class')}=255"
+
+
+def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tuple[int, int], ...]:
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= index < num_classes for index in pair):
+            raise ConfigError(
+                f"{argument('swap_pairs')}: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, "
+                "15]"
+            )
+    return tuple((pair[0], pair[1]) for pair in pairs)
+
+
+def _refuse_one_file(sample: Sample) -> None:
+    """Refuse a photograph that is its own label file, by whatever name or link."""
+    with contextlib.suppress(OSError):  # whoever reads the missing file names it
+        if os.path.samefile(sample.image, sample.labels):
+            raise DataError(
+                f"labels in {shown(sample.labels)}: the same file as the photograph {shown(sample.image)}, expected "
+                f"two files. Fix: name the folder of the labels"
+            )
+
+
+def _sizes_differ(sample: Sample, image_size: tuple[int, int], labels_size: tuple[int, ...]) -> str:
+    mend = "export one of them again at the other's size"
+    if image_size == labels_size[::-1]:
+        orientation = read_header(sample.image).orientation
+        if orientation >= 5:  # the policy was not "refuse": what it did is wrong here
+            mend = f"the other of {argument('exif')}=apply and ignore; EXIF orientation {orientation} in the image"
+        else:
+            mend = "turn one of them by 90 degrees"
+        mend += ", the sizes match after rotation"
+    return (
+        f"sizes differ in {shown(sample.labels)}: labels {labels_size[0]}x{labels_size[1]} (HxW), image "
+        f"{shown(sample.image)} {image_size[0]}x{image_size[1]}, expected equal. Fix: {mend}"
+    )
+
+
+def _ranges(values: np.ndarray) -> str:
+    """Write sorted integers as runs: 0..19, 255."""
+    runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)

@@ -1,0 +1,322 @@
+"""Bytes to arrays: OpenCV decodes PNG, JPEG and WebP, where speed counts; Pillow the other kinds.
+
+H height, W width, C channels. tests/data/test_encodings.py compares each encoding with Pillow or with what was written:
+equal, but CMYK and YCCK, which are within one step of 256. Gamma and colour profiles are not applied.
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from segtrain.data.images.contents import shown
+from segtrain.data.images.headers import Header
+from segtrain.data.images.image_range import Range, to_bytes
+from segtrain.data.images.png import has_long_texts, inspect_png, pixels_only, png_chunks, tail_of
+from segtrain.data.images.tiff import unread_image
+from segtrain.errors import DataError
+
+# tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
+cv2.setNumThreads(0)
+# It logs what it cannot decode; the error here says so in one line.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+# Pillow warns of damaged TIFF tags; what matters of it is an error here.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+
+# Of IMREAD_REDUCED_* only the grey ones go with IMREAD_COLOR_RGB: their bits say the scale alone, the others BGR too.
+_SCALES = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+# A decoder must not turn the picture by itself: whether it is turned is the dataset's choice.
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_VALUES = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+# What Pillow's plugins raise on damaged files.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_TIFF_BITS = 258
+_MODES = {"L": "grey", "1": "grey", "P": "palette", "LA": "grey+alpha"}
+_BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def decode_rgb(
+    data: bytes, header: Header, path: Path, reduction: int = 1, image_range: Range | None = None
+) -> np.ndarray:
+    """Decode a photograph as it is stored, whatever its orientation.
+
+    Bytes in the middle of a JPEG may be damaged and the file still be a JPEG: libjpeg goes on with other colours, says
+    "Corrupt JPEG data" on stderr at best, and nothing but a checksum of the file notices for sure; `jpeg_damage` tells
+    what libjpeg says.
+
+    Args:
+        data: The file.
+        header: What `parse_header` tells of it.
+        path: For messages.
+        reduction: 1, 2, 4 or 8; see `files.read_image`.
+        image_range: The values of 16-bit images that become 0 and 255.
+
+    Returns:
+        (H, W, 3) uint8 RGB. Alpha is dropped, not blended; of 16 bits the upper eight are kept where `image_range` is
+        None.
+
+    Raises:
+        DataError: The file is cut short or damaged.
+    """
+    require_read(header, path)
+    if image_range is not None and header.is_deep:
+        return to_bytes(decode_deep(data, header, path), image_range)
+    if header.kind == "JPEG":
+        _require_end_of_jpeg(data, path)
+        image = _opencv(data, _RGB | _SCALES[reduction])
+    elif header.kind == "PNG":
+        image = _opencv(_require_intact_png(data, path), _RGB)
+    elif header.kind == "WebP":
+        _require_end_of_webp(data, path)
+        image = _opencv(data, _RGB)
+    else:
+        image = _in_bands(_pillow(data, header, path), _rgb_of)
+    if image is None or (image.shape[:2] != header.size and reduction == 1):
+        raise DataError(_undecodable(data, header, path))
+    return image
+
+
+def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, str]:
+    """Decode the stored numbers of a PNG, BMP or TIFF: indices of palettes, greys as they are.
+
+    Returns:
+        (H, W) or (H, W, C) array of the stored type, and what it holds: "grey", "palette", "grey+alpha", "RGB", "RGBA",
+        or Pillow's name for anything else.
+
+    Raises:
+        DataError: The file is cut short or damaged.
+    """
+    if header.tiff and header.tiff.bits == 32:  # Pillow reads these of one byte order only
+        stored_values = _opencv(data, _VALUES)
+        if stored_values is None or stored_values.shape != header.size:
+            raise DataError(_undecodable(data, header, path))
+        return stored_values, "grey"
+    if header.kind != "PNG":
+        picture = _pillow(data, header, path)
+        stored = _in_bands(picture, np.asarray)
+        if stored is None:
+            raise DataError(_undecodable(data, header, path))
+        if picture.mode == "L" and (bits := getattr(picture, "tag_v2", {}).get(_TIFF_BITS, (8,))[0]) < 8:
+            stored //= 255 // (2**bits - 1)
+        return stored, _MODES.get(picture.mode, picture.mode)
+    data = _require_intact_png(data, path)
+    if header.mode not in ("grey", "palette"):
+        # As they are stored: of 16 bits the upper eight alone would be other ids. OpenCV gives grey with alpha as four
+        # channels, the first three alike, and colors as BGR.
+        image = _opencv(data, _VALUES)
+        if image is None or image.ndim != 3:
+            raise DataError(_undecodable(data, header, path))
+        if header.mode != "grey+alpha":
+            image[..., [0, 2]] = image[..., [2, 0]]
+        return image, header.mode
+    values = _plain_rows(data, header)
+    if values is None:
+        values = _opencv(pixels_only(data, b"IHDR" + data[16:25] + b"\0" + data[26:29]), _VALUES)
+    if values is None or values.shape != header.size:
+        raise DataError(_undecodable(data, header, path))
+    if header.bits < 8:
+        # Greys of few bits are stretched to 255.
+        values //= 255 // (2**header.bits - 1)
+    return values, header.mode
+
+
+def decode_deep(data: bytes, header: Header, path: Path) -> np.ndarray:
+    """Decode the stored values of a 16-bit PNG or TIFF, (H, W, 3) uint16 RGB; alpha is dropped.
+
+    Raises:
+        DataError: The file is cut short or damaged.
+    """
+    if header.kind == "PNG":
+        data = _require_intact_png(data, path)
+    values = _opencv(data, _VALUES)
+    if values is None or values.shape[:2] != header.size or values.dtype != np.uint16:
+        raise DataError(_undecodable(data, header, path))
+    if values.ndim == 2:
+        return np.repeat(values[..., None], 3, axis=-1)
+    return np.ascontiguousarray(values[..., 2::-1])
+
+
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Do what an orientation of EXIF asks for; the result is contiguous."""
+    if orientation == 1:
+        return image
+    if orientation >= 5:
+        image = np.swapaxes(image, 0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _opencv(data: bytes, flags: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+
+
+def _plain_rows(data: bytes, header: Header) -> np.ndarray | None:
+    """Inflate a PNG of one byte a pixel whose rows are stored as they are, which the standard advises for palettes.
+
+    Two thirds of the time that libpng takes.
+
+    Returns:
+        (H, W) uint8; None where the rows are filtered or interlaced, or anything is wrong with them.
+    """
+    row = header.width + 1  # it begins with the number of its filter
+    if header.bits != 8 or any(
+        data[26:29]
+    ):  # ways to compress and to filter that the standard does not know; interlaced
+        return None
+    inflater = zlib.decompressobj()
+    packed = b"".join([data[start:end] for name, start, end in png_chunks(data) if name == b"IDAT"])
+    try:
+        first = inflater.decompress(packed, row)
+        if len(first) < row or first[0]:
+            return None
+        rest = inflater.decompress(inflater.unconsumed_tail, row * header.height)
+    except zlib.error:
+        return None
+    if len(rest) != row * (header.height - 1) or not inflater.eof:
+        return None
+    rows = np.frombuffer(rest, np.uint8).reshape(-1, row)
+    if rows[:, 0].any():
+        return None
+    values = np.empty(header.size, np.uint8)
+    values[0], values[1:] = np.frombuffer(first, np.uint8)[1:], rows[:, 1:]
+    return values
+
+
+def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:
+    """Open and decode with Pillow."""
+    try:
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=(header.kind,))
+        picture.load()
+    except _DAMAGE as error:
+        raise DataError(_undecodable(data, header, path)) from error
+    if header.kind == "TIFF" and header.orientation != 1:
+        # Pillow turns TIFFs, and TIFFs only, by itself: turn them back.
+        picture = picture.transpose(_BACK[header.orientation])
+    if header.kind == "BMP" and header.bits == 4 and picture.mode == "L":
+        # Pillow takes two pixels for one where the palette is the greys 0 to 15; OpenCV does not.
+        image = _opencv(data, _RGB)
+        picture = picture if image is None else Image.fromarray(image[..., 0])
+    if (picture.height, picture.width) != header.size:
+        raise DataError(_undecodable(data, header, path))
+    return picture
+
+
+def _in_bands(picture: Image.Image, convert: Callable[[Image.Image], np.ndarray | None]) -> np.ndarray | None:
+    """Convert an image to an array some rows at a time: Pillow needs three times the memory for all at once."""
+    rows, found = max(1, (1 << 22) // picture.width), None
+    for top in range(0, picture.height, rows):
+        part = (
+            picture
+            if rows >= picture.height
+            else picture.crop((0, top, picture.width, min(picture.height, top + rows)))
+        )
+        band = convert(part)
+        if band is None:
+            return None
+        if found is None:
+            found = np.empty((picture.height, *band.shape[1:]), band.dtype)
+        found[top : top + len(band)] = band
+    return found
+
+
+def _rgb_of(picture: Image.Image) -> np.ndarray | None:
+    """Convert what Pillow decoded to RGB; None where its numbers are no colours."""
+    if picture.mode in ("I", "F"):
+        return None
+    if picture.mode.startswith("I;16"):
+        grey = (np.asarray(picture) >> 8).astype(np.uint8)
+    elif picture.mode == "LA":
+        grey = np.asarray(picture)[..., 0]
+    elif picture.mode in ("RGBA", "RGBX"):
+        return np.ascontiguousarray(np.asarray(picture)[..., :3])
+    else:
+        return np.array(picture.convert("RGB"))
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def require_read(header: Header, path: Path) -> None:
+    """Refuse an image of a kind that no decoder here reads, by its header.
+
+    Raises:
+        DataError: It is a TIFF of other bands or numbers, or a JPEG of other than 8 bits.
+    """
+    if (header.tiff and (unread := unread_image(header.tiff, path))) or (unread := _unread_jpeg(header)):
+        raise DataError(f"cannot read {shown(path)}: {unread}")
+
+
+def _unread_jpeg(header: Header) -> str:
+    if header.kind != "JPEG" or header.bits == 8:
+        return ""
+    return f"a JPEG of {header.bits} bits a channel, expected 8. Fix: export the image again with 8 bits, or as PNG"
+
+
+def _require_end_of_jpeg(data: bytes, path: Path) -> None:
+    # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a cut picture
+    # with grey and says nothing.
+    if not data.endswith(b"\xff\xd9") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise DataError(
+            f"cannot decode {shown(path)}: a truncated JPEG file, {len(data)} bytes without an end marker. Fix: copy "
+            f"the file again or remove it"
+        )
+
+
+def _require_end_of_webp(data: bytes, path: Path) -> None:
+    length = int.from_bytes(data[4:8], "little") + 8
+    if length > len(data):
+        raise DataError(
+            f"cannot decode {shown(path)}: a truncated WebP file, {len(data)} of {length} bytes. Fix: copy the file "
+            f"again or remove it"
+        )
+
+
+def _require_intact_png(data: bytes, path: Path) -> bytes:
+    """Return a PNG without long texts, which OpenCV decodes in a bounded time."""
+    found = inspect_png(data)
+    damage = found.damage or tail_of(data, found)
+    if damage:
+        raise DataError(f"cannot decode {shown(path)}: {damage}. Fix: copy the file again or remove it")
+    return pixels_only(data) if has_long_texts(found) else data
+
+
+def _undecodable(data: bytes, header: Header, path: Path) -> str:
+    return (
+        f"cannot decode {shown(path)}: damaged {header.kind} data of {len(data)} bytes, expected {header.height}x"
+        f"{header.width} pixels (HxW) as its header says. Fix: copy the file again or remove it"
+    )

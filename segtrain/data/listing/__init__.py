@@ -1,0 +1,1 @@
+"""Which image belongs to which label file: folders, list files, names."""

@@ -1,0 +1,1 @@
+"""Training batches by step, and full-size images one by one."""

@@ -1,0 +1,1 @@
+"""The sample data: people that segtrain draws itself."""

@@ -1,0 +1,1 @@
+"""SBD's labels of VOC's images, converted to PNG."""

@@ -1,0 +1,1 @@
+"""The process that segtrain runs in: memory, threads, imports. No TensorFlow here."""

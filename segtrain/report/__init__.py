@@ -1,0 +1,1 @@
+"""Results as tables, files and pages. No TensorFlow here."""

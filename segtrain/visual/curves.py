@@ -1,0 +1,134 @@
+"""Curves of a run: `metrics.jsonl` to PNGs."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+from segtrain.reading import parse_json
+from segtrain.runs.files import read_file
+from segtrain.storage import make_folder, write_whole
+from segtrain.terminal import printable
+
+_TITLES = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU", "iou": "IoU by class"}
+_NOT_SCORES = ("epoch", "step")
+_MOST_LINES = 20  # of one chart; of more classes the lowest are drawn
+_TRAINING, _VALIDATION = "#1f77b4", "#d95f02"
+# matplotlib's tab20: first the ten dark colors, then the light ones.
+_PALETTE = (
+    *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
+    *("#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#c7c7c7", "#dbdb8d", "#9edae5"),
+)
+
+Line = tuple[str, str, str]  # name in the records, label, color
+
+
+def draw_curves(metrics: Path, folder: Path) -> list[Path]:
+    """Draw every reported score over the epochs, training and validation in one chart.
+
+    The scores of classes (`val_iou/car`) share a chart, and so do the parts of the loss (`loss_<part>`).
+
+    Args:
+        metrics: A run's `metrics.jsonl`.
+        folder: The folder that `loss.png`, `mean_iou.png` and the others are written to.
+
+    Returns:
+        The files; none where no epoch has ended.
+    """
+    import matplotlib
+
+    records = read_metrics(metrics)
+    if not records:
+        return []
+    make_folder(folder)
+    # A matplotlibrc in the working folder could change the charts, or start LaTeX for their text.
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        return [
+            _draw(records, score, lines, folder / f"{_file_name(score)}.png")
+            for score, lines in _charts(records).items()
+        ]
+
+
+def _charts(records: list[dict[str, Any]]) -> dict[str, list[Line]]:
+    """Return the lines of each chart by the score that it shows."""
+    names = dict.fromkeys(name for record in records for name, value in record.items() if value is not None)
+    charts: dict[str, list[Line]] = {}
+    for name in names:
+        score, _, member = name.removeprefix("val_").partition("/")
+        if name in _NOT_SCORES or (name.startswith("loss_") and not member):
+            continue
+        lines = charts.setdefault(score, [])
+        if member:
+            lines.append((name, member, _PALETTE[len(lines) % len(_PALETTE)]))
+        else:
+            label, color = ("validation", _VALIDATION) if name.startswith("val_") else ("training", _TRAINING)
+            lines.append((name, label, color))
+    parts = sorted(name.removeprefix("loss_") for name in names if name.startswith("loss_"))
+    charts.get("loss", []).extend(
+        (f"loss_{part}", f"training, {part}", f"C{i % 10}") for i, part in enumerate(parts, 2)
+    )
+    return {score: _lowest(records, lines) for score, lines in charts.items()}
+
+
+def _lowest(records: list[dict[str, Any]], lines: list[Line]) -> list[Line]:
+    """Return the lines whose last values are lowest, where there are too many for one chart."""
+    if len(lines) <= _MOST_LINES:
+        return lines
+    last = {name: value for record in records for name, value in record.items() if value is not None}
+    return sorted(lines, key=lambda line: last[line[0]])[:_MOST_LINES]
+
+
+def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Path) -> Path:
+    # Never pyplot: it costs a second, keeps figures in a global list and wants the main thread.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    highest = 0.0
+    drawn: set[int] = set()
+    for name, label, color in lines:
+        points = [(record["epoch"], record[name]) for record in records if record.get(name) is not None]
+        epochs, values = zip(*points, strict=True)
+        highest = max(highest, *values)
+        drawn.update(epochs)
+        axes.plot(epochs, values, label=_plain(label), color=color, marker="o" if len(points) < 30 else None, ms=3)
+    title = _plain(_TITLES.get(score, score.replace("_", " ").capitalize()))
+    if score == "loss" or highest > 1:
+        axes.set_ylim(bottom=0)
+    elif score != "learning_rate":
+        axes.set_ylim(0, 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(title=title, xlabel="Epoch", ylabel=title)
+    axes.grid(alpha=0.3)
+    if len(drawn) == 1:
+        axes.set_xlim(min(drawn) - 1, min(drawn) + 1)
+    if len(lines) > 6:
+        axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
+    else:
+        axes.legend()
+    image = io.BytesIO()
+    figure.savefig(image, dpi=120, format="png")
+    write_whole(path, image.getvalue())
+    return path
+
+
+def _file_name(score: str) -> str:
+    return re.sub(r"[^\w-]", "_", score)
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading a name as mathematics, or from leaving it out of the legend."""
+    text = printable(text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read a run's `metrics.jsonl`, one record an epoch; a line that a crash has cut is left out."""
+    records = []
+    for line in read_file(path).splitlines() if path.exists() else []:
+        try:
+            records.append(parse_json(line))
+        except ValueError:
+            continue
+    return records
