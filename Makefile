@@ -16,7 +16,7 @@ install: $(INSTALLED)  ## Make .venv with segtrain and its packages (about a min
 $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 	@PYTHON=$(PYTHON) scripts/install.sh
 
-demo: install  ## Train on the drawn sample photographs, evaluate, and say where the overlays are (6 minutes)
+demo: install  ## Train on the drawn sample images, evaluate, and say where the overlays are (6 minutes)
 	@$(BIN)/segtrain train +experiment=people
 	@$(BIN)/segtrain eval
 	@run=$$(ls -td runs/train/*/ | head -1); scores=$$(ls -td runs/eval/*/ | head -1); \

@@ -3,7 +3,7 @@
 PATH/TO/TORCH/python scripts/write_torch_golden.py            all: a minute; its environment: scripts/peers/README.md
 PATH/TO/TORCH/python scripts/write_torch_golden.py smp_deeplabv3_resnet50     one of them
 
-tests/models/test_torch_parity.py takes the rule of the numbers and of the photographs from here, without torch.
+tests/models/test_torch_parity.py takes the rule of the numbers and of the images from here, without torch.
 """
 
 import json
@@ -45,7 +45,7 @@ def numbers(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def photograph(height: int, width: int, seed: int) -> np.ndarray:
-    """Draw (H, W, 3) uint8: coloured tiles, so that deep features differ from place to place, with noise on them."""
+    """Draw (H, W, 3) uint8: colored tiles, so that deep features differ from place to place, with noise on them."""
     random = np.random.RandomState(seed)
     tiles = random.randint(0, 256, (math.ceil(height / 32), math.ceil(width / 32), 3))
     image = tiles.repeat(32, axis=0).repeat(32, axis=1)[:height, :width]
@@ -97,7 +97,7 @@ def networks() -> dict[str, tuple[Callable[[], Any], list[tuple[int, int]]]]:
 
 
 def describe(network: Any, sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    """Fill a network by the rule and run it on a photograph of each size."""
+    """Fill a network by the rule and run it on an image of each size."""
     import torch
 
     state = {name: numbers(name, tuple(entry.shape)) for name, entry in network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Near names for a misspelt one."""
+"""Near names for a misspelled one."""
 
 import difflib
 from collections.abc import Iterable

@@ -52,7 +52,7 @@ def png_of(
 
 
 def text_bomb(name: bytes, megabytes: int = 400) -> bytes:
-    """A chunk of compressed text or of a colour profile that inflates to many megabytes."""
+    """A chunk of compressed text or of a color profile that inflates to many megabytes."""
     begin = {
         b"zTXt": b"Comment\0\0",
         b"iTXt": b"Comment\0\1\0\0\0",
@@ -87,7 +87,7 @@ def sequential_scans(size: tuple[int, int], scans: int) -> bytes:
 
 
 def webp_of(size: tuple[int, int], alpha: bool = False, lossless: bool = True) -> bytes:
-    """A WebP of one colour."""
+    """A WebP of one color."""
     file = io.BytesIO()
     mode, color = ("RGBA", (1, 2, 3, 4)) if alpha else ("RGB", (1, 2, 3))
     Image.new(mode, size[::-1], color).save(file, "WEBP", lossless=lossless, quality=1, method=0)
@@ -115,7 +115,7 @@ def tiff_of(entries: list[Entry], following: int = 0, rest: bytes = b"") -> byte
 
 
 def tiff_tags_of(width: int, height: int, compression: int, offset: int, count: int) -> list[Entry]:
-    """The tags of a grey TIFF of one strip."""
+    """The tags of a gray TIFF of one strip."""
     return [
         (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, compression), (262, 3, 1, 1),
         (273, 4, 1, offset), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, count),
@@ -123,7 +123,7 @@ def tiff_tags_of(width: int, height: int, compression: int, offset: int, count: 
 
 
 def tiff_packed(width: int, height: int, tail: int = 0) -> bytes:
-    """A grey TIFF in deflate, with a tail behind its pixels."""
+    """A gray TIFF in deflate, with a tail behind its pixels."""
     body = zeros(width * height + tail)
     return tiff_of(tiff_tags_of(width, height, 8, 8 + 2 + 9 * 12 + 4, len(body)), rest=body)
 

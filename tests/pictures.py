@@ -56,7 +56,7 @@ def saved(picture: Image.Image | np.ndarray, kind: str, **options: object) -> by
 
 
 def smooth(size: tuple[int, int] = (41, 59), seed: int = 0) -> np.ndarray:
-    """Draw what a JPEG keeps nearly as it is: soft blobs of colour, (H, W, 3) uint8."""
+    """Draw what a JPEG keeps nearly as it is: soft blobs of color, (H, W, 3) uint8."""
     few = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
     return np.asarray(Image.fromarray(few).resize(size[::-1], Image.Resampling.BICUBIC))
 

@@ -1,7 +1,7 @@
 """Tiny datasets, drawn in each layout that segtrain reads; they share no code with the package.
 
-Each photograph is a background with coloured rectangles and a little noise; the labels are those
-rectangles, and a class has the same colour wherever it occurs, so that a network can learn them.
+Each image is a background with colored rectangles and a little noise; the labels are those
+rectangles, and a class has the same color wherever it occurs, so that a network can learn them.
 Everything follows from `seed`.
 
 H height, W width.
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-# One distinct colour for each id in a photograph; these are not the colours of any dataset's legend.
+# One distinct color for each id in an image; these are not the colors of any dataset's legend.
 PAINT = np.random.default_rng(2).permutation(
     [(r, g, b) for r in (20, 90, 160, 230) for g in (20, 90, 160, 230) for b in (20, 90, 160, 230)]
 )
@@ -59,7 +59,7 @@ def draw_voc(
     """Draw VOC's devkit: palette PNGs with void (255) around every object; return `VOCdevkit/VOC2012`."""
     root = folder / "VOCdevkit" / "VOC2012"
     images, labels = _make(root / "JPEGImages"), _make(root / "SegmentationClass")
-    palette = np.zeros((256, 3), np.uint8)  # two ids of one colour: whoever goes by the colours loses them
+    palette = np.zeros((256, 3), np.uint8)  # two ids of one color: whoever goes by the colors loses them
     palette[[1, 8]] = (128, 0, 0)
     palette[[15, 20]] = (0, 128, 0)
     palette[255] = (224, 224, 192)
@@ -78,9 +78,9 @@ def draw_voc(
 def draw_sbd(
     folder: Path, voc_root: Path, *, num_own: int = 6, size: tuple[int, int] = (48, 64), seed: int = 0
 ) -> Path:
-    """Draw SBD beside a `draw_voc`: `num_own` photographs of its own, and labels for some of VOC's; return its root.
+    """Draw SBD beside a `draw_voc`: `num_own` images of its own, and labels for some of VOC's; return its root.
 
-    As in SBD, its lists name photographs of VOC's training and validation lists too.
+    As in SBD, its lists name images of VOC's training and validation lists too.
     """
     root = folder / "benchmark_RELEASE"
     mats = _make(root / "dataset" / "cls")
@@ -206,10 +206,10 @@ def _stored(ids: np.ndarray, names: Sequence[str], node: Mapping[str, Any]) -> n
 def draw_pair(
     rng: np.random.Generator, size: tuple[int, int], ids: Sequence[int], void: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a photograph, (H, W, 3) uint8 RGB, and its labels, (H, W) uint8.
+    """Draw an image, (H, W, 3) uint8 RGB, and its labels, (H, W) uint8.
 
     There is one rectangle of each id, below 64, on background 0; later ones may hide earlier ones.
-    `void` is the id of a rim, one pixel wide, around each rectangle; the rim has the rectangle's colour.
+    `void` is the id of a rim, one pixel wide, around each rectangle; the rim has the rectangle's color.
     """
     height, width = size
     labels = np.zeros(size, np.uint8)

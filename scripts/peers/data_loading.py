@@ -1,4 +1,4 @@
-"""Time segtrain's loader of training batches and its peers', a pass over the photographs in turn, and write a table.
+"""Time segtrain's loader of training batches and its peers', a pass over the images in turn, and write a table.
 
 .venv/bin/python scripts/peers/data_loading.py --root VOCdevkit/VOC2012 --torch-python PATH
 

@@ -1,4 +1,4 @@
-"""Loaders of training batches as workers: a step is a pass over the photographs, from disk to batches of crops.
+"""Loaders of training batches as workers: a step is a pass over the images, from disk to batches of crops.
 
 One VOC folder, batches of 8, crops of 513x513, scale 0.5-2 drawn evenly, padding, mirror.
 """
@@ -72,7 +72,7 @@ def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
 
 
 def tf_image(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """The keras.io program's loader, which normalises while it reads, with the augmentation spelled in tf.image."""
+    """The keras.io program's loader, which normalizes while it reads, with the augmentation spelled in tf.image."""
     import tensorflow as tf
 
     paths = [(str(sample.image), str(sample.labels)) for sample in samples(asked)]
@@ -81,7 +81,7 @@ def tf_image(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
     def load(image_path: tf.Tensor, labels_path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = tf.image.decode_png(tf.io.read_file(image_path), channels=3)  # which reads JPEG as well
         image = tf.cast(image, tf.float32) / 127.5 - 1
-        labels = tf.image.decode_png(tf.io.read_file(labels_path), channels=1)  # colours of the palette, as there
+        labels = tf.image.decode_png(tf.io.read_file(labels_path), channels=1)  # colors of the palette, as there
         size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float32) * tf.random.uniform((), *SCALE), tf.int32)
         image = tf.image.resize(image, size)
         labels = tf.image.resize(labels, size, method="nearest")
@@ -111,7 +111,7 @@ def torch_opencv(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
 
 
 def torch_albumentations(asked: argparse.Namespace, normalize: bool = True) -> Iterator[Iterator[int]]:
-    """torch's DataLoader with albumentations, up to what a network takes: normalised floats."""
+    """torch's DataLoader with albumentations, up to what a network takes: normalized floats."""
     import albumentations as a
     import cv2
     import numpy as np
@@ -137,7 +137,7 @@ def torch_albumentations(asked: argparse.Namespace, normalize: bool = True) -> I
 
 
 def torch_albumentations_bytes(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """The same without the normalisation, which segtrain leaves to the network: no example does so."""
+    """The same without the normalization, which segtrain leaves to the network: no example does so."""
     return torch_albumentations(asked, normalize=False)
 
 

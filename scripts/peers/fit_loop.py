@@ -18,7 +18,7 @@ VARIANTS = ["own_loop", "fit", "fit_with_metrics"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default="build/fit_loop/people", help="where the drawn photographs are, or go")
+    parser.add_argument("--root", default="build/fit_loop/people", help="where the drawn images are, or go")
     parser.add_argument("--size", nargs="+", type=int, default=[96, 192], help="of crops, in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)

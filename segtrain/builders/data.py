@@ -43,7 +43,7 @@ def build_augment(cfg: DictConfig, dataset: Dataset, swap_pairs: Sequence[Sequen
     Args:
         cfg: Has the group `augment` and the root key `crop_size`.
         dataset: Tells the ignored class.
-        swap_pairs: Ids that change places in a mirrored photograph, see `pairs_to_swap`.
+        swap_pairs: Ids that change places in a mirrored image, see `pairs_to_swap`.
 
     Raises:
         ConfigError: An argument does not fit.
@@ -78,7 +78,7 @@ def pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, in
     one_sided = one_sided_pairs(dataset, samples)
     for left, right in one_sided:
         names = dataset.class_names
-        logger.warning("only one of %s and %s occurs: mirrored photographs keep it", names[left], names[right])
+        logger.warning("only one of %s and %s occurs: mirrored images keep it", names[left], names[right])
     return [pair for pair in dataset.swap_pairs if pair not in one_sided]
 
 

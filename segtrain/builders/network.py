@@ -49,7 +49,7 @@ def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
 
 
 def build_network(cfg: DictConfig, num_classes: int) -> tuple[keras.Model, Backbone]:
-    """Build the network of a config with random weights, for photographs of any size.
+    """Build the network of a config with random weights, for images of any size.
 
     Returns:
         The model, and the backbone it stands on. The model gives logits (B, H, W, K); with `heads` a dict of them by

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Published networks dilate by up to 36 at output stride 8; crops of a smoke test are smaller than that.
 _USUAL_DILATION = 72
-# Fewer photographs than this in a forward pass make poor statistics.
+# Fewer images than this in a forward pass make poor statistics.
 _ENOUGH_FOR_NORM = 4
 
 
@@ -139,7 +139,7 @@ def warn_of_poor_statistics(cfg: DictConfig, model: keras.Model, total_steps: in
     together = cfg.batch_size // cfg.accumulate
     if together < _ENOUGH_FOR_NORM:
         logger.warning(
-            "batch norm: its statistics come from %d photographs at a time (batch_size=%d, accumulate=%d), which is "
+            "batch norm: its statistics come from %d images at a time (batch_size=%d, accumulate=%d), which is "
             "few. Fix: %snorm=frozen with pretrained weights, or norm=group",
             *(together, cfg.batch_size, cfg.accumulate, "a lower accumulate, " if cfg.accumulate > 1 else ""),
         )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 COMMANDS = {  # command: function of segtrain.commands.<command>, and what --help says
     "download": ("download", "fetch a public dataset, verify and unpack it"),
     "check": ("check", "read every file of a dataset; say what is wrong and how to mend it"),
-    "browse": ("browse", "show photographs and labels, before and after augmentation"),
+    "browse": ("browse", "show images and labels, before and after augmentation"),
     "train": ("train", "train one network and leave a run folder under runs/train"),
     "doctor": ("doctor", "examine a run's checkpoints; say what resume would do"),
     "eval": ("evaluate", "score a run on a split and draw overlays"),

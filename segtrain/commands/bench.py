@@ -86,7 +86,7 @@ def _stages(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> dict[st
         return augment(image, labels, generators[number], another)
 
     return {
-        "read and decode the photograph": _time(samples, lambda sample: read_image(sample.image, exif=dataset.exif)),
+        "read and decode the image": _time(samples, lambda sample: read_image(sample.image, exif=dataset.exif)),
         "read, decode and check the labels": _time(samples, dataset.read_labels),
         "augment": _time(range(len(samples)), crop),
     }
@@ -101,7 +101,7 @@ def _time(items: Iterable[Any], work: Callable[[Any], Any]) -> float:
 
 
 def _decoder_limit(samples: list[Sample], dataset: Dataset, workers: int) -> float:
-    """Photographs a second that `workers` threads decode when they do nothing else."""
+    """Images a second that `workers` threads decode when they do nothing else."""
     again = samples * max(1, 2 * _STAGE_SAMPLES // len(samples))
     with ThreadPoolExecutor(workers) as pool:
         start = time.perf_counter()
@@ -140,6 +140,6 @@ def _print(found: dict[str, Any]) -> None:
         f"{found['workers']} {found['loader']} on {found['cores']} cores"
     )
     limit = found["decoder_images_per_second"]
-    print(f"decoding alone: {limit:.0f} photographs/s, so the loader gives {100 * median / limit:.0f} % of that limit")
+    print(f"decoding alone: {limit:.0f} images/s, so the loader gives {100 * median / limit:.0f} % of that limit")
     batch = found["batch_size"]
     print(f"a training step of {batch} shorter than {1000 * batch / median:.0f} ms waits for its data")

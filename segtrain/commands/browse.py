@@ -37,11 +37,11 @@ def browse(cfg: DictConfig) -> None:
     drawn = np.random.default_rng([_CHOICE, cfg.seed]).permutation(len(samples))[: cfg.images]
     rows = [_row(cfg, dataset, crops, int(index)) for index in sorted(drawn)]
     chosen = HydraConfig.get().runtime.choices
-    title = f"{chosen['dataset']}, {cfg.split}: {len(rows)} of {len(samples)} photographs"
+    title = f"{chosen['dataset']}, {cfg.split}: {len(rows)} of {len(samples)} images"
     about = f"augment={chosen['augment']}, crop_size {height}x{width} (height x width), seed {cfg.seed}"
     facts = [
         about,
-        f"Draw 1 is what epoch 1 of a training with this seed sees of the photograph, draw 2 epoch 2, and so on. "
+        f"Draw 1 is what epoch 1 of a training with this seed sees of the image, draw 2 epoch 2, and so on. "
         f"Hatched is void (id {dataset.ignore_class}): padding and what the labels leave out, never trained on.",
     ]
     with new_run_folder("browse", cfg.name, keep_if="index.html") as folder:

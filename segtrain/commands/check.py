@@ -87,5 +87,5 @@ def _records(
 
 
 def _crops(augment: DictConfig) -> bool:
-    """Whether a training crops its photographs; otherwise it squeezes them whole to the crop's size."""
+    """Whether a training crops its images; otherwise it squeezes them whole to the crop's size."""
     return "segtrain.data.Resize" not in OmegaConf.to_yaml(augment)

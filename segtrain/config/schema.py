@@ -76,7 +76,7 @@ class CommandConfig:
 class TrainConfig(CommandConfig):
     """Root keys of train.yaml."""
 
-    dataset: Any = key("images, labels, class names and colours")
+    dataset: Any = key("images, labels, class names and colors")
     augment: Any = key("what happens to a training image and its labels")
     model: Any = key("the network around the backbone")
     backbone: Any = key("the feature extractor and its tap layers")
@@ -111,7 +111,7 @@ class TrainConfig(CommandConfig):
     clip_norm: float | None = key("global norm that a step's gradients are scaled down to", at_least=1e-6, at_most=1e6)
     multipliers: dict[str, float] = key("factors to the learning rate by beginning of a layer's name; 0 freezes it")
     freeze_backbone_epochs: int = key("epochs at first in which the backbone does not move", at_least=0, at_most=MOST)
-    decay_norm_and_bias: bool = key("let weight decay pull on normalisation and biases, too")
+    decay_norm_and_bias: bool = key("let weight decay pull on normalization and biases, too")
     shuffle: bool = key("draw the training images in a new order each epoch")
     limit_samples: int | None = key(
         "train and validate on only so many images, spread over each split", at_least=1, at_most=MANY
@@ -135,7 +135,7 @@ class TrainConfig(CommandConfig):
     save_minutes: float = key(
         "from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0, at_most=100_000
     )
-    tensorboard_images: int = key("validation photographs whose overlays TensorBoard shows", at_least=0, at_most=10_000)
+    tensorboard_images: int = key("validation images whose overlays TensorBoard shows", at_least=0, at_most=10_000)
     keep_last: int = key("checkpoints to keep beside the best", at_least=1, at_most=10_000)
     strategy: str = key(
         "devices: one; mirrored, those of this process; multiworker, of all processes of TF_CONFIG or Slurm; or auto",
@@ -161,7 +161,7 @@ class EvalConfig(CommandConfig):
     )
     split: str = key("the split to evaluate: train, val, test or a named one")
     overlays: int = key("pictures to write: image, ground truth, prediction", at_least=0, at_most=MANY)
-    alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)
+    alpha: float = key("weight of the colors over the image", at_least=0, at_most=1)
     save_predictions: bool = key("write each image's class ids as a palette PNG")
 
 
@@ -184,7 +184,7 @@ class CheckConfig(TrainConfig):
     """Root keys of check.yaml: those of train.yaml, so that every experiment composes."""
 
     splits: list[str] | None = key("splits to check; null is all that the dataset has")
-    limit: int | None = key("check only so many photographs of each split, spread over it", at_least=1, at_most=MANY)
+    limit: int | None = key("check only so many images of each split, spread over it", at_least=1, at_most=MANY)
     show: int = key("files to print of each finding; check.json has all", at_least=0, at_most=MANY)
     fresh: bool = key("read files again that have not changed since they were read last")
 
@@ -194,9 +194,9 @@ class BrowseConfig(TrainConfig):
     """Root keys of browse.yaml: those of train.yaml, so that every experiment composes."""
 
     split: str = key("the split to look at: train, val, test or a named one")
-    images: int = key("photographs to show, drawn by the seed", at_least=1, at_most=MANY)
+    images: int = key("images to show, drawn by the seed", at_least=1, at_most=MANY)
     draws: int = key("augmented crops to show of each, one an epoch", at_least=0, at_most=1000)
-    alpha: float = key("weight of the colours over the image", at_least=0, at_most=1)
+    alpha: float = key("weight of the colors over the image", at_least=0, at_most=1)
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Convert files of kinds that are not read to PNG, next to them: `python -m segtrain.data.convert labels FOLDER .gif`.
 
-Label files are written with the numbers they hold, or not at all: greys stay greys, palettes become their colors, and
+Label files are written with the numbers they hold, or not at all: grays stay grays, palettes become their colors, and
 what may have blurred them is refused.
 
 H height, W width.

@@ -156,7 +156,7 @@ def _remove_folders(work: Path) -> None:
 
 
 def _require_room(work: Path, source: Source, local: Mapping[str, Path]) -> None:
-    """Refuse beforehand what cannot fit: photographs hardly shrink in an archive, so each length counts twice."""
+    """Refuse beforehand what cannot fit: images hardly shrink in an archive, so each length counts twice."""
     needed = SPARE_DISK
     for archive in source.archives:
         part = _part(work, archive)

@@ -155,15 +155,15 @@ SOURCES: dict[str, Source] = {
     "voc": Source(
         title="Pascal VOC 2012, 21 classes",
         home="https://www.robots.ox.ac.uk/~vgg/projects/pascal/VOC/voc2012/",
-        licence="research; photographs under Flickr's terms",
+        licence="research; images under Flickr's terms",
         archives=(_VOC,),
         folder="VOCdevkit/VOC2012",
         dataset="voc",
     ),
     "sbd": Source(
-        title="Semantic Boundaries, labels for 11,355 photographs of VOC",
+        title="Semantic Boundaries, labels for 11,355 images of VOC",
         home="http://home.bharathh.info/pubs/codes/SBD/download.html",
-        licence="none stated; photographs are VOC's",
+        licence="none stated; images are VOC's",
         archives=(_SBD,),
         folder="benchmark_RELEASE",
         dataset=None,
@@ -239,7 +239,7 @@ SOURCES: dict[str, Source] = {
         login="its page leads to shared drives whose links change",
     ),
     "atr": Source(
-        title="ATR fashion photographs, 18 parts and garments",
+        title="ATR fashion images, 18 parts and garments",
         home="https://github.com/lemondan/HumanParsing-Dataset",
         licence="none stated; ask its authors",
         archives=(Archive("humanparsing.zip", ("JPEGImages", "SegmentationClassAug")),),

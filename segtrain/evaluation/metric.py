@@ -29,10 +29,10 @@ class Metric(ABC):
         >>> import numpy as np
         >>> class LabelledFraction(Metric):
         ...     def update(self, labels, predicted, logits):
-        ...         self.add(pixels=labels.size, labelled=np.count_nonzero(labels != self.ignore_class))
+        ...         self.add(pixels=labels.size, labeled=np.count_nonzero(labels != self.ignore_class))
         ...
         ...     def result(self):
-        ...         return {"fraction": divide(self.sums.get("labelled", 0), self.sums.get("pixels", 0))}
+        ...         return {"fraction": divide(self.sums.get("labeled", 0), self.sums.get("pixels", 0))}
         >>> metric = LabelledFraction(["road", "car"], ignore_class=255)
         >>> metric.update(np.uint8([[0, 1, 255, 255]]), np.uint8([[0, 0, 0, 0]]), np.zeros((1, 4, 2)))
         >>> metric.result()

@@ -60,7 +60,7 @@ class PixelLoss(Loss):
 
 
 class HeadLoss(NamedTuple):
-    """What a further head on the backbone adds to the number that is minimised.
+    """What a further head on the backbone adds to the number that is minimized.
 
     Attributes:
         loss: Called with labels and the head's logits.
@@ -73,7 +73,7 @@ class HeadLoss(NamedTuple):
 
 @runtime_checkable
 class Scored(Protocol):
-    """A loss that can also tell how good its logits are, over any number of photographs."""
+    """A loss that can also tell how good its logits are, over any number of images."""
 
     def count(self, labels: Any, logits: Any) -> Any:
         """Return (n,) int64 counts of one batch; those of several add up."""

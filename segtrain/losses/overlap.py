@@ -18,7 +18,7 @@ class Dice(Loss):
     """1 - (2 sum_p q g + smooth) / (sum_p q + sum_p g + smooth) of each class, averaged over the classes.
 
     `squared` takes the squares of q and g in the denominator, as V-Net does (arXiv:1606.04797, section 3). The sums go
-    over the batch, not each photograph, and over all replicas: large and small regions of a class count together.
+    over the batch, not each image, and over all replicas: large and small regions of a class count together.
 
     Args:
         ignore_class: Labels of this id are in no sum.

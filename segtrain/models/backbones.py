@@ -129,7 +129,7 @@ def application(
         )
     if build.__module__.endswith(".nasnet"):
         raise ConfigError(
-            f"{argument('name')}={name}: keras.applications builds it for one size of photographs only, expected a "
+            f"{argument('name')}={name}: keras.applications builds it for one size of images only, expected a "
             f"network that takes any. Fix: {argument('name')}=EfficientNetV2B0"
         )
     accepted, options = inspect.signature(build).parameters, dict[str, Any]()

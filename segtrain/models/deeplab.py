@@ -30,7 +30,7 @@ def deeplabv3(
     align_corners: bool = False,
     single_logit: bool = False,
 ) -> keras.Model:
-    """Build DeepLabV3 from raw RGB pixels to logits, for photographs of any size.
+    """Build DeepLabV3 from raw RGB pixels to logits, for images of any size.
 
     Args:
         backbone: The tap to build on.
@@ -99,7 +99,7 @@ def deeplabv3plus(
     align_corners: bool = False,
     single_logit: bool = False,
 ) -> keras.Model:
-    """Build DeepLabV3+ from raw RGB pixels to logits, for photographs of any size.
+    """Build DeepLabV3+ from raw RGB pixels to logits, for images of any size.
 
     Args:
         backbone: The taps to build on.
@@ -162,7 +162,7 @@ def _convolutions(x: Any, channels: int, name: str, count: int, **options: bool)
 
 
 def _dilations(aspp_dilations: Sequence[int] | None, output_stride: int) -> list[int]:
-    """Return the ASPP's dilations; derived ones span the same part of the photograph at every output stride."""
+    """Return the ASPP's dilations; derived ones span the same part of the image at every output stride."""
     if aspp_dilations is None:
         return [dilation * 16 // output_stride for dilation in (6, 12, 18)]
     if not aspp_dilations:

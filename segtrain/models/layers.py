@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-# ImageNet's mean colour as Caffe's models were trained with it, in B, G, R order.
+# ImageNet's mean color as Caffe's models were trained with it, in B, G, R order.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 # And as torch's were, with the deviations, in R, G, B order and of pixels in 0-1.
 _TORCH_MEAN, _TORCH_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -62,7 +62,7 @@ class ResizeLike(keras.layers.Layer):
     `[features, like]`.
 
     Args:
-        align_corners: Let the outermost pixel centres of both maps fall together, as some torch networks do, instead of
+        align_corners: Let the outermost pixel centers of both maps fall together, as some torch networks do, instead of
             the outermost borders.
     """
 
@@ -131,7 +131,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer, computed by TensorFlow's fused kernel: the same numbers in half the time of a training step.
 
     Keras 3 spells batch norm out in some twenty operations that each read and write the whole map; on a CPU they took
-    two thirds of a MobileNetV2 step. Where the fused kernel does not apply (synchronised or masked statistics, other
+    two thirds of a MobileNetV2 step. Where the fused kernel does not apply (synchronized or masked statistics, other
     dtypes, other ranks) Keras' own call is used.
     """
 
@@ -172,7 +172,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return batch.y
 
     def _of_all_devices(self, inputs: Any, context: Any) -> Any:
-        """Normalise by the statistics of all replicas' features, which meet once: Keras lets them meet three times."""
+        """Normalize by the statistics of all replicas' features, which meet once: Keras lets them meet three times."""
         moving_mean, moving_variance = (tf.convert_to_tensor(one) for one in (self.moving_mean, self.moving_variance))
         features = tf.cast(inputs, tf.float32)
         # Sums around a value near the mean lose less to rounding; the moving one is the same on all devices.

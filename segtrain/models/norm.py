@@ -35,7 +35,7 @@ def trained_norm(
 def frozen_norm(
     model: keras.Model, backbone: Backbone, *, momentum: InnerFraction = 0.95, epsilon: Epsilon = 1e-3
 ) -> keras.Model:
-    """Keep the backbone's batch norm as its weights came, statistics and all: for batches of a few photographs.
+    """Keep the backbone's batch norm as its weights came, statistics and all: for batches of a few images.
 
     The layers behind the backbone have nothing to keep and are trained. Arguments as of `trained_norm`.
     """

@@ -55,7 +55,7 @@ class DilatedPooling2D(keras.layers.Layer):
 class AdaptiveAveragePooling(keras.layers.Layer):
     """Mean over each cell of a square grid laid over a map of any size.
 
-    Cell i of n covers rows floor(i H / n) to ceil((i + 1) H / n), as torch cuts them: neighbours overlap by a row where
+    Cell i of n covers rows floor(i H / n) to ceil((i + 1) H / n), as torch cuts them: neighbors overlap by a row where
     n does not divide H, and a map smaller than the grid repeats its rows. Likewise for columns.
 
     Args:

@@ -9,7 +9,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 def torch_resnet_network(pixels: Any, depth: int) -> keras.Model:
-    """Build the network from normalised pixels (B, H, W, 3) to features at stride 32.
+    """Build the network from normalized pixels (B, H, W, 3) to features at stride 32.
 
     The stride of a bottleneck is in its 3x3, not in its first 1x1 as in keras.applications; convolutions have no bias,
     strided ones are padded alike on all sides, and batch norm's epsilon is 1e-5.

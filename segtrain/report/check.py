@@ -96,7 +96,7 @@ _UNCHANGED = "unchanged since they were read; fresh=true reads them again"
 
 
 def _class_table(evidence: Evidence) -> Table:
-    table = Table(title="classes: share of the pixels that are not void, and photographs that show them")
+    table = Table(title="classes: share of the pixels that are not void, and images that show them")
     table.add_column("id", justify="right")
     table.add_column("class")
     narrow = len(evidence.counts) > 2  # so that four splits fit 80 columns

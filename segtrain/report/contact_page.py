@@ -55,7 +55,7 @@ def _class_table(rows: Sequence[Row], class_names: Sequence[str], colors: np.nda
     before = sum((row.views[0].counts for row in rows), np.zeros(256, np.int64))
     after = sum((view.counts for row in rows for view in row.views[1:]), np.zeros(256, np.int64))
     seen_in = sum((row.views[0].counts > 0 for row in rows), np.zeros(256, np.int64))
-    headings = ("id", "class", "photographs", "of their pixels", "after augmentation")
+    headings = ("id", "class", "images", "of their pixels", "after augmentation")
     yield f"<table><tr>{''.join(f'<th>{heading}</th>' for heading in headings)}</tr>"
     (of_class, of_void), (after_of_class, after_of_void) = (shares(each, len(class_names)) for each in (before, after))
     for index, name in enumerate(class_names):
@@ -98,7 +98,7 @@ def _swatch(index: int, colors: np.ndarray) -> str:
 
 
 def _picture(pixels: np.ndarray, meaning: str) -> str:
-    # Colours at full resolution: classes are told apart by them.
+    # Colors at full resolution: classes are told apart by them.
     options = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, written = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     height, width = pixels.shape[:2]

@@ -50,7 +50,7 @@ def factors(model: keras.Model, backbone: Collection[str], multipliers: Mapping[
 
 
 def spare_norm_and_bias(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    """Let weight decay pull on kernels only, not on scales and offsets of normalisation, nor on biases.
+    """Let weight decay pull on kernels only, not on scales and offsets of normalization, nor on biases.
 
     Those have one axis at most, which no kernel has.
 

@@ -1,4 +1,4 @@
-"""What a training minimises, and its gradients, for a whole batch at once or part by part."""
+"""What a training minimizes, and its gradients, for a whole batch at once or part by part."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, final
@@ -14,7 +14,7 @@ class Gradients(NamedTuple):
     """What one batch amounts to.
 
     Attributes:
-        losses: By name as in the logs; `loss` is what is minimised.
+        losses: By name as in the logs; `loss` is what is minimized.
         counts: (K, K) int64 confusion matrix, rows the truth.
         gradients: Of `loss`, or of that times its scale, one for each of the variables; None where it does not depend
             on one.

@@ -1,7 +1,7 @@
 """The devices that train one network together: one, several of this process, or those of several processes.
 
 Each replica computes the gradients of its share of a batch. What the shares add up to is the whole batch's loss,
-whatever the number of replicas; batch norm is to be synchronised for the same to hold of its statistics.
+whatever the number of replicas; batch norm is to be synchronized for the same to hold of its statistics.
 """
 
 import os

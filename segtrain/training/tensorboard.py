@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard: scalars of both splits, and photographs with what the network sees in them."""
+"""What a run shows in TensorBoard: scalars of both splits, and images with what the network sees in them."""
 
 import errno
 import math
@@ -80,12 +80,12 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 class TensorBoardImages(keras.callbacks.Callback):
-    """Photographs of the validation with ground truth and prediction, one step each time they are validated.
+    """Images of the validation with ground truth and prediction, one step each time they are validated.
 
     Args:
         folder: The run's `tensorboard` folder.
         trainer: Tells the epoch from which a resumed run goes on; images of later epochs are written again.
-        dataset: Tells the classes and their colours.
+        dataset: Tells the classes and their colors.
         names: Of the samples to show.
     """
 
@@ -98,7 +98,7 @@ class TensorBoardImages(keras.callbacks.Callback):
         self._seen: dict[str, np.ndarray] = {}
 
     def look(self, prediction: Prediction) -> None:
-        """Draw a photograph that has just been validated, if it is among those to show."""
+        """Draw an image that has just been validated, if it is among those to show."""
         name = prediction.sample.name
         if name in self._names:
             image, labels, predicted = (
@@ -128,7 +128,7 @@ class TensorBoardImages(keras.callbacks.Callback):
 
 
 def _shrunk(array: np.ndarray) -> np.ndarray:
-    """Bring a photograph or its labels to the size that they are shown in; labels are never mixed."""
+    """Bring an image or its labels to the size that they are shown in; labels are never mixed."""
     height, width = array.shape[:2]
     scale = _LONGEST_SIDE / max(height, width)
     if scale >= 1:

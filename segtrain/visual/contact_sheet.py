@@ -1,4 +1,4 @@
-"""Photographs with their labels painted over them, before and after augmentation, on one sheet."""
+"""Images with their labels painted over them, before and after augmentation, on one sheet."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,13 +17,13 @@ _HATCH = (_PAPER, _INK)
 
 
 class View(NamedTuple):
-    """One photograph with its labels, at the size that it is shown at.
+    """One image with its labels, at the size that it is shown at.
 
     Attributes:
         title: What it is.
         photo: (H, W, 3) uint8 RGB.
-        painted: The same with the classes' colours over it, their borders drawn and void hatched.
-        counts: (256,) pixels of each id, at the photograph's own size.
+        painted: The same with the classes' colors over it, their borders drawn and void hatched.
+        counts: (256,) pixels of each id, at the image's own size.
     """
 
     title: str
@@ -33,21 +33,21 @@ class View(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One sample: the photograph as it is, then each draw of the augmentation."""
+    """One sample: the image as it is, then each draw of the augmentation."""
 
     name: str
     views: Sequence[View]
 
 
 def view(title: str, image: np.ndarray, labels: np.ndarray, colors: np.ndarray, alpha: float) -> View:
-    """Make a photograph and its labels ready to be looked at.
+    """Make an image and its labels ready to be looked at.
 
     Args:
         title: What it is; the share of void is added to it.
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) uint8 class ids; those beyond K are void.
         colors: (K, 3) uint8 RGB.
-        alpha: Weight of the colours, 0-1.
+        alpha: Weight of the colors, 0-1.
     """
     height, width = (max(1, round(side * SIDE / max(labels.shape))) for side in labels.shape)
     is_smaller = max(labels.shape) > SIDE
@@ -80,7 +80,7 @@ def percent(share: float) -> str:
 
 
 def draw_sheet(rows: Sequence[Row], title: str, class_names: Sequence[str], colors: np.ndarray) -> Image.Image:
-    """Draw all rows below each other: photographs, below them their labels, below these a legend with shares.
+    """Draw all rows below each other: images, below them their labels, below these a legend with shares.
 
     Args:
         rows: At least one; all with as many views.
@@ -138,7 +138,7 @@ def _draw_row(
 
 
 def _legend(present: np.ndarray, before: np.ndarray, class_names: Sequence[str]) -> list[tuple[int, str]]:
-    """By id of what any view of a row shows, void last, its name and its share of the photograph itself."""
+    """By id of what any view of a row shows, void last, its name and its share of the image itself."""
     of_class, of_void = shares(before, len(class_names))
     entries = [
         (index, f"{name} {percent(of_class[index])}") for index, name in enumerate(class_names) if present[index]
@@ -147,7 +147,7 @@ def _legend(present: np.ndarray, before: np.ndarray, class_names: Sequence[str])
 
 
 def _borders(labels: np.ndarray) -> np.ndarray:
-    """Mark the pixels whose right or lower neighbour has another id."""
+    """Mark the pixels whose right or lower neighbor has another id."""
     found = np.zeros(labels.shape, bool)
     found[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     found[:-1] |= labels[:-1] != labels[1:]

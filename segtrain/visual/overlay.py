@@ -1,4 +1,4 @@
-"""Pictures of labels over photographs: panels side by side with a legend. NumPy, OpenCV and Pillow only."""
+"""Pictures of labels over images: panels side by side with a legend. NumPy, OpenCV and Pillow only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ _INK, _PAPER = (32, 32, 32), (255, 255, 255)
 
 
 def blend(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
-    """Lay the classes' colours over a photograph; pixels of no class (void) keep the photograph.
+    """Lay the classes' colors over an image; pixels of no class (void) keep the image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) uint8 class ids.
         colors: (K, 3) uint8 RGB.
-        alpha: Weight of the colours, 0-1; the keras.io program has 0.65.
+        alpha: Weight of the colors, 0-1; the keras.io program has 0.65.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -39,7 +39,7 @@ def draw_panels(
     alpha: float,
     caption: str,
 ) -> Image.Image:
-    """Draw photograph, ground truth and prediction side by side, with a legend of the classes present in either.
+    """Draw image, ground truth and prediction side by side, with a legend of the classes present in either.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -47,10 +47,10 @@ def draw_panels(
         predicted: (H, W) uint8.
         class_names: K names.
         colors: (K, 3) uint8 RGB.
-        alpha: Weight of the colours, 0-1.
+        alpha: Weight of the colors, 0-1.
         caption: A line above the panels.
     """
-    # Small photographs are enlarged by a whole factor, so that a class's pixels stay squares.
+    # Small images are enlarged by a whole factor, so that a class's pixels stay squares.
     factor = max(1, round(320 / max(image.shape[:2])))
     panels = [
         ("image", image),
@@ -80,7 +80,7 @@ def draw_panels(
 
 
 def write_labels(path: Path, labels: np.ndarray, colors: np.ndarray) -> None:
-    """Write class ids as a palette PNG: the indices are the ids, the palette shows the classes' colours.
+    """Write class ids as a palette PNG: the indices are the ids, the palette shows the classes' colors.
 
     Args:
         path: Where to.

@@ -19,7 +19,7 @@ NUM_CLASSES, VOID = 4, 255
 
 
 class Four(Dataset):
-    """Tells of four classes; has no photographs."""
+    """Tells of four classes; has no images."""
 
     def __init__(self):
         super().__init__(list("abcd"), np.zeros((4, 3), np.uint8), ignore_class=VOID)

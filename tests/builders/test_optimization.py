@@ -27,7 +27,7 @@ def test_a_training_by_every_key_is_scored_by_its_averages(segtrain, workplace, 
     result = segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY, *RECIPE)
     assert result.code == 0, result.err
     # Batches of 2 in 2 parts.
-    assert "statistics come from 1 photographs at a time (batch_size=2, accumulate=2)" in result.err
+    assert "statistics come from 1 images at a time (batch_size=2, accumulate=2)" in result.err
     run = only_run(workplace)
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all(record["gradient_norm"] > 0 for record in records)

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.tensorflow
 
 
 def words(voc_root, *more):
-    # 4 photographs, two batches of 2 in a pass.
+    # 4 images, two batches of 2 in a pass.
     small = ("batch_size=2", "crop_size=[32,40]", "passes=3", "images=4")
     return ("bench", "data", "dataset=voc", f"dataset.root={voc_root}", *small, *more)
 
@@ -25,7 +25,7 @@ def test_passes_stages_and_the_decoders_limit_are_told(segtrain, workplace, voc_
     assert len(found["images_per_second"]) == 3 and min(found["images_per_second"]) > 0
     assert found["decoder_images_per_second"] > 0 and found["samples"] == 4
     assert list(found["microseconds_per_image"]) == [
-        "read and decode the photograph",
+        "read and decode the image",
         "read, decode and check the labels",
         "augment",
     ]

@@ -43,7 +43,7 @@ def test_a_sheet_and_a_page_are_left(segtrain, workplace, cihp_root):
     assert f"runs/browse/{folder.name}/index.html" in result.out
     assert Image.open(folder / "sheet.png").width > 4 * 360
     page = (folder / "index.html").read_text()
-    assert "cihp, train: 3 of 4 photographs" in page
+    assert "cihp, train: 3 of 4 images" in page
     assert "augment=strong, crop_size 24x32 (height x width), seed 0" in page
     assert page.count("<section>") == 3 and page.count("<img") == 3 * 4 * 2
     assert "Left-arm" in page and "48x64" in page
@@ -92,7 +92,7 @@ def test_the_seed_draws_the_samples(segtrain, cihp_root, shown):
 def test_more_images_than_there_are_shows_all(segtrain, workplace, cihp_root, shown):
     assert segtrain(*cihp(cihp_root, "images=99", "draws=0", "split=val")).code == 0
     assert len(shown) == 2
-    assert "cihp, val: 2 of 2 photographs" in (only_run(workplace, "browse") / "index.html").read_text()
+    assert "cihp, val: 2 of 2 images" in (only_run(workplace, "browse") / "index.html").read_text()
 
 
 def test_a_step_is_changed_added_and_taken_out(segtrain, cihp_root):

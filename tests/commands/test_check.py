@@ -33,7 +33,7 @@ def report(workplace: Path) -> dict:
 
 
 def spoil(root: Path, name: str = "cell_train_1") -> Path:
-    """Give one mask the grey edges of a smooth resize."""
+    """Give one mask the gray edges of a smooth resize."""
     path = root / "masks" / f"{name}.png"
     Image.open(path).resize((32, 24), Image.Resampling.BILINEAR).resize((64, 48)).save(path)
     return path
@@ -43,7 +43,7 @@ def test_a_clean_dataset_ends_with_0_and_a_report(segtrain, workplace, binary_ro
     result = segtrain(*binary(binary_root))
     assert result.code == 0, result.err
     said = result.out.splitlines()
-    assert said[-2].startswith("checked 4 of train and 2 of val (6 photographs read in ")
+    assert said[-2].startswith("checked 4 of train and 2 of val (6 images read in ")
     assert "): 0 errors, 0 warnings, " in said[-2]
     assert said[-1] == f"all files: runs/check/{only_run(workplace, 'check').name}/check.json"
     content = report(workplace)
@@ -61,7 +61,7 @@ def test_an_error_is_shown_with_its_file_and_mend_and_ends_with_3(segtrain, work
     assert result.code == 3
     assert "error: values-interpolated in train (1)" in result.out
     assert str(path) in result.out
-    assert "Fix: export the labels again, resized by nearest neighbour and saved as PNG" in result.out
+    assert "Fix: export the labels again, resized by nearest neighbor and saved as PNG" in result.out
     (line,) = [line for line in result.err.splitlines() if line.startswith("error: ")]
     assert line.startswith(
         f"error: the data in {binary_root}: 1 of the findings above is an error, expected none. Fix: "
@@ -104,14 +104,14 @@ def test_the_weights_on_the_screen_are_yaml_to_paste(segtrain, workplace, binary
 
 def test_what_has_not_changed_is_not_read_again(segtrain, binary_root):
     words = binary(binary_root)
-    assert "6 photographs read" in segtrain(*words).out
+    assert "6 images read" in segtrain(*words).out
     again = segtrain(*words)
     assert again.code == 0 and "(unchanged since they were read; fresh=true reads them again)" in again.out
-    assert "6 photographs read" in segtrain(*words, "fresh=true").out
+    assert "6 images read" in segtrain(*words, "fresh=true").out
     path = spoil(binary_root)
     changed = segtrain(*words)
     assert changed.code == 3 and str(path) in changed.out
-    assert "4 photographs read" in changed.out  # val is as it was
+    assert "4 images read" in changed.out  # val is as it was
     assert "(unchanged" in segtrain(*words).out
 
 
@@ -129,7 +129,7 @@ def test_all_splits_are_read_and_compared(segtrain, workplace, binary_root):
     content = report(workplace)
     assert [content["splits"][split]["images"] for split in ("train", "val", "test", "night")] == [4, 2, 1, 1]
     (error,) = [each for each in content["findings"] if each["severity"] == "error"]
-    assert (error["kind"], error["summary"][:31]) == ("leak-files", "1 photograph of test stand in v")
+    assert error["kind"] == "leak-files" and error["summary"].startswith("1 image of test stand in val")
     assert [Path(each["file"]).name for each in error["files"]] == ["cell_val_0.png"]
 
 
@@ -149,7 +149,7 @@ def test_naming_a_test_split_reads_train_and_val_no_second_time(segtrain, binary
     assert identity(OmegaConf.create(plain)) == identity(OmegaConf.create(further))
     assert segtrain(*binary(binary_root)).code == 0
     (binary_root / "test.txt").write_text("cell_val_0\n")
-    assert "(1 photograph read in" in segtrain(*binary(binary_root)).out
+    assert "(1 image read in" in segtrain(*binary(binary_root)).out
 
 
 def test_a_wrong_root_is_one_line_and_leaves_nothing(segtrain, workplace):
@@ -220,7 +220,7 @@ def test_train_tells_all_pairs_of_another_size(segtrain, workplace, binary_root)
         Image.open(path).crop((0, 0, 64, 40)).save(path)
     result = segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY)
     assert result.code == 3 and "Traceback" not in result.err
-    assert "2 of 6 pairs of photograph and labels do not fit:" in result.err
+    assert "2 of 6 pairs of image and labels do not fit:" in result.err
     assert "cell_train_2.png: labels 40x64" in result.err and "cell_val_1.png: labels 40x64" in result.err
     assert list(workplace.iterdir()) == []
 
@@ -235,7 +235,7 @@ def test_train_tells_all_pairs_of_another_size(segtrain, workplace, binary_root)
         # Its labels do not tell left from right, and those of 0000536 hold nothing, though a woman is to be seen.
         (["+experiment=cihp"], "clothing_as_cihp/instance-level_human_parsing", {"pair-one-sided", "labels-empty"}),
         # Validation repeats training.
-        (["+experiment=cihp", "batch_size=2"], "cihp_sample/instance-level_human_parsing", {"leak-photographs"}),
+        (["+experiment=cihp", "batch_size=2"], "cihp_sample/instance-level_human_parsing", {"leak-images"}),
     ],
     ids=["camvid", "voc", "nuclei", "pets", "clothing", "cihp"],
 )

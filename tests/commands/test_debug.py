@@ -47,7 +47,7 @@ def test_overfit_validates_on_what_it_trains_on_until_the_score_is_reached(segtr
     words = ("+experiment=binary", f"dataset.root={binary_root}", *NETWORK, "crop_size=[48,64]", "validate_every=2")
     result = segtrain("train", "debug=overfit", *words, "callbacks.reach_score.threshold=0.01")
     assert result.code == 0, result.err
-    assert "4 training and 4 validation photographs" in result.err
+    assert "4 training and 4 validation images" in result.err
     run = only_run(workplace)
     # Of 300 epochs the second is the first that is validated.
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2

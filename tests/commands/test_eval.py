@@ -38,7 +38,7 @@ def scores_of(folder: Path) -> dict:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_saved_predictions_rebuild_the_confusion_matrix(segtrain, workplace, tmp_path, layout):
     draw, words, labels, num_classes, ignore, stored = LAYOUTS[layout]
-    # Three validation photographs of an odd size: nothing divides evenly.
+    # Three validation images of an odd size: nothing divides evenly.
     root = draw(tmp_path, num_val=3, size=(53, 75))
     trained = segtrain("train", *words, f"dataset.root={root}", *TINY)
     assert trained.code == 0, trained.err
@@ -117,7 +117,7 @@ def test_scores_name_absent_classes_as_absent(segtrain, workplace, trained):
 def test_overlays_are_as_many_as_asked_and_wide_as_three_panels(segtrain, workplace, trained):
     assert segtrain("eval", "overlays=1").code == 0
     (overlay,) = (only_run(workplace, "eval") / "overlays").iterdir()
-    # Photographs of 48x64 are enlarged five times: three panels of 320 pixels and four gaps of 8.
+    # Images of 48x64 are enlarged five times: three panels of 320 pixels and four gaps of 8.
     assert Image.open(overlay).width == 3 * 320 + 4 * 8
 
 

@@ -125,7 +125,7 @@ def test_a_training_killed_and_stopped_at_random_moments_ends_in_the_same_bits(
 ):
     arguments = words(cihp_root, 8 * (kills + stops), *devices)
     whole, folder = tmp_path / "whole", tmp_path / "killed"
-    # Threads load the photographs of the one that nothing interrupts, processes those of the other.
+    # Threads load the images of the one that nothing interrupts, processes those of the other.
     assert start(whole, [*arguments, "loader=threads"]).poll(300) == 0, (whole / "log").read_text()
     moments, begins = random.Random(0), []
     for number in [SIGKILL, SIGTERM] * stops + [SIGKILL] * (kills - stops):

@@ -1,4 +1,4 @@
-"""`segtrain train` with processes that load photographs: the numbers and the errors of threads."""
+"""`segtrain train` with processes that load images: the numbers and the errors of threads."""
 
 import json
 

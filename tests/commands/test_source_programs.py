@@ -147,7 +147,7 @@ def test_thalles_code_has_no_relu_behind_its_tap_and_slims_batch_norm():
     norms = [layer for layer in model.layers if isinstance(layer, BatchNormalization)]
     assert {layer.momentum for layer in norms} == {0.9997}
     assert {layer.epsilon for layer in norms if layer.name.startswith("aspp")} == {1e-5}
-    # (1, 1, 1) less ImageNet's mean colour, R, G and B in their places
+    # (1, 1, 1) less ImageNet's mean color, R, G and B in their places
     pixel = np.asarray(preprocessing(model)(np.ones((1, 1, 1, 3), np.float32)))[0, 0, 0]
     np.testing.assert_allclose(pixel, [1 - 123.68, 1 - 116.779, 1 - 103.939], atol=1e-4)
 

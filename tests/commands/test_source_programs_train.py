@@ -1,4 +1,4 @@
-"""The experiments of the five programs: each trains, full-sized but for its ASPP and its photographs."""
+"""The experiments of the five programs: each trains, full-sized but for its ASPP and its images."""
 
 import json
 import math
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore:Even th
 
 
 def small(experiment, tmp_path):
-    """What turns an experiment into one step on two small photographs: sizes and counts, and no weights to fetch."""
+    """What turns an experiment into one step on two small images: sizes and counts, and no weights to fetch."""
     words = ["crop_size=[33,33]", "batch_size=2", "epochs=1", "backbone.weights=null", "model.aspp_channels=8"]
     if experiment == "idiotdeveloper_v3plus":
         return [*words, "resize=[33,33]", f"dataset.root={toys.draw_binary(tmp_path, num_train=2, num_val=1)}"]

@@ -35,7 +35,7 @@ def test_a_training_leaves_a_whole_run_folder(segtrain, workplace, cihp_root):
     run = only_run(workplace)
     assert f"run folder: runs/train/{run.name}" in result.out
     records = lines_of(run)
-    # 4 photographs in batches of 2 are 2 steps an epoch.
+    # 4 images in batches of 2 are 2 steps an epoch.
     assert [(record["epoch"], record["step"]) for record in records] == [(1, 2), (2, 4), (3, 6)]
     # Every second epoch is validated, and the last one always.
     assert [("val_mean_iou" in record) for record in records] == [False, True, True]
@@ -231,7 +231,7 @@ def test_any_split_can_validate(segtrain, workplace, binary_root):
     words = ("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1")
     result = segtrain(*words, named, "validation_split=night")
     assert result.code == 0, result.err
-    assert "4 training and 1 validation photographs" in result.err
+    assert "4 training and 1 validation images" in result.err
     trained = lines_of(only_run(workplace))[-1]
     assert segtrain("eval", "split=night", "overlays=0", "checkpoint=last").code == 0
     assert json.loads((only_run(workplace, "eval") / "scores.json").read_text())["mean_iou"] == trained["val_mean_iou"]

@@ -16,7 +16,7 @@ SIZE = (5, 7)
 
 
 def read(sample, reduction=1):
-    """A photograph of one grey, the number that the name begins with."""
+    """An image of one gray, the number that the name begins with."""
     number, _, event = sample.name.partition(" ")
     if event == "damaged":
         raise DataError(f"cannot decode {sample.image}. Fix: remove it")
@@ -55,7 +55,7 @@ def make_crops(job, samples):
     return Crops(samples, read, mixed if job["shuffle"] else chance, crop_size=SIZE, **options)
 
 
-def listed(*events, folder="/photographs"):
+def listed(*events, folder="/images"):
     return [
         Sample(f"{number} {event}", Path(f"{folder}/{number}.jpg"), Path(f"{folder}/{number}.png"))
         for number, event in enumerate(events)

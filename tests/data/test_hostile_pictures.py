@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "JPEG segments": (lambda: SCANS[0] + b"\xff\xfe\0\2" * 200_000 + b"".join(SCANS[1:]), "segments"),
     "2 GB tail": (lambda: png_of(64, 64, tail=2 << 30), "compressed pixels"),
-    "2 GB tail of greys": (lambda: png_of(64, 64, 1, 0, tail=2 << 30), "compressed pixels"),
+    "2 GB tail of grays": (lambda: png_of(64, 64, 1, 0, tail=2 << 30), "compressed pixels"),
     "2 GB tail of a palette": (lambda: png_of(64, 64, 8, 3, tail=2 << 30), "compressed pixels"),
     "2 GB tail, interlaced": (lambda: png_of(64, 64, 8, 0, interlaced=1, tail=2 << 30), "compressed pixels"),
     "2 GB tail behind noise": (lambda: png_of(1024, 1024, body=with_tail(NOISE.tobytes(), 2 << 30)), "inflate to"),
@@ -71,15 +71,15 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty pixels": (lambda: png_of(64, 64, between=chunk(b"IDAT", b"") * 400_000), "chunks"),
     "empty private chunks": (lambda: png_of(64, 64, 8, 0, between=chunk(b"prIv", b"") * 400_000), "chunks"),
     "two IHDR": (lambda: png_of(64, 64, before=chunk(b"IHDR", HEAD)), "second IHDR"),
-    "two IHDR, greys": (lambda: png_of(64, 64, 8, 0, before=chunk(b"IHDR", HEAD)), "second IHDR"),
+    "two IHDR, grays": (lambda: png_of(64, 64, 8, 0, before=chunk(b"IHDR", HEAD)), "second IHDR"),
     "IHDR at the end": (lambda: png_of(64, 64, 8, 0, between=chunk(b"IHDR", HEAD)), "second IHDR"),
     "pixels in two places": (
         lambda: png_of(64, 64, 8, 0, between=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", b"a")),
         "two places",
     ),
     "APNG": (lambda: png_of(64, 64, before=ANIMATION), "animation"),
-    "APNG of greys, late": (lambda: png_of(64, 64, 8, 0, between=ANIMATION), "animation"),
-    "grey and alpha of 16 bits": (lambda: png_of(SIDE, SIDE, 16, 4), "MB of memory"),
+    "APNG of grays, late": (lambda: png_of(64, 64, 8, 0, between=ANIMATION), "animation"),
+    "gray and alpha of 16 bits": (lambda: png_of(SIDE, SIDE, 16, 4), "MB of memory"),
     "WebP of 40 bytes": (lambda: webp_of((SIDE, SIDE)), "more than its"),
     "WebP of another size": (lambda: webp_forged((64, 64), (4000, 4000)), "damaged WebP"),
     "WebP of a larger canvas": (lambda: webp_forged((8192, 8192), (64, 64)), "WebP"),
@@ -116,8 +116,8 @@ LABELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "RGBA of 16 bits": (lambda: png_of(SIDE, SIDE, 16, 6), "MB of memory"),
     "RGBA": (lambda: png_of(SIDE, SIDE, 8, 6), "MB of memory"),
     "fewer RGBA of 16 bits": (lambda: png_of(2048, 2048, 16, 6), "transparent"),
-    "grey and alpha": (lambda: png_of(2048, 2048, 16, 4), "transparent"),
-    "greys of 16 bits": (lambda: png(np.full((4, 4), 300), 16, 0), "300 first at row 0, column 0"),
+    "gray and alpha": (lambda: png_of(2048, 2048, 16, 4), "transparent"),
+    "grays of 16 bits": (lambda: png(np.full((4, 4), 300), 16, 0), "300 first at row 0, column 0"),
 }
 
 

@@ -46,7 +46,7 @@ def test_both_splits_have_samples_of_their_own(opened):
 
 
 def test_labels_are_the_classes_that_the_photographs_show(opened):
-    # The toys paint each id of a label file in one colour of its own, and void in that of the object within.
+    # The toys paint each id of a label file in one color of its own, and void in that of the object within.
     _, node, dataset = opened
     for split in ("train", "val"):
         for sample in dataset.samples(split)[:3]:
@@ -140,7 +140,7 @@ def test_the_published_test_split_is_named(option, tmp_path):
     assert dataset.read(test[0])[0].shape == (48, 64, 3)
 
 
-# Real photographs ---------------------------------------------------------------------------------------------
+# Real images ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_real_datasets_have_their_counts_and_read(test_data, option, root, keys,
 
 
 def test_the_pets_trimaps_are_pet_background_and_void(test_data):
-    # 1 pet, 2 background, 3 border: the border lies between the two, and photographs show the pet in their middle.
+    # 1 pet, 2 background, 3 border: the border lies between the two, and images show the pet in their middle.
     root = test_data / "oxford_pets_3breeds"
     dataset = config.build(OmegaConf.create({"dataset": {**node_of("pets"), "root": str(root)}}).dataset)
     sample = dataset.samples("train")[0]

@@ -59,7 +59,7 @@ def peak_kilobytes() -> int:
 
 
 def images() -> list[bytes]:
-    """Photographs, one of each encoding."""
+    """Images, one of each encoding."""
     image, small = smooth((30, 41)), smooth((7, 9))
     values = np.random.default_rng(0).integers(0, 65536, (7, 9, 4))
     return [
@@ -108,7 +108,7 @@ def labels() -> list[bytes]:
 
 
 def mats() -> list[bytes]:
-    """Label files of SBD and a colour table, compressed and not."""
+    """Label files of SBD and a color table, compressed and not."""
     found = []
     ids = np.random.default_rng(2).integers(0, 21, (9, 11), np.uint8)
     for compressed in (False, True):

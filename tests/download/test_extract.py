@@ -24,7 +24,7 @@ SOUND = {
 
 @pytest.fixture
 def place(tmp_path):
-    """A root with neighbours, so that whatever gets out of it is seen."""
+    """A root with neighbors, so that whatever gets out of it is seen."""
     root = tmp_path / "outer" / "root"
     root.mkdir(parents=True)
     return root

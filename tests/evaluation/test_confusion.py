@@ -30,7 +30,7 @@ def test_ignored_pixels_are_not_counted_whatever_was_said_there():
 
 
 def test_any_id_may_be_the_ignored_one():
-    # CamVid's 11 classes with 11 unlabelled: the id right behind the last class.
+    # CamVid's 11 classes with 11 unlabeled: the id right behind the last class.
     assert count([10, 11], [10, 3], num_classes=11, ignore_class=11).sum() == 1
 
 

@@ -76,7 +76,7 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def samples(tmp_path):
-    """Coded photographs of several sizes; a tenth of their labels are void."""
+    """Coded images of several sizes; a tenth of their labels are void."""
     written = []
     for number, size in enumerate(SIZES):
         rng = np.random.default_rng(number)
@@ -125,7 +125,7 @@ def test_the_network_sees_what_resize_says_and_predictions_keep_the_labels_size(
 
 
 def test_the_logits_not_the_labels_are_brought_back_to_size(dataset, tmp_path):
-    # Red 0 0 100 100, seen as 0 100, gains -0.2 0.8; between the centres -0.2 0.05 0.55 0.8. Labels would be 0 0 1 1.
+    # Red 0 0 100 100, seen as 0 100, gains -0.2 0.8; between the centers -0.2 0.05 0.55 0.8. Labels would be 0 0 1 1.
     image = np.zeros((1, 4, 3))
     image[0, 2:, 0] = 100
     [prediction] = _predict(Linear(), dataset, [_write(tmp_path, "ramp", image, np.zeros((1, 4)))], resize=(1, 2))

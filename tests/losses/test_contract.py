@@ -129,7 +129,7 @@ def test_shares_of_a_batch_add_up_to_it(name):
 
 
 def four_photographs():
-    """(4, 24, 24, 3) float32 photographs of a disc, a square and a bar on a ground, and their (4, 24, 24) labels."""
+    """(4, 24, 24, 3) float32 images of a disc, a square and a bar on a ground, and their (4, 24, 24) labels."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:24, :24]
     labels = np.zeros((4, 24, 24), np.uint8)
@@ -163,6 +163,6 @@ def test_a_network_learns_four_photographs_by_heart(name):
     said = np.argmax(model(images), -1)
     matrix = np.zeros((CLASSES, CLASSES), np.int64)
     np.add.at(matrix, (labels[labels != VOID], said[labels != VOID]), 1)
-    # A class that weighs nothing is not learnt.
+    # A class that weighs nothing is not learned.
     kept = [k for k in range(CLASSES) if CASES[name][1].get("class_weights", [1] * CLASSES)[k]]
     assert scores(matrix[np.ix_(kept, kept)]).mean_iou > 0.98

@@ -133,7 +133,7 @@ def test_edge_scores_by_hand():
     loss = EdgeCrossEntropy(VOID, 2)
     counts = np.array(loss.count(labels, logits))
     assert counts.tolist() == [1, 3, 2] and counts.dtype == np.int64
-    # Two photographs count together: hits 1 + 1, called 3 + 1, edges 2 + 4.
+    # Two images count together: hits 1 + 1, called 3 + 1, edges 2 + 4.
     found = loss.scores(counts + np.array([1, 1, 4]))
     assert found == {"precision": 2 / 4, "recall": 2 / 6, "f1": pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))}
 

@@ -1,4 +1,4 @@
-"""DeepLabV3 and V3+: the keras.io network to the parameter, any photograph's size, and what each option promises.
+"""DeepLabV3 and V3+: the keras.io network to the parameter, any image's size, and what each option promises.
 
 B batch, H height, W width, K classes.
 """
@@ -158,7 +158,7 @@ def _dilations(model):
 @pytest.mark.parametrize(
     "output_stride, dilations",
     # arXiv:1706.05587, section 3.3: 6, 12, 18 at 16, "doubled when output_stride = 8"; at 32 they are halved. In
-    # pixels of the photograph always 6 * 16 = 12 * 8 = 3 * 32 = 96, 192 and 288.
+    # pixels of the image always 6 * 16 = 12 * 8 = 3 * 32 = 96, 192 and 288.
     [(8, [12, 24, 36]), (16, [6, 12, 18]), (32, [3, 6, 9])],
 )
 def test_dilations_follow_from_the_output_stride(build, output_stride, dilations, separable, dilated):

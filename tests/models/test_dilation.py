@@ -17,7 +17,7 @@ pytestmark = pytest.mark.tensorflow
 # Of each family, where the undilated network's first feature lies among the features at output strides 16 and 8 (which
 # are 2 and 4 times as dense). A strided layer that is padded alike on both sides, or not at all, looks from place 2i:
 # offset 0. Keras' "same" and MobileNet's ZeroPadding2D(((0, 1), (0, 1))) put all padding of an even map behind it, so
-# that a 3x3 kernel with stride 2 has its centre at 2i + 1; without the stride it is padded alike. One lost stride
+# that a 3x3 kernel with stride 2 has its center at 2i + 1; without the stride it is padded alike. One lost stride
 # shifts by 1, a second one by 2 more places of half the size. ConvNeXt's 2x2 kernels begin at 2i; dilated by 2 they
 # are padded by 1 in front, and begin 1 earlier.
 OFFSETS = {
@@ -32,8 +32,8 @@ OFFSETS = {
     "DenseNet121": (0, 0),
     "VGG16": (0, 0),
 }
-# Xception adds a pooled branch, of centre 2i + 1 on even maps, to a strided 1x1 convolution, of centre 2i: no dilated
-# network can have both. On odd maps, as its weights were trained on (299 -> 74, 37, 19), both centres are 2i. These
+# Xception adds a pooled branch, of center 2i + 1 on even maps, to a strided 1x1 convolution, of center 2i: no dilated
+# network can have both. On odd maps, as its weights were trained on (299 -> 74, 37, 19), both centers are 2i. These
 # sizes give maps of 13x17 and 7x9 before the lost strides: ((104 - 3) // 2 + 1) - 2 = 49 -> 25 -> 13 -> 7.
 SIZES = {"Xception": (104, 136)}
 
@@ -165,7 +165,7 @@ def test_places_follow_the_strides_and_leave_gates_out():
 def test_rebuilding_at_a_stride_dilates_what_follows_and_widens_its_padding():
     network = rebuild(_toy(), 2)
     pool, strided, last = (network.get_layer(name) for name in ("pool", "strided", "last"))
-    # The pooling itself looks at neighbours as before; its window is dilated by what lies before it: nothing.
+    # The pooling itself looks at neighbors as before; its window is dilated by what lies before it: nothing.
     assert isinstance(pool, DilatedPooling2D) and (pool.kind, pool.dilation) == ("max", 1)
     assert (strided.strides, strided.dilation_rate) == ((1, 1), (2, 2))
     # A 3x3 kernel dilated by 2 covers 5 pixels: 2 on each side keep the map's size.

@@ -87,7 +87,7 @@ def test_resize_like_interpolates_between_pixel_centres(size, wanted, align_corn
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("align_corners, expected", [(False, [0, 0.25, 0.75, 1]), (True, [0, 1 / 3, 2 / 3, 1])])
 def test_resize_like_by_hand(align_corners, expected, dtype):
-    # Two pixels 0 1 over a length of 1 have their centres at 1/4 and 3/4, the four new ones at 1/8 3/8 5/8 7/8: the
+    # Two pixels 0 1 over a length of 1 have their centers at 1/4 and 3/4, the four new ones at 1/8 3/8 5/8 7/8: the
     # outer ones hold the border, (3/8 - 1/4) / (1/2) = 1/4. Corners aligned: the four lie at 0 1/3 2/3 1 of the way.
     features, like = np.array([0, 1], dtype).reshape(1, 1, 2, 1), np.zeros((1, 1, 4, 1), dtype)
     said = ResizeLike(align_corners, dtype=dtype)([features, like])

@@ -31,7 +31,7 @@ def network():
 def batch_of(step, places):
     rng = np.random.default_rng(step)
     images = rng.integers(0, 256, (BATCH, 16, 12, 3), np.uint8)
-    # Void differs from photograph to photograph, and so does what the shares count; one has nothing else.
+    # Void differs from image to image, and so does what the shares count; one has nothing else.
     labels = (images[..., 0] > 128).astype(np.uint8) + (images[..., 1] > 200)
     labels[rng.random(labels.shape) < rng.random((BATCH, 1, 1))] = VOID
     labels[3] = VOID

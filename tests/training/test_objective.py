@@ -28,7 +28,7 @@ def _network(norm=False, heads=False):
 
 
 def _batch(seed=0):
-    """Four photographs; the first two have few pixels that are not void."""
+    """Four images; the first two have few pixels that are not void."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (4, 6, 5, 3)).astype(np.uint8)
     labels = rng.integers(0, CLASSES, (4, 6, 5)).astype(np.uint8)
@@ -95,7 +95,7 @@ def test_parts_of_void_alone_count_for_nothing():
     keras.utils.set_random_seed(0)
     model = _network()
     objective, (images, labels) = _objective(model, False), _batch()
-    # With the last two photographs all void, the batch is its first part.
+    # With the last two images all void, the batch is its first part.
     labels = tf.concat([labels[:2], tf.fill((2, 6, 5), tf.constant(VOID, tf.uint8))], axis=0)
     first = objective.gradients(images[:2], labels[:2], model.trainable_variables)
     found = objective.gradients_in_parts(images, labels, model.trainable_variables, 2)

@@ -86,7 +86,7 @@ class Colored(Dataset):
 
 
 def _prediction(name, size=(64, 96), seen=0):
-    """A grey photograph whose left half is of class 0 and which is predicted to be all of class `seen`."""
+    """A gray image whose left half is of class 0 and which is predicted to be all of class `seen`."""
     labels = np.zeros(size, np.uint8)
     labels[:, size[1] // 2 :] = 1
     image = np.full((*size, 3), 128, np.uint8)
@@ -94,7 +94,7 @@ def _prediction(name, size=(64, 96), seen=0):
 
 
 def _shows(images, *names, **options):
-    """A validation that looks at photographs of these names."""
+    """A validation that looks at images of these names."""
 
     def validate():
         for name in names:
@@ -114,7 +114,7 @@ def test_chosen_photographs_are_shown_with_truth_and_prediction_at_every_validat
     picture = Image.open(io.BytesIO(png))
     assert picture.format == "PNG" and picture.size == (int(width), int(height))
     # 64 x 96 is drawn three times as large, three times side by side, with a gap of 8 around; half-way down it.
-    red, blue = (211, 45, 45), (45, 45, 211)  # 0.35 of grey 128 and 0.65 of 255 or 0
+    red, blue = (211, 45, 45), (45, 45, 211)  # 0.35 of gray 128 and 0.65 of 255 or 0
     row = np.asarray(picture)[100]
     middles = [8 + panel * (288 + 8) + part for panel in range(3) for part in (72, 216)]
     assert [tuple(row[at]) for at in middles] == [(128,) * 3, (128,) * 3, red, blue, red, red]

@@ -33,7 +33,7 @@ def _trainer(optimizer=None, loss=None, model=None):
 
 
 def _batch(seed, size=(12, 10)):
-    """Two pictures of coloured rectangles and noise, a tenth of their labels void."""
+    """Two pictures of colored rectangles and noise, a tenth of their labels void."""
     rng = np.random.default_rng(seed)
     labels = np.zeros((2, *size), np.uint8)
     for index in range(2):
@@ -121,7 +121,7 @@ def test_an_epochs_scores_equal_those_counted_pixel_by_pixel():
 
 
 def test_one_step_of_gradient_descent_by_hand():
-    # One pixel of colour 1, weights 0, two classes: p = 1/2 each; label 1: gradients (1/2, -1/2).
+    # One pixel of color 1, weights 0, two classes: p = 1/2 each; label 1: gradients (1/2, -1/2).
     pixels = keras.Input((None, None, 3))
     model = keras.Model(pixels, keras.layers.Conv2D(2, 1, kernel_initializer="zeros")(pixels))
     trainer = Trainer(model, keras.optimizers.SGD(0.2), CrossEntropy(VOID, 2), 2, VOID)

@@ -17,7 +17,7 @@ VOID = 255
 
 
 def halves(left=0, right=1, size=(36, 60), level=100):
-    """One class on the left, another on the right, over an even grey."""
+    """One class on the left, another on the right, over an even gray."""
     labels = np.full(size, left, np.uint8)
     labels[:, size[1] // 2 :] = right
     return np.full((*size, 3), level, np.uint8), labels
@@ -34,7 +34,7 @@ def test_the_longest_side_has_one_length(size):
 
 
 def test_classes_are_painted_and_their_border_drawn():
-    # Half of grey 100 and half of (200, 0, 0) are (150, 50, 50); of (0, 190, 10) they are (50, 145, 55).
+    # Half of gray 100 and half of (200, 0, 0) are (150, 50, 50); of (0, 190, 10) they are (50, 145, 55).
     shown = view("x", *halves(), COLORS, 0.5)
     assert shown.painted[100, 20].tolist() == [150, 50, 50]
     assert shown.painted[100, 340].tolist() == [50, 145, 55]
@@ -45,7 +45,7 @@ def test_classes_are_painted_and_their_border_drawn():
 def test_void_is_hatched_and_the_photograph_shines_through():
     shown = view("x", *halves(right=VOID), COLORS, 0.5)
     stripes = np.unique(shown.painted[:, 190:, 0])
-    assert len(stripes) == 2 and stripes[1] - stripes[0] > 80  # half of white and of dark over the same grey
+    assert len(stripes) == 2 and stripes[1] - stripes[0] > 80  # half of white and of dark over the same gray
     brighter = view("x", *halves(right=VOID, level=200), COLORS, 0.5)
     assert (brighter.painted[:, 190:] > shown.painted[:, 190:]).all()
 
@@ -90,7 +90,7 @@ def rows(*names, draws=2):
 
 def test_a_sheet_has_every_view_of_every_row():
     sheet = np.asarray(draw_sheet(rows("a", "b"), "title", NAMES, COLORS))
-    # 3 views of 360 x 216, photograph above labels, in 2 rows; some letters have grey 100 at their rim, too.
+    # 3 views of 360 x 216, image above labels, in 2 rows; some letters have gray 100 at their rim, too.
     assert (sheet == 100).all(2).sum() == pytest.approx(2 * 3 * 360 * 216, abs=50)
     assert ((sheet == (150, 50, 50)).all(2)).sum() > 2 * 3 * 179 * 215
     assert sheet.shape[1] == 3 * 370 + 10

@@ -29,7 +29,7 @@ def _records(epochs):
 
 
 def _pixels_of(path, color):
-    """Rows and columns of the pixels of one colour."""
+    """Rows and columns of the pixels of one color."""
     image = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return np.nonzero((np.abs(image - color) < 12).all(axis=-1))
 
@@ -47,14 +47,14 @@ def test_a_falling_loss_falls_in_the_picture(tmp_path):
     [loss, *_] = draw_curves(_write(tmp_path / "metrics.jsonl", _records(12)), tmp_path)
     rows, columns = _pixels_of(loss, TRAINING)
     left, right = rows[columns < np.quantile(columns, 0.1)], rows[columns > np.quantile(columns, 0.9)]
-    # The legend, upper right, has a short line of the same colour: compare medians.
+    # The legend, upper right, has a short line of the same color: compare medians.
     assert np.median(left) + 50 < np.median(right)
 
 
 def test_losses_of_further_heads_are_drawn_beside_the_sum(tmp_path):
     records = [{**record, "loss_logits": 1.0, "loss_edges": 0.5} for record in _records(12)]
     [loss, *_] = draw_curves(_write(tmp_path / "metrics.jsonl", records), tmp_path)
-    # In order of their names: matplotlib's third and fourth colour.
+    # In order of their names: matplotlib's third and fourth color.
     edges, logits = _pixels_of(loss, (0x2C, 0xA0, 0x2C)), _pixels_of(loss, (0xD6, 0x27, 0x28))
     assert len(edges[0]) > 300 and len(logits[0]) > 300
     assert np.median(edges[0]) > np.median(logits[0])  # 0.5 lies below 1.0

@@ -8,7 +8,7 @@ from segtrain.data.images.files import read_labels
 from segtrain.visual.overlay import blend, draw_panels, write_labels
 
 NAMES = ("wall", "door", "roof", "tree")
-# None of these is a mixture of the others with black, white or grey text.
+# None of these is a mixture of the others with black, white or gray text.
 COLORS = np.array([(200, 0, 0), (0, 190, 10), (20, 0, 180), (170, 160, 0)], np.uint8)
 
 
@@ -65,7 +65,7 @@ def test_legend_shows_exactly_the_classes_present_in_truth_or_prediction():
     labels, predicted = np.zeros((40, 60), np.uint8), np.full((40, 60), 2, np.uint8)
     labels[:5] = 255
     picture = panels(labels, predicted)
-    # A swatch is 16 x 16 with a rim of one pixel; the panels show mixtures with the photograph only.
+    # A swatch is 16 x 16 with a rim of one pixel; the panels show mixtures with the image only.
     assert [amount(picture, color) for color in COLORS] == [14 * 14, 0, 14 * 14, 0]
 
 

@@ -8,7 +8,7 @@ from segtrain.data.audit.finding import Case, Evidence, Finding
 from segtrain.data.listing.splits import may_be_unlabeled
 from segtrain.errors import argument
 
-_FEW = 5  # training photographs of a class
+_FEW = 5  # training images of a class
 _MIN_SIDED = 8  # label files with one of a pair and none with the other, before it is no chance
 
 
@@ -58,8 +58,8 @@ def classes_not_trained(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "class-not-trained",
                 "warning",
-                f"no training photograph shows {evidence.listed(missing)}: IoU 0",
-                "move photographs of it to train",
+                f"no training image shows {evidence.listed(missing)}: IoU 0",
+                "move images of it to train",
                 split,
                 cases,
             )
@@ -75,7 +75,7 @@ def classes_not_validated(evidence: Evidence) -> Iterator[Finding]:
             "class-not-validated",
             "note",
             f"val does not show {evidence.listed(missing)}: left out of the mean IoU",
-            "move photographs of it to val, to have it scored",
+            "move images of it to val, to have it scored",
             "val",
         )
 
@@ -112,7 +112,7 @@ def absent_classes(evidence: Evidence) -> Iterator[Finding]:
 
 
 def rare_classes(evidence: Evidence) -> Iterator[Finding]:
-    """Classes of a handful of training photographs."""
+    """Classes of a handful of training images."""
     counts = evidence.counts.get("train")
     if counts is None or counts.files < 10 * _FEW:
         return
@@ -121,7 +121,7 @@ def rare_classes(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "class-rare",
             "note",
-            f"fewer than {_FEW} of {counts.files} training photographs show {seen}",
+            f"fewer than {_FEW} of {counts.files} training images show {seen}",
             "collect more of it, or give it a weight in the loss (class_weights)",
             "train",
         )

@@ -1,6 +1,6 @@
-"""Photographs that are the same or nearly so: by the hash of their pixels, and by what they show.
+"""Images that are the same or nearly so: by the hash of their pixels, and by what they show.
 
-Pairs are found by sorting, never by comparing all with all: 20,000 photographs take well below a second.
+Pairs are found by sorting, never by comparing all with all: 20,000 images take well below a second.
 """
 
 from collections import defaultdict
@@ -15,20 +15,20 @@ MOST_BITS = 2  # of 64 that may differ in near duplicates
 _THIRDS = 3  # of two hashes that differ in at most two bits, one third of the bits is equal, and one third of the rest
 # Grey miniatures of near duplicates agree as well: a hash of 64 bits alone takes dark scenes for one another.
 _MIN_CORRELATION = 0.98
-_MIN_CONTRAST = 4.0  # standard deviation of a miniature in grey levels, below which its hash is noise
+_MIN_CONTRAST = 4.0  # standard deviation of a miniature in gray levels, below which its hash is noise
 # A set of alike frames has a square of pairs; more would not be read by anyone.
 MOST_PAIRS = 100_000
 
 
 class Pair(NamedTuple):
-    """Places of two photographs in the list that was searched."""
+    """Places of two images in the list that was searched."""
 
     first: int
     second: int
 
 
 def same_pixels(records: Sequence[Record]) -> list[list[int]]:
-    """Group the places of records whose photographs are equal to the pixel; only groups of two and more."""
+    """Group the places of records whose images are equal to the pixel; only groups of two and more."""
     groups: dict[str, list[int]] = defaultdict(list)
     for place, record in enumerate(records):
         if record.pixels:
@@ -37,11 +37,11 @@ def same_pixels(records: Sequence[Record]) -> list[list[int]]:
 
 
 def near_pairs(records: Sequence[Record], *, mirrored: bool = False) -> list[Pair]:
-    """Find photographs that show the same, at another size, quality or brightness, but are not equal.
+    """Find images that show the same, at another size, quality or brightness, but are not equal.
 
     Args:
         records: All in which to look.
-        mirrored: Find each photograph's mirror image instead.
+        mirrored: Find each image's mirror image instead.
 
     Returns:
         Pairs by place, sorted, at most `MOST_PAIRS`.
@@ -73,7 +73,7 @@ def _miniatures(records: Sequence[Record]) -> np.ndarray:
 
 
 def _mirrored(hashes: np.ndarray) -> np.ndarray:
-    """Hash of each mirror image: the steps in reverse order, up for down (where no two neighbours are equal)."""
+    """Hash of each mirror image: the steps in reverse order, up for down (where no two neighbors are equal)."""
     bits = np.unpackbits(hashes.astype(">u8").view(np.uint8)).reshape(-1, 8, 8)
     return np.packbits(1 - bits[:, :, ::-1]).view(">u8").astype(np.uint64)
 

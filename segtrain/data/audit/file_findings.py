@@ -15,10 +15,10 @@ from segtrain.data.listing.splits import UnlabeledError
 from segtrain.errors import argument
 
 _READERS = {  # kind of problem: what it is, how to mend it
-    "image-unreadable": ("photographs that cannot be read", "replace the files, or take their names off the split"),
+    "image-unreadable": ("images that cannot be read", "replace the files, or take their names off the split"),
     "image-orientation": (
-        "photographs whose EXIF tag turns them, so that some programs see other pixels than the labels were drawn on",
-        f"{argument('exif')}=apply if the labels fit the turned photographs, {argument('exif')}=ignore if they fit the "
+        "images whose EXIF tag turns them, so that some programs see other pixels than the labels were drawn on",
+        f"{argument('exif')}=apply if the labels fit the turned images, {argument('exif')}=ignore if they fit the "
         "stored ones",
     ),
     "labels-unreadable": (
@@ -27,10 +27,10 @@ _READERS = {  # kind of problem: what it is, how to mend it
     ),
     "labels-alpha": ("label files with transparency", f"{argument('alpha')}=drop if the ids are right without it"),
     "sizes-differ": (
-        "label files of another size than their photographs",
-        "export one of the two again at the other's size; labels by nearest neighbour",
+        "label files of another size than their images",
+        "export one of the two again at the other's size; labels by nearest neighbor",
     ),
-    "image-is-labels": ("photographs that are their own label files", "name the folder of the labels"),
+    "image-is-labels": ("images that are their own label files", "name the folder of the labels"),
     "sample-unreadable": ("samples that cannot be read", "replace the files, or take their names off the split"),
 }
 
@@ -72,28 +72,28 @@ def names_but_for_case(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "names-differ-by-case",
             "warning",
-            "photographs whose names differ only in upper and lower case",
-            "rename one of each; they may be one photograph, copied twice",
+            "images whose names differ only in upper and lower case",
+            "rename one of each; they may be one image, copied twice",
             "",
             cases,
         )
 
 
 def labels_without_photograph(evidence: Evidence) -> Iterator[Finding]:
-    """Label files that lost their photograph: it may be missing, or named otherwise."""
+    """Label files that lost their image: it may be missing, or named otherwise."""
     if paths := evidence.strays.labels:
         yield Finding(
             "labels-without-image",
             "warning",
-            "label files without a photograph of their name",
-            "restore or rename the photographs, or remove the label files",
+            "label files without an image of their name",
+            "restore or rename the images, or remove the label files",
             "",
             tuple(map(Case, paths)),
         )
 
 
 def unused_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs beside the dataset's that no split names."""
+    """Images beside the dataset's that no split names."""
     if paths := evidence.strays.unused:
         yield Finding(
             "images-unused",
@@ -135,11 +135,11 @@ def respelled_names(evidence: Evidence) -> Iterator[Finding]:
 
 
 def damaged_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """JPEGs with damaged bytes: behind them the colours are wrong to the end of the picture."""
+    """JPEGs with damaged bytes: behind them the colors are wrong to the end of the picture."""
     for split, records in evidence.records.items():
         if cases := tuple(Case(each.image, each.damage) for each in records if each.damage):
             fix = "copy the files again; training takes them as they are"
-            yield Finding("image-damaged", "warning", "photographs with damaged bytes", fix, split, cases)
+            yield Finding("image-damaged", "warning", "images with damaged bytes", fix, split, cases)
 
 
 def dark_images(evidence: Evidence) -> Iterator[Finding]:
@@ -151,15 +151,15 @@ def dark_images(evidence: Evidence) -> Iterator[Finding]:
 
 
 def plain_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs of one grey all over: broken exports and black frames."""
+    """Images of one gray all over: broken exports and black frames."""
     for split, records in evidence.records.items():
         plain = [each for each in records if each.thumbnail and np.ptp(np.frombuffer(each.thumbnail, np.uint8)) == 0]
         if plain:
-            cases = tuple(Case(each.image, f"grey level {each.thumbnail[0]} all over") for each in plain)
+            cases = tuple(Case(each.image, f"gray level {each.thumbnail[0]} all over") for each in plain)
             yield Finding(
                 "image-plain",
                 "warning",
-                "photographs of a single brightness, with nothing to see",
+                "images of a single brightness, with nothing to see",
                 "look at them; replace them or take them off the split",
                 split,
                 cases,

@@ -68,10 +68,10 @@ class Evidence:
         class_names: Of the dataset, as are the next four.
         ignore_class: The id of void.
         known_values: Stored values that stand for a class or for void; none where that differs from file to file.
-        swap_pairs: Ids that change places in a mirrored photograph.
+        swap_pairs: Ids that change places in a mirrored image.
         colors: RGB by class.
-        crop_size: (H, W) of the training crops, None where photographs are resized instead.
-        batch_size: Photographs in one step.
+        crop_size: (H, W) of the training crops, None where images are resized instead.
+        batch_size: Images in one step.
         unlisted: By split, why its samples cannot be listed.
         strays: Files beside those of the samples.
         images: By split, all of its images, where `records` are of some; those of `records` where there are none.
@@ -142,8 +142,8 @@ def together(paths: Iterable[str]) -> Case:
 
 
 def images(number: int) -> str:
-    """Count photographs in words."""
-    return f"{number} photograph{'' if number == 1 else 's'}"
+    """Count images in words."""
+    return f"{number} image{'' if number == 1 else 's'}"
 
 
 def share(part: float, whole: float) -> float:

@@ -49,8 +49,8 @@ def gather(
         samples: All of each split, as `list_samples` gives them.
         unlisted: The same.
         records: By split, of all samples or of some.
-        crop_size: (H, W) of the training crops, None where photographs are resized instead.
-        batch_size: Photographs in one step.
+        crop_size: (H, W) of the training crops, None where images are resized instead.
+        batch_size: Images in one step.
     """
     every_sample = [sample for each in samples.values() for sample in each]
     all_listed = all(isinstance(error, UnlabeledError) for error in unlisted.values())

@@ -77,7 +77,7 @@ def void_files(evidence: Evidence) -> Iterator[Finding]:
 
 
 def empty_label_files(evidence: Evidence) -> Iterator[Finding]:
-    """Label files of class 0 alone where nearly all others show more: photographs that nobody has labelled."""
+    """Label files of class 0 alone where nearly all others show more: images that nobody has labeled."""
     for split, records in evidence.records.items():
         plain = [each for each in records if 0 in each.classes and set(each.classes) <= {0, evidence.ignore_class}]
         files = evidence.counts[split].files
@@ -87,7 +87,7 @@ def empty_label_files(evidence: Evidence) -> Iterator[Finding]:
                 "labels-empty",
                 "warning",
                 f"{len(plain)} of {files} label files hold {evidence.name(0)} alone",
-                "look at the photographs: label what they show, or take them off the split",
+                "look at the images: label what they show, or take them off the split",
                 split,
                 cases,
             )
@@ -126,7 +126,7 @@ def much_void(evidence: Evidence) -> Iterator[Finding]:
 
 
 def interpolated_labels(evidence: Evidence) -> Iterator[Finding]:
-    """Label files along whose borders other classes lie, one pixel wide: resized as if ids were colours."""
+    """Label files along whose borders other classes lie, one pixel wide: resized as if ids were colors."""
     for split, records in evidence.records.items():
         odd = [each for each in records if each.classes and each.interpolated > INTERPOLATED]
         if odd:
@@ -135,7 +135,7 @@ def interpolated_labels(evidence: Evidence) -> Iterator[Finding]:
                 "labels-interpolated",
                 "warning",
                 "label files with ids in between along their borders",
-                "resize the labels again from their source, by nearest neighbour",
+                "resize the labels again from their source, by nearest neighbor",
                 split,
                 cases,
             )

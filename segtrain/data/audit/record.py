@@ -1,4 +1,4 @@
-"""What one photograph and its label file show: sizes, classes, fingerprints, and all that is wrong with them.
+"""What one image and its label file show: sizes, classes, fingerprints, and all that is wrong with them.
 
 H height, W width.
 """
@@ -50,12 +50,12 @@ class Record:
 
     Attributes:
         name: The sample's.
-        image: Path of the photograph.
+        image: Path of the image.
         labels: Path of the label file.
         problems: All of them, not the first.
         image_size: (H, W) in pixels.
         labels_size: The same of the label file.
-        pixels: SHA-256 of the decoded photograph and its size.
+        pixels: SHA-256 of the decoded image and its size.
         ids: SHA-256 of the class ids and their size.
         difference_hash: 64 bits, one for each step of brightness along the rows of an 8x9 miniature (dHash); copies
             at another size or quality differ in few.
@@ -63,9 +63,9 @@ class Record:
         classes: Pixels by class id, void among them.
         stored: Pixels by stored value, where the values could be read and some are unknown.
         unknown: Those of the stored values that are no class.
-        colors: Pixels by "#rrggbb", where the label file is a picture in a few colours that stand for no class.
+        colors: Pixels by "#rrggbb", where the label file is a picture in a few colors that stand for no class.
         columns: Mean column, as a share of the width, by id of the classes that have a left and a right.
-        damage: What libjpeg says of damaged bytes in the photograph; see `listen`.
+        damage: What libjpeg says of damaged bytes in the image; see `listen`.
         stored_range: Lowest and highest value of a 16-bit image whose dataset gives no range for it.
         palette: By index that occurs in a palette label file, its color as "#rrggbb".
         interpolated: Share of the borders that show a class in between, 0 where there are too few borders to tell.
@@ -93,7 +93,7 @@ class Record:
 
 
 def listen(record: Record) -> Record:
-    """Add what libjpeg says of a photograph that could be read. Not for threads: stderr is caught meanwhile."""
+    """Add what libjpeg says of an image that could be read. Not for threads: stderr is caught meanwhile."""
     if record.problems:
         return record
     return replace(record, damage=jpeg_damage(Path(record.image)))
@@ -134,7 +134,7 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
 
 
 def difference_hash(grey: np.ndarray) -> int:
-    """Hash what a photograph shows rather than its bytes, as 64 bits; grey is (H, W) uint8."""
+    """Hash what an image shows rather than its bytes, as 64 bits; gray is (H, W) uint8."""
     small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
     return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
 
@@ -191,7 +191,7 @@ def _diagnose(
 
 
 def _few_colors(path: Path, dataset: Dataset) -> dict[str, int]:
-    """Count the colours of a label file that stand for no class; nothing where it is no drawing in a few colours."""
+    """Count the colors of a label file that stand for no class; nothing where it is no drawing in a few colors."""
     if path.suffix.lower() in (".jpg", ".jpeg"):
         return {}
     try:
@@ -211,7 +211,7 @@ def _few_colors(path: Path, dataset: Dataset) -> dict[str, int]:
         counts.update(dict(zip(colors.tolist(), np.bincount(index, lengths).astype(int).tolist(), strict=True)))
         if len(counts) > _MOST_COLORS:
             return {}
-    if all(color == (color & 255) * 0x10101 for color in counts):  # greys
+    if all(color == (color & 255) * 0x10101 for color in counts):  # grays
         return {}
     known = {red << 16 | green << 8 | blue for red, green, blue in dataset.label_colors or ()}
     return {f"#{color:06x}": counts[color] for color in sorted(counts) if color not in known}

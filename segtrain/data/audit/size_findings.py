@@ -8,20 +8,20 @@ from segtrain.data.audit.finding import Case, Evidence, Finding, images
 
 _TINY = 16  # pixels: the usual output stride, of which a network makes a single place
 _LONG = 5.0  # sides to each other
-_VARYING = 4.0  # the largest photograph's longer side to the smallest's
-_SMALL_CROP = 0.05  # of the photograph's area
+_VARYING = 4.0  # the largest image's longer side to the smallest's
+_SMALL_CROP = 0.05  # of the image's area
 _MANY_SMALLER = 0.25
 
 
 def tiny_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs of which a deep network sees a single place."""
+    """Images of which a deep network sees a single place."""
     for split, records in evidence.records.items():
         found = [each for each in records if each.image_size and min(each.image_size) < _TINY]
         if found:
             yield Finding(
                 "image-tiny",
                 "warning",
-                f"photographs with a side below {_TINY} pixels",
+                f"images with a side below {_TINY} pixels",
                 "look at them; they may be thumbnails or cut-outs that went wrong",
                 split,
                 tuple(Case(each.image, _shown(each.image_size)) for each in found),
@@ -29,14 +29,14 @@ def tiny_photographs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def long_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Strips that are no photograph."""
+    """Strips that are no image."""
     for split, records in evidence.records.items():
         sized = [(each, each.image_size) for each in records if each.image_size]
         if found := [(each, size) for each, size in sized if max(size) > _LONG * min(size) and min(size) >= _TINY]:
             yield Finding(
                 "aspect-extreme",
                 "warning",
-                f"photographs more than {_LONG:g} times as long as wide",
+                f"images more than {_LONG:g} times as long as wide",
                 "look at them; cut them into pieces if they are right",
                 split,
                 tuple(Case(each.image, _shown(size)) for each, size in found),
@@ -44,7 +44,7 @@ def long_photographs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def varying_sizes(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs of very different sizes, in which the same things have very different sizes too."""
+    """Images of very different sizes, in which the same things have very different sizes too."""
     sized = [(max(each.image_size), each.image) for each in evidence.every_record if each.image_size]
     if sized and max(sized)[0] > _VARYING * min(sized)[0]:
         (small, smallest), (large, largest) = min(sized), max(sized)
@@ -52,13 +52,13 @@ def varying_sizes(evidence: Evidence) -> Iterator[Finding]:
             "sizes-vary",
             "note",
             f"longer sides from {small} to {large} pixels",
-            "resize the photographs to one longer side if the same things differ as much in size",
+            "resize the images to one longer side if the same things differ as much in size",
             cases=(Case(smallest, f"{small} pixels"), Case(largest, f"{large} pixels")),
         )
 
 
 def crop_against_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Crops that are mostly padding, or see next to nothing of a photograph."""
+    """Crops that are mostly padding, or see next to nothing of an image."""
     sizes = np.array([each.image_size for each in evidence.records.get("train", ()) if each.image_size])
     if evidence.crop_size is None or not len(sizes):
         return
@@ -67,12 +67,12 @@ def crop_against_photographs(evidence: Evidence) -> Iterator[Finding]:
     padding = 1 - np.minimum(sizes, crop).prod(axis=1) / crop.prod()
     median = np.median(sizes, axis=0).astype(int)
     smaller = int((sizes < crop).any(axis=1).sum())
-    fix = f"crop_size=[{median[0]},{median[1]}] is the median photograph"
+    fix = f"crop_size=[{median[0]},{median[1]}] is the median image"
     if np.median(padding) > 0.5:
         yield Finding(
             "crop-mostly-padding",
             "warning",
-            f"{written} is {np.median(padding):.0%} padding around the median photograph ({_shown(tuple(median))})",
+            f"{written} is {np.median(padding):.0%} padding around the median image ({_shown(tuple(median))})",
             fix,
             "train",
         )
@@ -88,7 +88,7 @@ def crop_against_photographs(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "crop-small",
             "note",
-            f"{written} shows {np.median(crop.prod() / sizes.prod(axis=1)):.1%} of the median photograph "
+            f"{written} shows {np.median(crop.prod() / sizes.prod(axis=1)):.1%} of the median image "
             f"({_shown(tuple(median))})",
             "a larger crop, or smaller scales in the augmentation, if things need their surroundings",
             "train",

@@ -1,4 +1,4 @@
-"""Findings about splits: the same photograph twice, in train and in val, or labelled in two ways."""
+"""Findings about splits: the same image twice, in train and in val, or labeled in two ways."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -11,7 +11,7 @@ _MOST_CASES = 10_000
 
 
 def small_train_split(evidence: Evidence) -> Iterator[Finding]:
-    """Fewer training photographs than one batch."""
+    """Fewer training images than one batch."""
     records = evidence.records.get("train")
     if records and len(records) < evidence.batch_size:
         yield Finding(
@@ -42,13 +42,13 @@ def shared_files(evidence: Evidence) -> Iterator[Finding]:
 
 
 def shared_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs of equal pixels under other names in two splits."""
+    """Images of equal pixels under other names in two splits."""
     across, _ = _equal_groups(evidence)
     if cases := tuple(_case(evidence, group) for group in across):
         yield Finding(
-            "leak-photographs",
+            "leak-images",
             "error",
-            "photographs whose pixels are equal in several splits: scores would lie",
+            "images whose pixels are equal in several splits: scores would lie",
             "take one of each off its split",
             "",
             cases,
@@ -56,14 +56,14 @@ def shared_photographs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def repeated_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs of equal pixels within one split."""
+    """Images of equal pixels within one split."""
     _, within = _equal_groups(evidence)
     for split, groups in within.items():
         cases = tuple(_case(evidence, group) for group in groups)
         yield Finding(
             "duplicates",
             "warning",
-            "photographs that are equal to the pixel, and so count twice",
+            "images that are equal to the pixel, and so count twice",
             "remove one of each",
             split,
             cases,
@@ -71,14 +71,14 @@ def repeated_photographs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def contradicting_labels(evidence: Evidence) -> Iterator[Finding]:
-    """One photograph labelled in two ways."""
+    """One image labeled in two ways."""
     records = evidence.every_record
     groups = [group for group in same_pixels(records) if len({records[place].ids for place in group} - {""}) > 1]
     if cases := tuple(together(records[place].labels for place in group) for group in groups):
         yield Finding(
             "labels-contradict",
             "warning",
-            "photographs that are equal to the pixel with labels that are not",
+            "images that are equal to the pixel with labels that are not",
             "keep the right one of each",
             "",
             cases,
@@ -86,13 +86,13 @@ def contradicting_labels(evidence: Evidence) -> Iterator[Finding]:
 
 
 def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs that show the same in two splits; within one split they are worth a note only (videos, bursts)."""
+    """Images that show the same in two splits; within one split they are worth a note only (videos, bursts)."""
     split_of, pairs = evidence.split_of, near_pairs(evidence.every_record)
     if across := [pair for pair in pairs if evidence.leaks(*pair)]:
         yield Finding(
             "near-duplicates-across",
             "warning",
-            "photographs that look the same in several splits",
+            "images that look the same in several splits",
             "look at them; move both to one split, as you would all frames of one scene",
             "",
             _cases(evidence, across),
@@ -102,7 +102,7 @@ def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "near-duplicates",
                 "note",
-                "photographs that look the same",
+                "images that look the same",
                 "look at them; of frames of a film a few are enough",
                 split,
                 _cases(evidence, within),
@@ -110,7 +110,7 @@ def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
 
 
 def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
-    """Photographs that were mirrored by hand: in two splits they leak, and left and right may not have been swapped."""
+    """Images that were mirrored by hand: in two splits they leak, and left and right may not have been swapped."""
     records = evidence.every_record
     pairs = near_pairs(records, mirrored=True)
     if not pairs:
@@ -121,7 +121,7 @@ def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "mirrored-across",
             "warning",
-            "photographs and their mirror images in several splits",
+            "images and their mirror images in several splits",
             "move both to one split, or remove the mirrored ones: training mirrors by itself",
             "",
             _cases(evidence, across),
@@ -130,7 +130,7 @@ def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "mirrored-unswapped",
             "error",
-            "mirrored photographs whose left and right labels did not change places",
+            "mirrored images whose left and right labels did not change places",
             "remove the mirrored ones: training mirrors by itself, and swaps",
             "",
             _cases(evidence, unswapped),
@@ -138,7 +138,7 @@ def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
 
 
 def copied_labels(evidence: Evidence) -> Iterator[Finding]:
-    """Label files of equal ids for photographs that differ: saved under the wrong name."""
+    """Label files of equal ids for images that differ: saved under the wrong name."""
     groups: dict[str, list[int]] = defaultdict(list)
     for place, record in enumerate(evidence.every_record):
         if record.ids and len(record.classes) > 1:
@@ -148,7 +148,7 @@ def copied_labels(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "labels-copied",
             "warning",
-            "label files that are equal to the pixel, of photographs that are not",
+            "label files that are equal to the pixel, of images that are not",
             "look at them; one of each may have been saved under the wrong name",
             "",
             cases,
@@ -156,7 +156,7 @@ def copied_labels(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _equal_groups(evidence: Evidence) -> tuple[list[list[int]], dict[str, list[list[int]]]]:
-    """Sort groups of equal photographs by whether they leak from one split to another.
+    """Sort groups of equal images by whether they leak from one split to another.
 
     A file in several splits stands once in a group: it is no pair with itself.
     """

@@ -56,7 +56,7 @@ def count_classes(records: Iterable[Record], num_classes: int) -> ClassCounts:
 def class_weights(counts: ClassCounts) -> dict[str, list[float]]:
     """Factors for a weighted loss by the three usual rules; a class that does not occur gets 0.
 
-    With p_c the share of class c among the pixels that are not void, and f_c its share in the photographs that show it:
+    With p_c the share of class c among the pixels that are not void, and f_c its share in the images that show it:
     "median_frequency" is median(f) / f_c (Eigen and Fergus 2015, section 6.3.2), "enet" 1 / ln(1.02 + p_c) (Paszke et
     al. 2016, section 5.2), "inverse" 1 / p_c divided by the number of classes that occur, which weighs all alike.
     """

@@ -23,7 +23,7 @@ from segtrain.storage import locked, write_whole
 # Raise it with every change of what a record holds or how it is measured.
 RECORD_VERSION = 4
 _MOST = 1 << 30  # bytes of a cache file: a million images
-_KEPT = 40  # cache files, the newest; a record of a photograph takes about 700 bytes
+_KEPT = 40  # cache files, the newest; a record of an image takes about 700 bytes
 
 
 class Verdict(NamedTuple):

@@ -1,4 +1,4 @@
-"""Files that lie beside a dataset's own and belong to no sample: labels without photograph, photographs on no list."""
+"""Files that lie beside a dataset's own and belong to no sample: labels without image, images on no list."""
 
 import os
 from collections import defaultdict
@@ -15,8 +15,8 @@ class Strays(NamedTuple):
     """Paths, sorted.
 
     Attributes:
-        labels: Label files for which there is no photograph.
-        unused: Photographs that no split uses.
+        labels: Label files for which there is no image.
+        unused: Images that no split uses.
         unread: Files among the images of kinds that are not read.
     """
 
@@ -28,7 +28,7 @@ class Strays(NamedTuple):
 def find_strays(samples: Iterable[Sample]) -> Strays:
     """Look into the folders of the samples for files that no sample uses.
 
-    Only folders where each label file has the name of its photograph are looked at: others hold files of several
+    Only folders where each label file has the name of its image are looked at: others hold files of several
     kinds, whose names only the dataset can tell apart.
     """
     used: set[str] = set()
@@ -38,7 +38,7 @@ def find_strays(samples: Iterable[Sample]) -> Strays:
         used |= {str(sample.image), str(sample.labels)}
         by_folder[sample.image.parent][sample.image.stem] = sample.image
         folders[sample.image.parent, sample.labels.parent] &= sample.image.stem == sample.labels.stem
-    # A folder of photographs may serve several folders of labels, and the other way round.
+    # A folder of images may serve several folders of labels, and the other way round.
     image_folders: dict[Path, set[Path]] = defaultdict(set)
     for images, labels in (pair for pair, plain in folders.items() if plain and pair[0] != pair[1]):
         image_folders[labels].add(images)

@@ -11,7 +11,7 @@ from segtrain.data.audit.record import INTERPOLATED, Record
 from segtrain.data.images.palette import describe_differences
 from segtrain.errors import argument
 
-_MOST_NAMED = 8  # colours
+_MOST_NAMED = 8  # colors
 _MANY = 12  # unknown values, above which nobody has forgotten a class: something has computed them
 
 
@@ -41,7 +41,7 @@ def unknown_values(evidence: Evidence) -> Iterator[Finding]:
 
 
 def label_colors(evidence: Evidence) -> Iterator[Finding]:
-    """Label files that are pictures in colours, with the colours to name."""
+    """Label files that are pictures in colors, with the colors to name."""
     for split, records in evidence.records.items():
         for kind in ("labels-in-colors", "colors-unknown"):
             unfit = [each for each in records if any(problem.kind == kind for problem in each.problems)]
@@ -54,14 +54,14 @@ def label_colors(evidence: Evidence) -> Iterator[Finding]:
             more = f" and {len(pixels) - len(most)} more" if len(pixels) > len(most) else ""
             table = ", ".join(f"NAME: {_rgb(color)}" for color in most)
             if kind == "labels-in-colors":
-                summary = f"label files in colours ({', '.join(most)}{more}), expected class ids"
+                summary = f"label files in colors ({', '.join(most)}{more}), expected class ids"
                 table += ", ..." if more else ""
                 fix = f"{argument('label_values')}=colors with {argument('classes')}={{{table}}}"
             else:
-                summary = f"colours that are no class: {', '.join(most)}{more}"
+                summary = f"colors that are no class: {', '.join(most)}{more}"
                 ignored = f"{argument('ignore_colors')}=[{_rgb(most[0])}]"
-                fix = f"draw them in a class's colour, or {ignored} where they are to be ignored"
-            cases = tuple(Case(each.labels, f"{len(each.colors)} colours") for each in unfit)
+                fix = f"draw them in a class's color, or {ignored} where they are to be ignored"
+            cases = tuple(Case(each.labels, f"{len(each.colors)} colors") for each in unfit)
             yield Finding(kind, "error", summary, fix, split, cases)
 
 
@@ -160,8 +160,8 @@ def _grey_colors(evidence: Evidence, values: _Values) -> tuple[str, str, str] | 
     known = {int(grey) for grey in greys} | {round(grey) for grey in greys}
     if len(values.unknown) > 1 and set(values.unknown) <= known:
         listed = ", ".join(map(str, values.unknown[:6]))
-        summary = f"the classes' colours turned to grey ({listed}), not class ids: pictures of the labels to look at"
-        return "values-are-colours", summary, "name the folder of class ids (CIHP: Category_ids, not Categories)"
+        summary = f"the classes' colors turned to gray ({listed}), not class ids: pictures of the labels to look at"
+        return "values-are-colors", summary, "name the folder of class ids (CIHP: Category_ids, not Categories)"
     return None
 
 
@@ -170,9 +170,9 @@ def _interpolated(evidence: Evidence, values: _Values) -> tuple[str, str, str] |
     if values.interpolated or between or len(values.unknown) >= _MANY:
         summary = (
             f"{len(values.unknown)} values that are no class ({values.unknown[0]}..{values.unknown[-1]}): labels that "
-            f"were resized or compressed as if they were photographs, or no class ids at all"
+            f"were resized or compressed as if they were images, or no class ids at all"
         )
-        return "values-interpolated", summary, "export the labels again, resized by nearest neighbour and saved as PNG"
+        return "values-interpolated", summary, "export the labels again, resized by nearest neighbor and saved as PNG"
     return None
 
 

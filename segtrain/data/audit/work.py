@@ -41,7 +41,7 @@ def headers(dataset: Dataset, samples: Sequence[Sample], workers: int) -> Iterat
     return in_threads(problem, samples, workers)
 
 
-def refuse_unfit(problems: Sequence[str], what: str = "pairs of photograph and labels do not fit") -> None:
+def refuse_unfit(problems: Sequence[str], what: str = "pairs of image and labels do not fit") -> None:
     """Refuse all samples at once that have a problem.
 
     Args:

@@ -1,4 +1,4 @@
-"""Random changes to a photograph and its labels together.
+"""Random changes to an image and its labels together.
 
 The first one makes the crop (`ScaleCropFlip`, `Resize`), in one pass over uint8 pixels; its `steps` change the crop.
 Labels are never interpolated, but where `Resize(labels_interpolation="bilinear")` asks for that very defect.

@@ -12,12 +12,12 @@ Pair = tuple[np.ndarray, np.ndarray]
 # Reads another training sample, drawn by the generator it is handed, as it lies on the disk.
 Another = Callable[[np.random.Generator], Pair]
 
-# What crops show beyond the photograph's edge: ImageNet's mean colour, near zero after any normalisation.
+# What crops show beyond the image's edge: ImageNet's mean color, near zero after any normalization.
 PADDING_COLOR = (124, 116, 104)
 
 
 class Augmentation(Protocol):
-    """A random change to a photograph and its labels together.
+    """A random change to an image and its labels together.
 
     All randomness comes from `rng`, which `loading` keys by seed, epoch and sample; what is handed over is left as it
     was. The first of a training gives both at the crop's size; a step behind it finds and leaves them there.
@@ -52,7 +52,7 @@ def run_steps(
 
 
 def put(pair: Pair, out: Pair) -> None:
-    """Write a photograph and its labels into other arrays, where they are not these already.
+    """Write an image and its labels into other arrays, where they are not these already.
 
     Raises:
         ValueError: They are of another size.
@@ -65,7 +65,7 @@ def put(pair: Pair, out: Pair) -> None:
 
 
 def mirrored_classes(swap_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Tabulate what each id becomes in a mirrored photograph, (256,) uint8."""
+    """Tabulate what each id becomes in a mirrored image, (256,) uint8."""
     table = np.arange(256, dtype=np.uint8)
     for left, right in swap_pairs:
         table[left], table[right] = right, left

@@ -1,4 +1,4 @@
-"""Steps that change a crop's colours and leave its labels alone."""
+"""Steps that change a crop's colors and leave its labels alone."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ import numpy as np
 from segtrain.data.augment.augmentation import Another, Pair, require_range
 from segtrain.limits import Limits, Probability, limited
 
-# Luma, and the two axes of colour across it, from RGB: the television's YIQ.
+# Luma, and the two axes of color across it, from RGB: the television's YIQ.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _RGB = np.linalg.inv(_YIQ)
 _MID_GREY = 128
-# Normal noise of deviation 40 around mid-grey: for each byte the middle of its 256th part of the distribution.
+# Normal noise of deviation 40 around mid-gray: for each byte the middle of its 256th part of the distribution.
 _GRAIN_SIGMA = 40
 _GRAIN = np.array(
     [round(_MID_GREY + _GRAIN_SIGMA * NormalDist().inv_cdf((byte + 0.5) / 256)) for byte in range(256)], np.uint8
@@ -27,9 +27,9 @@ class ColorJitter:
 
     Args:
         brightness: Largest relative change; 0.2 multiplies by 0.8 to 1.2.
-        contrast: Largest relative change of the distance from mid-grey.
-        saturation: Largest relative change of the distance from the pixel's own grey; 1 reaches black and white.
-        hue: Largest turn of all hues, in turns: 0.5 is every colour there is. Luma is kept.
+        contrast: Largest relative change of the distance from mid-gray.
+        saturation: Largest relative change of the distance from the pixel's own gray; 1 reaches black and white.
+        hue: Largest turn of all hues, in turns: 0.5 is every color there is. Luma is kept.
 
     Raises:
         ConfigError: A change is out of its range.
@@ -62,7 +62,7 @@ class ColorJitter:
 
 
 class Blur:
-    """A photograph out of focus: a Gaussian blur.
+    """An image out of focus: a Gaussian blur.
 
     Args:
         sigma: Smallest and largest deviation, in pixels of the crop; drawn uniformly.

@@ -1,6 +1,6 @@
-"""From a photograph of any size to a crop: where each pixel of the crop comes from, in one pass.
+"""From an image of any size to a crop: where each pixel of the crop comes from, in one pass.
 
-Labels are taken by nearest neighbour with the same pixel centres as the photograph's bilinear interpolation.
+Labels are taken by nearest neighbor with the same pixel centers as the image's bilinear interpolation.
 """
 
 import math
@@ -32,16 +32,16 @@ class ScaleCropFlip:
 
     Args:
         crop_size: Height and width of the result, in pixels.
-        ignore_class: What the labels hold beyond the photograph's edge.
-        swap_pairs: Ids that change places in a mirrored photograph.
+        ignore_class: What the labels hold beyond the image's edge.
+        swap_pairs: Ids that change places in a mirrored image.
         scale: Smallest and largest factor; drawn uniformly.
         flip: Probability of a mirror image.
-        vertical_flip: Probability of a photograph upside down. That is a mirror image too, so `swap_pairs` change
+        vertical_flip: Probability of an image upside down. That is a mirror image too, so `swap_pairs` change
             places; with both flips it is a turn by 180 degrees, and they do not.
-        rotate: Largest turn in degrees, either way, about the crop's centre; drawn uniformly.
-        max_class_share: A window is drawn anew, up to ten times, while one class has more of its labelled pixels; 0.75
+        rotate: Largest turn in degrees, either way, about the crop's center; drawn uniformly.
+        max_class_share: A window is drawn anew, up to ten times, while one class has more of its labeled pixels; 0.75
             is usual for street scenes. 1 takes any.
-        class_balanced: Probability that the window is aimed at a class drawn evenly from those in the photograph, so
+        class_balanced: Probability that the window is aimed at a class drawn evenly from those in the image, so
             that a rare one is hit as often as a common one.
         steps: What else happens to the crop, by name, in this order.
 
@@ -99,9 +99,9 @@ class ScaleCropFlip:
         put(run_steps(self._steps, out, rng, another, self._new_crop), out)
 
     def reduction(self, rng: np.random.Generator) -> int:
-        """How much smaller than its labels the photograph may be decoded for the draw of this generator: 1, 2, 4 or 8.
+        """How much smaller than its labels the image may be decoded for the draw of this generator: 1, 2, 4 or 8.
 
-        The crop and its labels are the same ones; only the photograph's pixels are averaged by the JPEG decoder.
+        The crop and its labels are the same ones; only the image's pixels are averaged by the JPEG decoder.
         """
         return _reduction(1 / rng.uniform(self._scale[0], self._scale[1]))
 
@@ -137,12 +137,12 @@ class ScaleCropFlip:
             to_labels = to_source(rows, columns, self._crop_size, angle, 1)
             flips.put(warp(labels, to_labels, self._crop_size, cv2.INTER_NEAREST, self._ignore_class), out[1])
         else:
-            # INTER_NEAREST shifts labels by up to a pixel; only the exact variant keeps pixel centres in place.
+            # INTER_NEAREST shifts labels by up to a pixel; only the exact variant keeps pixel centers in place.
             paste(labels, rows, columns, cv2.INTER_NEAREST_EXACT, flips, self._padding[1], out[1])
 
 
 class Resize:
-    """Squeeze the whole photograph to the crop's size, without regard to its proportions.
+    """Squeeze the whole image to the crop's size, without regard to its proportions.
 
     Args:
         crop_size: Height and width of the result, in pixels.

@@ -12,9 +12,9 @@ from segtrain.limits import Limits, Probability, limited
 
 
 class Cutout:
-    """Hide rectangles of the photograph (arXiv:1708.04552).
+    """Hide rectangles of the image (arXiv:1708.04552).
 
-    Their labels become `ignore_class`: nobody can tell what is under a grey patch, so nothing is asked about it.
+    Their labels become `ignore_class`: nobody can tell what is under a gray patch, so nothing is asked about it.
 
     Args:
         ignore_class: Of the dataset.

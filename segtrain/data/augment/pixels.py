@@ -1,4 +1,4 @@
-"""Pixels of a photograph to those of a crop: each is written once, where it stays.
+"""Pixels of an image to those of a crop: each is written once, where it stays.
 
 Memory is what bounds a loader of large crops: a crop of 513 x 513 pixels is 0.8 MB.
 """
@@ -52,7 +52,7 @@ def paste(
         columns: See `rows`.
         interpolation: OpenCV's.
         flips: What is turned over, the padding too.
-        padding: A row of what a crop shows beyond the photograph.
+        padding: A row of what a crop shows beyond the image.
         out: The crop, written whole.
     """
     height, width = out.shape[:2]
@@ -71,10 +71,10 @@ def paste(
 
 
 def to_source(rows: Window, columns: Window, crop_size: tuple[int, int], angle: float, smaller: int) -> np.ndarray:
-    """Map the place (column, row) of a crop's pixel to its place in a photograph decoded `smaller` times smaller.
+    """Map the place (column, row) of a crop's pixel to its place in an image decoded `smaller` times smaller.
 
-    A turn about the crop's centre, then what `paste` does. Whole numbers are pixel centres, so that pixel x of a
-    photograph covers x - 0.5 to x + 0.5, and half a pixel is added before any scaling and taken off behind it.
+    A turn about the crop's center, then what `paste` does. Whole numbers are pixel centers, so that pixel x of a
+    image covers x - 0.5 to x + 0.5, and half a pixel is added before any scaling and taken off behind it.
 
     Returns:
         (2, 3) matrix.

@@ -1,4 +1,4 @@
-"""Which part of a photograph a crop shows."""
+"""Which part of an image a crop shows."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class Window(NamedTuple):
     """What a crop shows along one axis, in pixels.
 
     Attributes:
-        source: Of the photograph.
+        source: Of the image.
         length: That these pixels are scaled to.
         start: Where they stand in the crop; what is before and behind is padding.
     """
@@ -24,7 +24,7 @@ class Window(NamedTuple):
 
     @property
     def pixels_per_pixel(self) -> float:
-        """Pixels of the photograph that one of the crop covers."""
+        """Pixels of the image that one of the crop covers."""
         return (self.source.stop - self.source.start) / self.length
 
 
@@ -38,7 +38,7 @@ def draw_windows(
     max_class_share: float,
     class_balanced: float,
 ) -> tuple[Window, Window]:
-    """Choose the rows and the columns of a photograph that a crop shows.
+    """Choose the rows and the columns of an image that a crop shows.
 
     Args:
         labels: (H, W) class ids.
@@ -46,8 +46,8 @@ def draw_windows(
         scale: Factor of both sides.
         rng: Of this sample.
         ignore_class: Counts for no class.
-        max_class_share: A window is drawn anew, up to ten times, while one class has more of its labelled pixels.
-        class_balanced: Probability that the window is aimed: at a class drawn evenly from those that the photograph
+        max_class_share: A window is drawn anew, up to ten times, while one class has more of its labeled pixels.
+        class_balanced: Probability that the window is aimed: at a class drawn evenly from those that the image
             shows, and at one of its pixels.
     """
     for _ in range(_MOST_DRAWS):
@@ -83,7 +83,7 @@ def _draw_pixel(labels: np.ndarray, ignore_class: int, rng: np.random.Generator)
 
 
 def _largest_share(labels: np.ndarray, ignore_class: int) -> float:
-    """The share of labelled pixels that the most frequent class has; 1 where nothing is labelled."""
+    """The share of labeled pixels that the most frequent class has; 1 where nothing is labeled."""
     counts = _count(labels, ignore_class)
     return counts.max() / counts.sum() if counts.any() else 1.0
 

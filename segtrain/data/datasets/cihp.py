@@ -27,29 +27,29 @@ COLORS = np.array(
     ],
     np.uint8,
 )  # fmt: skip
-# Left and right are the person's own; a mirrored photograph changes them over.
+# Left and right are the person's own; a mirrored image changes them over.
 SWAP_PAIRS = ((14, 15), (16, 17), (18, 19))
 
 _TESTING = "Testing"
 # What the archive holds beside Category_ids, each in files of the same names.
 _NO_CLASS_IDS = ("Categories", "Instances", "Instance_ids", "Human", "Human_ids")
-_ONLY_IDS = "Only CIHP's Category_ids holds class ids: Categories holds colours, Instance_ids numbers of parts"
+_ONLY_IDS = "Only CIHP's Category_ids holds class ids: Categories holds colors, Instance_ids numbers of parts"
 
 
 class Cihp(Dataset):
-    """CIHP as its archive unpacks: `Training` and `Validation` with `Images` and `Category_ids`, and the colour table.
+    """CIHP as its archive unpacks: `Training` and `Validation` with `Images` and `Category_ids`, and the color table.
 
     `Testing`, whose labels are not public, is split "test" where it is there.
 
     Args:
         root: The folder `instance-level_human_parsing` that holds `Training`.
-        num_train_images: Only the first so many training photographs, by name; all where None.
-        num_val_images: Only the first so many validation photographs.
-        val_folder: "Validation", or "Training" for programs that validate on the training photographs that follow
+        num_train_images: Only the first so many training images, by name; all where None.
+        num_val_images: Only the first so many validation images.
+        val_folder: "Validation", or "Training" for programs that validate on the training images that follow
             the first `num_train_images`.
         colormap_scale: Factor of the color table published as `human_colormap.mat`, in k/256: 256 gives the true
             colors; the keras.io program uses 100 and paints them dark. The file itself is not read.
-        exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
+        exif: What to do with images that a camera marked as turned: "refuse", "apply" or "ignore".
         max_pixels: Larger pictures are refused by their headers.
 
     Raises:
@@ -102,7 +102,7 @@ class Cihp(Dataset):
             first = self._limits["train"] or 0
             if len(samples) <= first:
                 raise DataError(
-                    f"split 'val' is empty: {folder} holds {len(samples)} photographs and the first {first} are for "
+                    f"split 'val' is empty: {folder} holds {len(samples)} images and the first {first} are for "
                     f"training. Fix: {argument('num_train_images')}={max(1, len(samples) - 50)}"
                 )
             samples = samples[first:]

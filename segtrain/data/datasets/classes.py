@@ -1,4 +1,4 @@
-"""How a YAML tells a dataset's classes: their names and colours, and what the values in label files stand for."""
+"""How a YAML tells a dataset's classes: their names and colors, and what the values in label files stand for."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,16 +24,16 @@ class StoredLabels(NamedTuple):
 
 
 def class_table(classes: ClassTable) -> tuple[list[str], np.ndarray]:
-    """Sort a table of classes into names and colours.
+    """Sort a table of classes into names and colors.
 
     Args:
-        classes: Names in the order of the ids, which then get VOC's colours, or [red, green, blue] by name.
+        classes: Names in the order of the ids, which then get VOC's colors, or [red, green, blue] by name.
 
     Returns:
         The names, and (K, 3) uint8 RGB.
 
     Raises:
-        ConfigError: A name is no text or reserved, or a colour is none.
+        ConfigError: A name is no text or reserved, or a color is none.
     """
     for name in classes:
         if not isinstance(name, str) or not name or name == IGNORE:
@@ -134,22 +134,22 @@ def stored_labels(
     ignore_class: int,
     ignore_colors: Sequence[Sequence[int]],
 ) -> StoredLabels:
-    """Say how the values or colours in label files become class ids.
+    """Say how the values or colors in label files become class ids.
 
     Args:
         label_values: "ids": as they are. "from_one": 0 is void, 1 the first class, as in ADE20K. "colors": the files
-            are pictures in the classes' colours. Else the class, by name or id, or `ignore`, of each stored value.
+            are pictures in the classes' colors. Else the class, by name or id, or `ignore`, of each stored value.
         names: Of the classes.
-        classes: Their table, which has the colours for "colors".
+        classes: Their table, which has the colors for "colors".
         ignore_class: The id of void.
         ignore_colors: With "colors", those that are void.
 
     Raises:
-        ConfigError: A value is no byte, a class unknown, a colour missing or given twice.
+        ConfigError: A value is no byte, a class unknown, a color missing or given twice.
     """
     if ignore_colors and label_values != "colors":
         raise ConfigError(
-            f"{argument('ignore_colors')}: the label files hold no colours, expected "
+            f"{argument('ignore_colors')}: the label files hold no colors, expected "
             f"{argument('label_values')}=colors. Fix: {argument('ignore_colors')}=[]"
         )
     if label_values == "ids":
@@ -177,7 +177,7 @@ def _ids_of_colors(
 ) -> dict[tuple[int, int, int], int]:
     if not isinstance(classes, Mapping):
         raise ConfigError(
-            f"{argument('label_values')}=colors: {argument('classes')} has names only, expected a colour for each. "
+            f"{argument('label_values')}=colors: {argument('classes')} has names only, expected a color for each. "
             f"Fix: {argument('classes')}={{NAME: [RED, GREEN, BLUE], ...}}"
         )
     ids: dict[tuple[int, int, int], int] = {}
@@ -196,5 +196,5 @@ def _color(color: Any, key: str) -> tuple[int, int, int]:
         or len(color) != 3
         or not all(isinstance(value, int) and 0 <= value <= 255 for value in color)
     ):
-        raise ConfigError(f"{key}={color}: no colour, expected [red, green, blue], each 0..255")
+        raise ConfigError(f"{key}={color}: no color, expected [red, green, blue], each 0..255")
     return (color[0], color[1], color[2])

@@ -1,10 +1,10 @@
-"""Colour tables: made by VOC's rule, and painted over labels."""
+"""Color tables: made by VOC's rule, and painted over labels."""
 
 import numpy as np
 
 
 def voc_colormap(num_classes: int) -> np.ndarray:
-    """Make Pascal VOC's colours: the bits of the id, dealt to the high bits of R, G and B in turn (VOC devkit).
+    """Make Pascal VOC's colors: the bits of the id, dealt to the high bits of R, G and B in turn (VOC devkit).
 
     Returns:
         (num_classes, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""What a dataset is: samples by split, and the facts other parts need (classes, colours, void, left and right)."""
+"""What a dataset is: samples by split, and the facts other parts need (classes, colors, void, left and right)."""
 
 import abc
 import contextlib
@@ -25,13 +25,13 @@ class Dataset(abc.ABC):
 
     Args:
         class_names: One name a class, in the order of the ids.
-        colors: (K, 3) uint8 RGB, one colour a class.
+        colors: (K, 3) uint8 RGB, one color a class.
         ignore_class: The id of pixels that are no class at all: never trained on, never scored. Crops that reach
-            beyond a photograph are padded with it, so it must not be a class.
-        swap_pairs: Ids that change places when a photograph is mirrored, such as (left arm, right arm).
+            beyond an image are padded with it, so it must not be a class.
+        swap_pairs: Ids that change places when an image is mirrored, such as (left arm, right arm).
         label_values: Stored value to class id or `ignore_class`, where the files do not hold ids (masks of 0 and 255).
-        label_colors: RGB colour to stored value, where the label files are in colours.
-        exif: What to do with photographs whose orientation tag asks for a turn: "refuse", "apply" or "ignore".
+        label_colors: RGB color to stored value, where the label files are in colors.
+        exif: What to do with images whose orientation tag asks for a turn: "refuse", "apply" or "ignore".
         alpha: What to do with label files that hold transparency: "refuse", or "drop" it.
         max_pixels: Larger pictures are refused by their headers, before anything is decoded.
         image_range: The values of 16-bit images that become 0 and 255; their upper eight bits are kept where None.
@@ -69,7 +69,7 @@ class Dataset(abc.ABC):
             )
         if colors.shape != (num_classes, 3):
             raise ConfigError(
-                f"dataset colours: {colors.shape}, expected one RGB colour for each of {num_classes} classes"
+                f"dataset colors: {colors.shape}, expected one RGB color for each of {num_classes} classes"
             )
         self.class_names = tuple(class_names)
         self.colors = np.asarray(colors, np.uint8)
@@ -117,7 +117,7 @@ class Dataset(abc.ABC):
 
         Raises:
             UnlabeledError: The split has images and no label files.
-            DataError: The layout is not the dataset's, a photograph has no labels, or the split is empty.
+            DataError: The layout is not the dataset's, an image has no labels, or the split is empty.
         """
 
     def read(self, sample: Sample, reduction: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +125,7 @@ class Dataset(abc.ABC):
 
         Args:
             sample: One of `samples`.
-            reduction: 1, 2, 4 or 8: how much smaller than its labels the photograph may come, if it is a JPEG.
+            reduction: 1, 2, 4 or 8: how much smaller than its labels the image may come, if it is a JPEG.
 
         Returns:
             (H, W, 3) uint8 RGB, or (ceil(H / reduction), ceil(W / reduction), 3), and (H, W) uint8 class ids or
@@ -187,7 +187,7 @@ class Dataset(abc.ABC):
         """Compare the sizes in the two files' headers without decoding a pixel.
 
         Raises:
-            DataError: A header cannot be read, the sizes differ, or the photograph is turned and `exif` is "refuse".
+            DataError: A header cannot be read, the sizes differ, or the image is turned and `exif` is "refuse".
         """
         _refuse_one_file(sample)
         self._refuse_turned(sample)
@@ -196,7 +196,7 @@ class Dataset(abc.ABC):
             raise DataError(_sizes_differ(sample, image_size, labels_size))
 
     def _refuse_turned(self, sample: Sample) -> None:
-        """Say which way round a turned photograph and its labels fit."""
+        """Say which way round a turned image and its labels fit."""
         image = read_header(sample.image)
         if self.exif != "refuse" or image.orientation == 1:
             return
@@ -213,14 +213,14 @@ class Dataset(abc.ABC):
             f"EXIF orientation {image.orientation} ({TURNS[image.orientation]}) in {shown(sample.image)}: {found} with "
             f"{shown(sample.labels)}, expected orientation 1. Fix: "
             f"{argument('exif')}={' or '.join(policies) or 'apply'}"
-            + ("; look at a photograph with its labels to see which" if len(policies) == 2 else "")
+            + ("; look at an image with its labels to see which" if len(policies) == 2 else "")
         )
 
 
 def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
     """Find the pairs of which only one id is ever used: labels that do not tell left from right.
 
-    Mirroring must not swap these, or half of the photographs would teach a class that is nowhere in the truth. A pair
+    Mirroring must not swap these, or half of the images would teach a class that is nowhere in the truth. A pair
     counts when one id is in 50 label files or more, of up to `most` looked at, and the other in none.
 
     Raises:
@@ -254,11 +254,11 @@ def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tu
 
 
 def _refuse_one_file(sample: Sample) -> None:
-    """Refuse a photograph that is its own label file, by whatever name or link."""
+    """Refuse an image that is its own label file, by whatever name or link."""
     with contextlib.suppress(OSError):  # whoever reads the missing file names it
         if os.path.samefile(sample.image, sample.labels):
             raise DataError(
-                f"labels in {shown(sample.labels)}: the same file as the photograph {shown(sample.image)}, expected "
+                f"labels in {shown(sample.labels)}: the same file as the image {shown(sample.image)}, expected "
                 f"two files. Fix: name the folder of the labels"
             )
 

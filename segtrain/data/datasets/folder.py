@@ -1,4 +1,4 @@
-"""Your own photographs and labels in plain folders, told by YAML alone."""
+"""Your own images and labels in plain folders, told by YAML alone."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,21 +31,21 @@ class _Files(NamedTuple):
 
 
 class Folder(Dataset):
-    """Photographs and label files in folders, split by folder, by list files, or by a share of the names.
+    """Images and label files in folders, split by folder, by list files, or by a share of the names.
 
     Args:
         root: What the other paths are relative to.
         classes: The class names in the order of the ids, or a table of [red, green, blue] by name.
-        train_images: Folder of the training photographs.
+        train_images: Folder of the training images.
         train_labels: Folder of their label files.
-        val_images: Folder of the validation photographs; `train_images` where None.
+        val_images: Folder of the validation images; `train_images` where None.
         val_labels: Folder of their label files; `train_labels` where None.
-        train_list: Text file that tells the training photographs, one a line: a name, or the two files of a sample,
+        train_list: Text file that tells the training images, one a line: a name, or the two files of a sample,
             relative to `root` ("images/a.jpg labels/a.png"); all of the folder where None.
         val_list: The same for validation.
-        val_fraction: This share of the training photographs, 0-1, validates instead, chosen by name and `split_seed`.
+        val_fraction: This share of the training images, 0-1, validates instead, chosen by name and `split_seed`.
         split_seed: Another seed chooses others.
-        image_suffix: How the photographs' names end, "_leftImg8bit.png"; what is before it pairs them with labels.
+        image_suffix: How the images' names end, "_leftImg8bit.png"; what is before it pairs them with labels.
         label_suffix: How the label files' names end, "_gtFine_labelIds.png" or "_mask.png".
         image_prefix: How the images' names begin, "img_"; what is behind it pairs them with labels.
         label_prefix: How the label files' names begin, "mask_".
@@ -53,10 +53,10 @@ class Folder(Dataset):
             two folders holds none, the names of files alone pair.
         label_values: What label files hold: class `ids`; ids `from_one`, 0 being void; `colors`, those of `classes`;
             or the class (name, id or `ignore`) of each stored value, {0: background, 255: cell}.
-        ignore_class: The id of void; where files hold ids, the value of unlabelled pixels in them.
-        ignore_colors: Where files hold colours, those of void.
-        swap_pairs: Pairs of classes, [left, right], by name or id, that change places in a mirrored photograph.
-        exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
+        ignore_class: The id of void; where files hold ids, the value of unlabeled pixels in them.
+        ignore_colors: Where files hold colors, those of void.
+        swap_pairs: Pairs of classes, [left, right], by name or id, that change places in a mirrored image.
+        exif: What to do with images that a camera marked as turned: "refuse", "apply" or "ignore".
         alpha: What to do with transparency in label files: "refuse" or "drop".
         max_pixels: Larger pictures are refused by their headers.
         image_range: The values of 16-bit images that become 0 and 255, [0, 4095] for images of 12 bits; their upper
@@ -154,7 +154,7 @@ class Folder(Dataset):
         if not samples:
             raise DataError(
                 f"split '{split}' is empty: {argument('val_fraction')}={self._val_fraction} of {len(everything)} "
-                f"photographs leaves it none. Fix: {argument('split_seed')}={self._split_seed + 1}, or another "
+                f"images leaves it none. Fix: {argument('split_seed')}={self._split_seed + 1}, or another "
                 "val_fraction"
             )
         return samples

@@ -27,10 +27,10 @@ class Voc(Dataset):
     Args:
         root: The folder `VOCdevkit/VOC2012`.
         labels: Folder of the label files, in `root` or anywhere: "SegmentationClass", or what `segtrain prepare` made
-            for the 10,582 photographs with SBD's labels.
+            for the 10,582 images with SBD's labels.
         train_list: Name of a list in `ImageSets/Segmentation`, or a text file (.txt) in `root` or anywhere.
         val_list: The same for validation. Training refuses a list that shares a name with it.
-        exif: What to do with photographs that a camera marked as turned: "refuse", "apply" or "ignore".
+        exif: What to do with images that a camera marked as turned: "refuse", "apply" or "ignore".
         max_pixels: Larger pictures are refused by their headers.
         test_list: The same for the test split, which exists where the file does. VOC 2012's own has no public labels.
     """

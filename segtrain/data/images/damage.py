@@ -17,8 +17,8 @@ _SMALL = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
 def jpeg_damage(path: Path) -> str:
     """Decode a JPEG that `read_image` reads for what libjpeg says of it, as "Corrupt JPEG data: bad Huffman code".
 
-    libjpeg goes on behind damaged bytes, with wrong colours to the end of the picture, and tells it on stderr alone. So
-    stderr is caught meanwhile, that of the whole process: call this where no thread writes there. Of photographs of
+    libjpeg goes on behind damaged bytes, with wrong colors to the end of the picture, and tells it on stderr alone. So
+    stderr is caught meanwhile, that of the whole process: call this where no thread writes there. Of images of
     which 4 KiB were zeroed it noticed 97 of 100, of those with one flipped bit 14: only a checksum notices all.
 
     Returns:

@@ -1,7 +1,7 @@
 """Bytes to arrays: OpenCV decodes PNG, JPEG and WebP, where speed counts; Pillow the other kinds.
 
 H height, W width, C channels. tests/data/test_encodings.py compares each encoding with Pillow or with what was written:
-equal, but CMYK and YCCK, which are within one step of 256. Gamma and colour profiles are not applied.
+equal, but CMYK and YCCK, which are within one step of 256. Gamma and color profiles are not applied.
 """
 
 import io
@@ -30,7 +30,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 # Pillow warns of damaged TIFF tags; what matters of it is an error here.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
-# Of IMREAD_REDUCED_* only the grey ones go with IMREAD_COLOR_RGB: their bits say the scale alone, the others BGR too.
+# Of IMREAD_REDUCED_* only the gray ones go with IMREAD_COLOR_RGB: their bits say the scale alone, the others BGR too.
 _SCALES = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -54,7 +54,7 @@ _DAMAGE = (
     Image.DecompressionBombError,
 )
 _TIFF_BITS = 258
-_MODES = {"L": "grey", "1": "grey", "P": "palette", "LA": "grey+alpha"}
+_MODES = {"L": "gray", "1": "gray", "P": "palette", "LA": "gray+alpha"}
 _BACK = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -69,9 +69,9 @@ _BACK = {
 def decode_rgb(
     data: bytes, header: Header, path: Path, reduction: int = 1, image_range: Range | None = None
 ) -> np.ndarray:
-    """Decode a photograph as it is stored, whatever its orientation.
+    """Decode an image as it is stored, whatever its orientation.
 
-    Bytes in the middle of a JPEG may be damaged and the file still be a JPEG: libjpeg goes on with other colours, says
+    Bytes in the middle of a JPEG may be damaged and the file still be a JPEG: libjpeg goes on with other colors, says
     "Corrupt JPEG data" on stderr at best, and nothing but a checksum of the file notices for sure; `jpeg_damage` tells
     what libjpeg says.
 
@@ -108,10 +108,10 @@ def decode_rgb(
 
 
 def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, str]:
-    """Decode the stored numbers of a PNG, BMP or TIFF: indices of palettes, greys as they are.
+    """Decode the stored numbers of a PNG, BMP or TIFF: indices of palettes, grays as they are.
 
     Returns:
-        (H, W) or (H, W, C) array of the stored type, and what it holds: "grey", "palette", "grey+alpha", "RGB", "RGBA",
+        (H, W) or (H, W, C) array of the stored type, and what it holds: "gray", "palette", "gray+alpha", "RGB", "RGBA",
         or Pillow's name for anything else.
 
     Raises:
@@ -121,7 +121,7 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
         stored_values = _opencv(data, _VALUES)
         if stored_values is None or stored_values.shape != header.size:
             raise DataError(_undecodable(data, header, path))
-        return stored_values, "grey"
+        return stored_values, "gray"
     if header.kind != "PNG":
         picture = _pillow(data, header, path)
         stored = _in_bands(picture, np.asarray)
@@ -131,13 +131,13 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
             stored //= 255 // (2**bits - 1)
         return stored, _MODES.get(picture.mode, picture.mode)
     data = _require_intact_png(data, path)
-    if header.mode not in ("grey", "palette"):
-        # As they are stored: of 16 bits the upper eight alone would be other ids. OpenCV gives grey with alpha as four
+    if header.mode not in ("gray", "palette"):
+        # As they are stored: of 16 bits the upper eight alone would be other ids. OpenCV gives gray with alpha as four
         # channels, the first three alike, and colors as BGR.
         image = _opencv(data, _VALUES)
         if image is None or image.ndim != 3:
             raise DataError(_undecodable(data, header, path))
-        if header.mode != "grey+alpha":
+        if header.mode != "gray+alpha":
             image[..., [0, 2]] = image[..., [2, 0]]
         return image, header.mode
     values = _plain_rows(data, header)
@@ -230,7 +230,7 @@ def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:
         # Pillow turns TIFFs, and TIFFs only, by itself: turn them back.
         picture = picture.transpose(_BACK[header.orientation])
     if header.kind == "BMP" and header.bits == 4 and picture.mode == "L":
-        # Pillow takes two pixels for one where the palette is the greys 0 to 15; OpenCV does not.
+        # Pillow takes two pixels for one where the palette is the grays 0 to 15; OpenCV does not.
         image = _opencv(data, _RGB)
         picture = picture if image is None else Image.fromarray(image[..., 0])
     if (picture.height, picture.width) != header.size:
@@ -257,7 +257,7 @@ def _in_bands(picture: Image.Image, convert: Callable[[Image.Image], np.ndarray 
 
 
 def _rgb_of(picture: Image.Image) -> np.ndarray | None:
-    """Convert what Pillow decoded to RGB; None where its numbers are no colours."""
+    """Convert what Pillow decoded to RGB; None where its numbers are no colors."""
     if picture.mode in ("I", "F"):
         return None
     if picture.mode.startswith("I;16"):
@@ -289,7 +289,7 @@ def _unread_jpeg(header: Header) -> str:
 
 def _require_end_of_jpeg(data: bytes, path: Path) -> None:
     # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a cut picture
-    # with grey and says nothing.
+    # with gray and says nothing.
     if not data.endswith(b"\xff\xd9") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise DataError(
             f"cannot decode {shown(path)}: a truncated JPEG file, {len(data)} bytes without an end marker. Fix: copy "

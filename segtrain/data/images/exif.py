@@ -1,4 +1,4 @@
-"""Tags of TIFF files, and of EXIF, which is a TIFF file without a picture: above all which way up a photograph lies."""
+"""Tags of TIFF files, and of EXIF, which is a TIFF file without a picture: above all which way up an image lies."""
 
 import struct
 

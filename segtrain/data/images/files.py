@@ -1,4 +1,4 @@
-"""Every rule about files of a dataset: photographs to RGB, label files to stored values, folders and lists to names.
+"""Every rule about files of a dataset: images to RGB, label files to stored values, folders and lists to names.
 
 H height, W width. What a file is stands in its header and is judged there (`headers`), before anything is decoded
 (`decoders`); the rules of label files have a module of their own (`labels`).
@@ -70,10 +70,10 @@ def read_image(
     reduction: int = 1,
     image_range: Range | None = None,
 ) -> np.ndarray:
-    """Read a photograph.
+    """Read an image.
 
-    Colour profiles and gamma are not applied, as in TensorFlow and PyTorch. A JPEG with damaged bytes in its middle
-    may come with other colours: see `decoders.decode_rgb`.
+    Color profiles and gamma are not applied, as in TensorFlow and PyTorch. A JPEG with damaged bytes in its middle
+    may come with other colors: see `decoders.decode_rgb`.
 
     Args:
         path: A JPEG, PNG, BMP, WebP or TIFF file.
@@ -85,7 +85,7 @@ def read_image(
             kept where None. Images of 8 bits stay as they are.
 
     Returns:
-        (H, W, 3) uint8 RGB; grey and palette pictures are expanded, alpha is dropped.
+        (H, W, 3) uint8 RGB; gray and palette pictures are expanded, alpha is dropped.
 
     Raises:
         DataError: The file is missing, empty, cut short, turned, too large, animated, or not a picture.
@@ -103,7 +103,7 @@ def read_image_and_header(
     reduction: int = 1,
     image_range: Range | None = None,
 ) -> tuple[np.ndarray, Header]:
-    """Read a photograph and its header, which tells its size however small it is decoded; see `read_image`."""
+    """Read an image and its header, which tells its size however small it is decoded; see `read_image`."""
     data = read_bytes(path, most=most_bytes(max_pixels))
     header = parse_header(data, path)
     if header.several:
@@ -212,6 +212,6 @@ def _require_upright(header: Header, path: Path, exif: ExifPolicy) -> None:
     if exif == "refuse" and header.orientation != 1:
         raise DataError(
             f"EXIF orientation {header.orientation} ({TURNS[header.orientation]}) in {shown(path)}: expected 1, "
-            f"upright. Fix: {argument('exif')}=apply where labels were drawn on the upright photograph, "
+            f"upright. Fix: {argument('exif')}=apply where labels were drawn on the upright image, "
             f"{argument('exif')}=ignore where on its stored pixels"
         )

@@ -15,7 +15,7 @@ from segtrain.data.images.png import PNG_MODES, PNG_START, most_chunks, png_chun
 from segtrain.data.images.tiff import Tiff, classic_tiff, describe
 from segtrain.errors import DataError
 
-# 64 Mi pixels: above any camera's photograph, below what would fill a small machine's memory once decoded.
+# 64 Mi pixels: above any camera's image, below what would fill a small machine's memory once decoded.
 MAX_PIXELS = 64 * 2**20
 # JPEG's own limit; wider pictures than that come from forged headers.
 MAX_SIDE = 2**16
@@ -44,7 +44,7 @@ class Header(NamedTuple):
         mode: For PNG one of `PNG_MODES`; "" for other kinds.
         lossy: The compression that would blur class ids; "" where there is none.
         several: "animation" or "pages" where the file holds more than one picture.
-        inverted: A grey TIFF whose 0 is white.
+        inverted: A gray TIFF whose 0 is white.
         tiff: What the pixels of a TIFF are.
         memory: Bytes of memory that a pixel takes while it is decoded, measured.
         first_scan: Position of the first scan of a JPEG that may have several; 0 for others.
@@ -150,7 +150,7 @@ def _png(data: bytes) -> Header | None:
             several = "animation"
         if number > most:  # refused when its chunks are inspected
             break
-    memory = 6 if color != 4 else bits  # OpenCV makes four channels of grey with alpha
+    memory = 6 if color != 4 else bits  # OpenCV makes four channels of gray with alpha
     return Header("PNG", height, width, orientation or 1, bits, PNG_MODES[color], several=several, memory=memory)
 
 

@@ -31,13 +31,13 @@ def read_labels(
 ) -> np.ndarray:
     """Read class ids exactly as they are stored.
 
-    Palette files yield their indices, whatever their colours and transparency; greys of 1, 2 and 4 bits the numbers
+    Palette files yield their indices, whatever their colors and transparency; grays of 1, 2 and 4 bits the numbers
     0 and 1, 0 to 3 and 0 to 15; sixteen-bit files their values where all fit a byte; files of three channels that are
     equal in every pixel the values of one.
 
     Args:
         path: A PNG, BMP or TIFF file.
-        colors: RGB colour to stored value, for files in colours; others are refused where None.
+        colors: RGB color to stored value, for files in colors; others are refused where None.
         alpha: "refuse" files with transparent pixels, or "drop" their transparency; opaque files are read either way.
         max_pixels: Larger files are refused before anything is decoded.
 
@@ -45,7 +45,7 @@ def read_labels(
         (H, W) uint8 stored values; `Dataset.read` turns them into class ids.
 
     Raises:
-        DataError: The file is missing, cut short, too large, lossy (JPEG), turned, in colours that `colors` does not
+        DataError: The file is missing, cut short, too large, lossy (JPEG), turned, in colors that `colors` does not
             have, or holds values above 255.
     """
     data = read_bytes(path, most=most_bytes(max_pixels))
@@ -57,11 +57,11 @@ def read_labels(
     if colors is not None:
         return _values_of_colors(_colors(data, header, path, alpha), colors, path)
     values, mode = decode_values(data, header, path)
-    if mode in ("grey+alpha", "RGB", "RGBA"):
+    if mode in ("gray+alpha", "RGB", "RGBA"):
         values = _single_channel(values, mode, alpha, path)
     elif values.ndim != 2 or values.dtype.kind not in "bui":
         raise DataError(
-            f"labels in {shown(path)}: mode {mode}, expected class ids (H, W) in a grey or palette PNG. Fix: export "
+            f"labels in {shown(path)}: mode {mode}, expected class ids (H, W) in a gray or palette PNG. Fix: export "
             f"the labels again from their source"
         )
     if values.dtype.itemsize > 1 and (values.min() < 0 or values.max() > 255):
@@ -86,7 +86,7 @@ def read_labels_size(path: Path) -> tuple[int, int]:
 
 def _memory(header: Header) -> float:
     """Return the bytes that a pixel takes while ids are read: channels of a PNG are decoded as they are stored."""
-    if header.kind != "PNG" or header.mode in ("grey", "palette"):
+    if header.kind != "PNG" or header.mode in ("gray", "palette"):
         return header.memory
     return 2.5 * (3 if header.mode == "RGB" else 4) * header.bits / 8
 
@@ -108,7 +108,7 @@ def _require_exact(header: Header, path: Path) -> None:
     if header.tiff and (unread := unread_labels(header.tiff)):
         raise DataError(
             f"labels in {shown(path)}: {unread}, expected class ids in one band of integers. Fix: export the labels "
-            f"again as a grey PNG of 8 bits"
+            f"again as a gray PNG of 8 bits"
         )
     if header.inverted:
         raise DataError(
@@ -120,7 +120,7 @@ def _require_exact(header: Header, path: Path) -> None:
 def _single_channel(values: np.ndarray, mode: str, alpha: AlphaPolicy, path: Path) -> np.ndarray:
     """Take the ids of a file with several channels where they are unambiguous: all equal, and nothing transparent."""
     ids = values[..., 0]
-    if mode != "grey+alpha" and not all(np.array_equal(ids, values[..., channel]) for channel in (1, 2)):
+    if mode != "gray+alpha" and not all(np.array_equal(ids, values[..., channel]) for channel in (1, 2)):
         raise DataError(_in_colors(_upper_eight(values), mode, path))
     if mode != "RGB" and not _opaque(values[..., -1]):
         _require_no_alpha(mode, alpha, path)
@@ -144,14 +144,14 @@ def _require_no_alpha(mode: str, alpha: AlphaPolicy, path: Path) -> None:
 
 
 def _colors(data: bytes, header: Header, path: Path, alpha: AlphaPolicy) -> np.ndarray:
-    """Decode a label file in colours, (H, W, 3) uint8 RGB; palettes and greys are colours too."""
+    """Decode a label file in colors, (H, W, 3) uint8 RGB; palettes and grays are colors too."""
     if header.bits == 16:
         raise DataError(_sixteen_bits(path))
     mode = header.mode
     values = None
-    if mode in ("", "grey+alpha", "RGBA"):
+    if mode in ("", "gray+alpha", "RGBA"):
         values, mode = decode_values(data, header, path)
-    if values is not None and mode in ("grey+alpha", "RGBA") and not _opaque(values[..., -1]):
+    if values is not None and mode in ("gray+alpha", "RGBA") and not _opaque(values[..., -1]):
         _require_no_alpha(mode, alpha, path)
     if mode.startswith("I"):
         raise DataError(_sixteen_bits(path))
@@ -159,7 +159,7 @@ def _colors(data: bytes, header: Header, path: Path, alpha: AlphaPolicy) -> np.n
 
 
 def _values_of_colors(image: np.ndarray, colors: Mapping[tuple[int, int, int], int], path: Path) -> np.ndarray:
-    """Look up each pixel's stored value, (H, W) uint8; no colour is near enough but its own."""
+    """Look up each pixel's stored value, (H, W) uint8; no color is near enough but its own."""
     table = _table(tuple(colors.items()))
     values = np.empty(image.shape[:2], np.int16)
     for rows in _bands(image):
@@ -167,9 +167,9 @@ def _values_of_colors(image: np.ndarray, colors: Mapping[tuple[int, int, int], i
     if values.min() < 0:
         row, column = _first(values < 0)
         raise DataError(
-            f"labels in {shown(path)}: {np.count_nonzero(values < 0)} pixels of colours without a class, the first at "
+            f"labels in {shown(path)}: {np.count_nonzero(values < 0)} pixels of colors without a class, the first at "
             f"row {row}, column {column} is {image[row, column].tolist()}, expected one of the {len(colors)} given. "
-            f"Fix: correct the file, give the colour to a class in {argument('classes')}, or add it to "
+            f"Fix: correct the file, give the color to a class in {argument('classes')}, or add it to "
             f"{argument('ignore_colors')}"
         )
     return values.astype(np.uint8)
@@ -177,7 +177,7 @@ def _values_of_colors(image: np.ndarray, colors: Mapping[tuple[int, int, int], i
 
 @lru_cache(maxsize=2)
 def _table(colors: tuple[tuple[tuple[int, int, int], int], ...]) -> np.ndarray:
-    """Stored value by code of a colour, -1 for colours without; 32 MiB, ten times faster than comparing each colour."""
+    """Stored value by code of a color, -1 for colors without; 32 MiB, ten times faster than comparing each color."""
     table = np.full(2**24, -1, np.int16)
     for (red, green, blue), value in colors:
         table[red | green << 8 | blue << 16] = value
@@ -185,7 +185,7 @@ def _table(colors: tuple[tuple[tuple[int, int, int], int], ...]) -> np.ndarray:
 
 
 def _codes(image: np.ndarray) -> np.ndarray:
-    """One number a colour, (H, W) uint32: red, green and blue from the lowest byte up."""
+    """One number a color, (H, W) uint32: red, green and blue from the lowest byte up."""
     padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     return padded.view("<u4")[..., 0] & 0xFFFFFF
 
@@ -221,19 +221,19 @@ def _in_colors(image: np.ndarray, mode: str, path: Path) -> str:
     codes = _first_colors(image, 4)
     seen = [[code >> shift & 255 for shift in (0, 8, 16)] for code in codes[:3]]
     mend = (
-        f"{argument('label_values')}=colors and a colour for each of {argument('classes')}, or convert the colours to "
+        f"{argument('label_values')}=colors and a color for each of {argument('classes')}, or convert the colors to "
         "ids first"
     )
     listed = ", ".join(map(str, seen)) + (", ..." if len(codes) > 3 else "")
     return (
-        f"labels in {shown(path)}: mode {mode}, colours {listed}, expected class ids (H, W) in a grey or palette PNG. "
+        f"labels in {shown(path)}: mode {mode}, colors {listed}, expected class ids (H, W) in a gray or palette PNG. "
         f"Fix: {mend}"
     )
 
 
 def _sixteen_bits(path: Path) -> str:
     return (
-        f"labels in {shown(path)}: 16 bits a channel, expected colours of 8. Fix: export the labels again from their "
+        f"labels in {shown(path)}: 16 bits a channel, expected colors of 8. Fix: export the labels again from their "
         f"source"
     )
 

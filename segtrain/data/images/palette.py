@@ -19,7 +19,7 @@ _SHOWN = 3
 
 
 def read_palette(path: Path) -> bytes:
-    """Read the colors of a label file's indices, three bytes each; empty where it has none, or grey for each index.
+    """Read the colors of a label file's indices, three bytes each; empty where it has none, or gray for each index.
 
     Raises:
         DataError: The file cannot be read.

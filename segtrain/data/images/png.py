@@ -7,8 +7,8 @@ from zlib import crc32, decompressobj, error
 
 import numpy as np
 
-PNG_MODES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey+alpha", 6: "RGBA"}
-PNG_CHANNELS = {"grey": 1, "RGB": 3, "palette": 1, "grey+alpha": 2, "RGBA": 4}
+PNG_MODES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray+alpha", 6: "RGBA"}
+PNG_CHANNELS = {"gray": 1, "RGB": 3, "palette": 1, "gray+alpha": 2, "RGBA": 4}
 PNG_START = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # libpng inflates these although no pixel depends on them: 300 of them took 14 s.

@@ -11,8 +11,8 @@ from segtrain.shell import quote
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _BANDS, _PLANES, _EXTRA, _NUMBERS = 258, 259, 262, 277, 284, 338, 339
 _COLORS = {  # photometric interpretation: name and number of bands without extra ones
-    0: ("grey", 1),
-    1: ("grey", 1),
+    0: ("gray", 1),
+    1: ("gray", 1),
     2: ("RGB", 3),
     3: ("palette", 1),
     4: ("mask", 1),
@@ -44,7 +44,7 @@ class Tiff(NamedTuple):
     Attributes:
         bits: Of a band.
         numbers: "unsigned integers", "signed integers", "floats", ...
-        color: "grey", "RGB", "palette", "CMYK", ...
+        color: "gray", "RGB", "palette", "CMYK", ...
         bands: How many, extra ones among them.
         extra: Bands beyond those of `color`.
         alpha: Whether the first extra band is marked as transparency.
@@ -94,10 +94,10 @@ def unread_image(tiff: Tiff, path: Path) -> str:
     """Say why a TIFF is no image that segtrain reads and how to convert it; "" where it reads it."""
     unsigned, byte = tiff.numbers == "unsigned integers", tiff.bits == 8
     if unsigned and not tiff.compression:
-        if tiff.color in ("grey", "palette") and not tiff.extra:
+        if tiff.color in ("gray", "palette") and not tiff.extra:
             if tiff.bits in (1, 2, 4, 8, 16) and tiff.bands == 1:
                 return ""
-        elif tiff.color == "grey":
+        elif tiff.color == "gray":
             if byte and tiff.alpha and not tiff.planar:
                 return ""
         elif tiff.color == "RGB" and (tiff.alpha or not tiff.extra):
@@ -106,7 +106,7 @@ def unread_image(tiff: Tiff, path: Path) -> str:
         elif tiff.color in ("CMYK", "YCbCr") and byte and not tiff.extra and not tiff.planar:
             return ""
     command, advice = _conversion(tiff, path)
-    expected = "expected grey or RGB, with alpha or without, 8- or 16-bit unsigned integers"
+    expected = "expected gray or RGB, with alpha or without, 8- or 16-bit unsigned integers"
     return f"{tiff.described}, {expected}. The next command {advice}. Fix: {command}"
 
 
@@ -114,11 +114,11 @@ def unread_labels(tiff: Tiff) -> str:
     """Say why a TIFF holds no class ids that segtrain reads; "" where it may."""
     whole = tiff.numbers == "unsigned integers" or (tiff.numbers == "signed integers" and tiff.bits in (16, 32))
     if whole and tiff.bits <= 32 and not tiff.compression:
-        if tiff.bands == 1 and tiff.color in ("grey", "palette"):
+        if tiff.bands == 1 and tiff.color in ("gray", "palette"):
             return ""
         if (
             tiff.bits == 8
-            and tiff.color in ("grey", "RGB")
+            and tiff.color in ("gray", "RGB")
             and (tiff.alpha or (tiff.color == "RGB" and not tiff.extra))
         ):
             return "" if tiff.color == "RGB" or not tiff.planar else tiff.described
@@ -136,7 +136,7 @@ def classic_tiff(path: Path) -> str:
 def _conversion(tiff: Tiff, path: Path) -> tuple[str, str]:
     """A command that converts one file into a folder next to that of the others, and what it does."""
     source, target, start = _paths(path)
-    if tiff.color not in ("grey", "RGB", "palette"):
+    if tiff.color not in ("gray", "RGB", "palette"):
         return f"{start}magick {source} -colorspace sRGB {target}", "converts one image to RGB"
     floats, byte = tiff.numbers == "floats", tiff.bits == 8 and tiff.numbers == "unsigned integers"
     high = 1 if floats else 2 ** min(tiff.bits, 16) - 1

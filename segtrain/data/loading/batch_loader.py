@@ -115,7 +115,7 @@ def batch_bytes(num_loaded: int, crop_size: tuple[int, int]) -> int:
 
 
 def _arrays(memory: np.ndarray, num_loaded: int, crop_size: tuple[int, int]) -> Pair:
-    """A batch's photographs, and behind them its labels."""
+    """A batch's images, and behind them its labels."""
     pixels = num_loaded * math.prod(crop_size)
     first = -memory.ctypes.data % _TENSOR_ALIGNMENT
     second = first + math.ceil(3 * pixels / _TENSOR_ALIGNMENT) * _TENSOR_ALIGNMENT

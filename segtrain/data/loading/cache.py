@@ -1,6 +1,6 @@
 """Decoded samples kept from epoch to epoch, in memory or in one packed file: decoding is half of a loader's work.
 
-Both are called as `Dataset.read` is and give what it gives, to the pixel: a photograph decoded smaller is kept beside
+Both are called as `Dataset.read` is and give what it gives, to the pixel: an image decoded smaller is kept beside
 the whole one. They stop taking samples in, with one line in the log, where room gets short.
 """
 
@@ -59,7 +59,7 @@ class MemoryCache:
 
 
 class _Record(NamedTuple):
-    """Where the pixels of one sample lie in the packed file: the photograph's, then the labels'."""
+    """Where the pixels of one sample lie in the packed file: the image's, then the labels'."""
 
     offset: int
     image_size: tuple[int, int]
@@ -71,7 +71,7 @@ class _Record(NamedTuple):
         return 3 * math.prod(self.image_size) + math.prod(self.labels_size)
 
 
-# Magic, key, height and width of photograph and labels, checksum of the pixels; then a checksum of these.
+# Magic, key, height and width of image and labels, checksum of the pixels; then a checksum of these.
 _HEADER = struct.Struct("<8s16sIIIII")
 _HEADER_SIZE = _HEADER.size + 4
 _MAGIC = b"segpair1"

@@ -1,6 +1,6 @@
 """The other side of `processes`: load the crops that are ordered into memory that the one who orders sees, too.
 
-The first line of standard input is a job, each further one orders: [[position, where the photograph's bytes go, where
+The first line of standard input is a job, each further one orders: [[position, where the image's bytes go, where
 those of the labels], ...]. Each order is answered by one line: [kind of error, message], both empty where all is done.
 """
 

@@ -17,7 +17,7 @@ from segtrain.data.augment.augmentation import Pair, put
 from segtrain.data.images.sample import Sample
 from segtrain.errors import DataError
 
-# Reads a sample whose photograph may be decoded at 1/2, 1/4 or 1/8 of its size: `Dataset.read`, or a cache of it.
+# Reads a sample whose image may be decoded at 1/2, 1/4 or 1/8 of its size: `Dataset.read`, or a cache of it.
 Read = Callable[[Sample, int], Pair]
 
 # Streams of random numbers; the first number of a key, so that no two uses share one.

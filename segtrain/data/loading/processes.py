@@ -1,7 +1,7 @@
 """Processes that load crops into memory which this process sees, too.
 
 Threads of one process wait for each other at Python's lock: two of them load four fifths of what two processes do.
-And a photograph that kills its decoder costs one process here, not the training. Children get their orders as lines of
+And an image that kills its decoder costs one process here, not the training. Children get their orders as lines of
 JSON and answer with errors, if any: see `crop_server`.
 """
 
@@ -80,7 +80,7 @@ class Processes:
             self._list.flush()
         except OSError as error:
             raise ResourceError(
-                f"cannot share memory with processes that load photographs: {error.strerror}. Fix: loader=threads"
+                f"cannot share memory with processes that load images: {error.strerror}. Fix: loader=threads"
             ) from error
         self.memories = [np.frombuffer(shared, np.uint8, batch_bytes, at * length) for at in range(num_batches)]
         self._first_byte = self.memories[0].ctypes.data
@@ -163,7 +163,7 @@ class Processes:
             return False
         kind, message = json.loads(answer)
         if kind == "bug":
-            raise RuntimeError(f"in a process that loads photographs:\n{message}")
+            raise RuntimeError(f"in a process that loads images:\n{message}")
         if kind:
             raise getattr(errors, kind)(message)
         return True
@@ -181,7 +181,7 @@ class Processes:
             )
         except OSError as error:
             raise ResourceError(
-                f"cannot start {sys.executable} to load photographs: {error.strerror}. Fix: loader=threads"
+                f"cannot start {sys.executable} to load images: {error.strerror}. Fix: loader=threads"
             ) from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -230,7 +230,7 @@ def _died(code: int, sample: Sample) -> SegtrainError:
         )
     if code >= 0:
         return ResourceError(
-            f"processes that load photographs end with exit code {code} before they load one; what they say stands "
+            f"processes that load images end with exit code {code} before they load one; what they say stands "
             f"above. Fix: loader=threads"
         )
     return DataError(

@@ -179,7 +179,7 @@ def _draw_one(
 
 
 def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Light from one side, a colour cast, now and then slight blur, and noise."""
+    """Light from one side, a color cast, now and then slight blur, and noise."""
     height, width = image.shape[:2]
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.22)
     across = np.cos(angle) * np.linspace(-1, 1, width)[None, :] + np.sin(angle) * np.linspace(-1, 1, height)[:, None]

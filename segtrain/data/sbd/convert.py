@@ -1,7 +1,7 @@
-"""SBD's labels of VOC's photographs, from `.mat` to palette PNGs, once: training never opens a `.mat` file.
+"""SBD's labels of VOC's images, from `.mat` to palette PNGs, once: training never opens a `.mat` file.
 
-Hariharan et al. 2011 labelled 11,355 photographs of VOC 2012. With VOC's own labels for its 1,464 training photographs,
-SBD's for all others and none of VOC's 1,449 validation photographs, 10,582 are left to train on: the list that
+Hariharan et al. 2011 labeled 11,355 images of VOC 2012. With VOC's own labels for its 1,464 training images,
+SBD's for all others and none of VOC's 1,449 validation images, 10,582 are left to train on: the list that
 publications call train_aug.
 """
 
@@ -40,7 +40,7 @@ class TrainAug(NamedTuple):
         val: VOC's validation list.
         mats: SBD's `.mat` files, for what VOC has no labels of.
         pngs: VOC's own label files, of its training and validation lists.
-        images: VOC's photographs, which tell the size.
+        images: VOC's images, which tell the size.
     """
 
     names: list[str]
@@ -58,7 +58,7 @@ def plan_train_aug(sbd: Path, voc: Path) -> TrainAug:
         voc: The folder `VOCdevkit/VOC2012`.
 
     Raises:
-        DataError: A folder is another's, or a photograph or label file that a list names is missing.
+        DataError: A folder is another's, or an image or label file that a list names is missing.
     """
     sbd = sbd / "dataset" if (sbd / "dataset").is_dir() else sbd
     _require("sbd", sbd, ("cls", "train.txt", "val.txt"), "/data/benchmark_RELEASE")
@@ -76,7 +76,7 @@ def plan_train_aug(sbd: Path, voc: Path) -> TrainAug:
         {name: voc / "JPEGImages" / f"{name}.jpg" for name in sorted({*names, *val})},
     )
     for files, what, folder in (
-        (plan.images, "photograph", voc / "JPEGImages"),
+        (plan.images, "image", voc / "JPEGImages"),
         (plan.pngs, "label file", voc / "SegmentationClass"),
         (plan.mats, ".mat file", sbd / "cls"),
     ):
@@ -99,7 +99,7 @@ def write_train_aug(plan: TrainAug, output: Path, *, workers: int = 2, progress:
         How many files were there already.
 
     Raises:
-        DataError: A `.mat` file is damaged, holds no VOC classes, or is not of its photograph's size.
+        DataError: A `.mat` file is damaged, holds no VOC classes, or is not of its image's size.
         ResourceError: The folder cannot be written.
     """
     stop = threading.Event()

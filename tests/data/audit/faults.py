@@ -27,7 +27,7 @@ class Fault(NamedTuple):
         seen: Text that the finding must hold: the file's name, or what was seen.
         also: Kinds that follow from the same fault and may be told too.
         crop_size: Of the training that it is checked for, as is the next.
-        batch_size: Photographs in one step.
+        batch_size: Images in one step.
     """
 
     name: str
@@ -120,13 +120,13 @@ def recolour(folder: Path, change: Callable[[np.ndarray], np.ndarray], names: st
 
 
 def scenery(seed: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
-    """Draw a photograph of soft shapes, (H, W, 3) uint8: what survives a lower quality or size, as real ones do."""
+    """Draw an image of soft shapes, (H, W, 3) uint8: what survives a lower quality or size, as real ones do."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
     return np.array(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def enlarge(root: Path, name: str) -> None:
-    """Resize a photograph of `street` and its labels by the same interpolation, as if ids were brightnesses."""
+    """Resize an image of `street` and its labels by the same interpolation, as if ids were brightnesses."""
     for kind in ("train", "trainannot"):
         path = root / kind / f"{name}.png"
         Image.open(path).resize((96, 72), Image.Resampling.BILINEAR).save(path)

@@ -1,4 +1,4 @@
-"""Equal and nearly equal photographs: the fast search against the slow one, and what counts as alike."""
+"""Equal and nearly equal images: the fast search against the slow one, and what counts as alike."""
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ def num_bits(number: int) -> int:
 def test_the_banded_search_finds_every_pair_of_two_bits_and_no_other():
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 300, np.uint64)
-    # Neighbours at 0 to 4 bits, wherever in the 64 they lie.
+    # Neighbors at 0 to 4 bits, wherever in the 64 they lie.
     for place in range(1, 300, 2):
         for bit in rng.choice(64, place % 5, replace=False):
             hashes[place] = hashes[place - 1] ^ np.uint64(1 << int(bit))
@@ -44,7 +44,7 @@ def test_a_mirrored_hash_is_the_hash_of_the_mirror_image():
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     hashes = np.array([difference_hash(grey)], np.uint64)
     mirrored = difference_hash(np.ascontiguousarray(grey[:, ::-1]))
-    assert num_bits(int(duplicates._mirrored(hashes)[0]) ^ mirrored) <= 1  # two neighbours may be equally bright
+    assert num_bits(int(duplicates._mirrored(hashes)[0]) ^ mirrored) <= 1  # two neighbors may be equally bright
 
 
 def test_a_hash_has_a_bit_for_each_step_up_along_a_row():

@@ -16,7 +16,7 @@ from segtrain.errors import DataError
 CORPUS = Corpus()
 plants = CORPUS.plants
 
-# Photographs
+# Images
 
 
 @plants("image-unreadable", "train_1.png")

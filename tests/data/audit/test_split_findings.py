@@ -91,12 +91,12 @@ def two_photographs_for_one_label_file(folder):
     return dataset
 
 
-@plants("split-small", "2 photographs, expected one batch of 4", batch_size=4)
+@plants("split-small", "2 images, expected one batch of 4", batch_size=4)
 def fewer_photographs_than_a_batch(folder):
     return people(folder, num_train=2)[1]
 
 
-# The same photograph twice
+# The same image twice
 
 
 def street_with_test(folder):
@@ -120,14 +120,14 @@ def one_folder_for_both_splits(folder):
     )
 
 
-@plants("leak-photographs", "val_9.png")
+@plants("leak-images", "val_9.png")
 def a_training_photograph_in_val_under_another_name(folder):
     root, dataset = street(folder)
     copy(root, "train_1", "val_9")
     return dataset
 
 
-@plants("leak-photographs", "val_9.png")
+@plants("leak-images", "val_9.png")
 def a_link_from_val_to_train(folder):
     root, dataset = street(folder)
     for kind in ("", "annot"):
@@ -159,7 +159,7 @@ def a_training_photograph_in_val_but_darker(folder):
     return dataset
 
 
-@plants("leak-photographs", "test_9.png")
+@plants("leak-images", "test_9.png")
 def a_training_photograph_in_test_under_another_name(folder):
     root, dataset = street_with_test(folder)
     copy(root, "train_1", "test_9")
@@ -256,7 +256,7 @@ def test_a_planted_fault_of_a_split_is_told(fault: Fault, tmp_path: Path):
 
 
 def copy(root: Path, name: str, other: str) -> None:
-    """Copy a training photograph and its labels to another name, which begins with the name of its split."""
+    """Copy a training image and its labels to another name, which begins with the name of its split."""
     split = other.split("_")[0]
     for kind in ("", "annot"):
         (root / f"{split}{kind}" / f"{other}.png").write_bytes((root / f"train{kind}" / f"{name}.png").read_bytes())
@@ -272,7 +272,7 @@ def scene(root: Path, split: str, name: str, *, suffix=".png", step=1, light=1.0
 
 
 def mirrored_person(folder: Path, *, swapped: bool):
-    """Add to people one who raises the left arm (14) at the photograph's right, and the mirror image."""
+    """Add to people one who raises the left arm (14) at the image's right, and the mirror image."""
     root, dataset = people(folder)
     image = scenery(7)
     ids = np.zeros((48, 64), np.uint8)

@@ -111,11 +111,11 @@ def a_grey_photograph_in_the_place_of_labels(folder):
     return dataset
 
 
-@plants("values-are-colours", "0000002.png", also=("one-class-split",))
+@plants("values-are-colors", "0000002.png", also=("one-class-split",))
 def pictures_of_the_classes_in_the_place_of_ids(folder):
     root, dataset = people(folder)
     greys = np.zeros(256, np.uint8)
-    # CIHP's own Categories folder, read as grey: 0.299 R + 0.587 G + 0.114 B of each class's colour.
+    # CIHP's own Categories folder, read as gray: 0.299 R + 0.587 G + 0.114 B of each class's color.
     greys[: len(dataset.colors)] = np.round(dataset.colors @ (0.299, 0.587, 0.114))
     recolour(root / "Training/Category_ids", lambda ids: greys[ids])
     return dataset

@@ -29,7 +29,7 @@ def test_all_headers_that_do_not_fit_are_told_at_once(tmp_path):
     with pytest.raises(DataError) as caught:
         refuse_unfit(problems)
     first, *others = str(caught.value).splitlines()
-    assert first == "2 of 4 pairs of photograph and labels do not fit:"
+    assert first == "2 of 4 pairs of image and labels do not fit:"
     assert "train_1.png: labels 47x64" in others[0] and "train_3.png: labels 47x64" in others[1]
 
 

@@ -1,10 +1,10 @@
-"""Photographs that tell of each pixel where it came from, and generators that give the draw a test wants."""
+"""Images that tell of each pixel where it came from, and generators that give the draw a test wants."""
 
 import numpy as np
 
 
 def painted(height, width, seed=0):
-    """Random ids 0-4 and the photograph that tells row, column and id of each pixel."""
+    """Random ids 0-4 and the image that tells row, column and id of each pixel."""
     labels = np.random.default_rng(seed).integers(0, 5, (height, width), np.uint8)
     rows, columns = np.indices((height, width))
     return np.stack([rows, columns, labels], -1).astype(np.uint8), labels

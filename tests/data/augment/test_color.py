@@ -1,4 +1,4 @@
-"""Steps that change colours: by their formulas, in one rounding, and never the labels."""
+"""Steps that change colors: by their formulas, in one rounding, and never the labels."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def jitter(image, rng, **options):
     return ColorJitter(**changes)(image, LABELS, rng)[0]
 
 
-# Colours --------------------------------------------------------------------------------------------------------
+# Colors --------------------------------------------------------------------------------------------------------
 
 
 def test_no_change_is_no_change():

@@ -1,6 +1,6 @@
-"""Photograph and labels change together, to the pixel.
+"""Image and labels change together, to the pixel.
 
-Most tests paint into the photograph where each pixel came from: channel 0 holds its row, 1 its column, 2 its label.
+Most tests paint into the image where each pixel came from: channel 0 holds its row, 1 its column, 2 its label.
 """
 
 import cv2
@@ -48,7 +48,7 @@ def test_padding_is_void_in_the_labels_and_the_mean_colour_in_the_image():
 
 
 def test_source_pixels_are_never_taken_for_padding():
-    # A photograph of the padding's own colour with labels of void stays what it is; nothing else becomes void.
+    # An image of the padding's own color with labels of void stays what it is; nothing else becomes void.
     image, labels = painted(30, 40)
     _, ids = augment(scale=(1, 1))(image, labels, keyed(0))
     assert VOID not in ids
@@ -132,7 +132,7 @@ def test_scale_is_the_factor_of_both_sides(scale, size):
 
 
 def test_scales_fill_their_range_evenly():
-    # Widths of a photograph of 100 columns: 50..200, mean 125, standard deviation of 300 draws 43 / 17 = 2.5.
+    # Widths of an image of 100 columns: 50..200, mean 125, standard deviation of 300 draws 43 / 17 = 2.5.
     image, labels = painted(10, 100)
     widths = [(augment((32, 256), flip=0)(image, labels, keyed(key))[1] != VOID).any(0).sum() for key in range(300)]
     assert min(widths) < 55 and max(widths) > 195
@@ -150,7 +150,7 @@ def test_scaled_photographs_keep_their_proportions():
 @pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
 @pytest.mark.parametrize("size", [(90, 120), (30, 200), (200, 30)])
 def test_scaled_labels_stay_within_a_pixel_of_the_image(size, axis):
-    # The labels themselves are the row (or column) that the photograph's channel tells.
+    # The labels themselves are the row (or column) that the image's channel tells.
     image, _ = painted(*size)
     place = np.ascontiguousarray(image[..., axis])
     for key in range(30):
@@ -160,7 +160,7 @@ def test_scaled_labels_stay_within_a_pixel_of_the_image(size, axis):
 
 
 def test_scaled_labels_keep_their_pixel_centres():
-    # At 1/3 pixel x of the result has its centre on pixel 3 x + 1 of the source; nearest by corners takes 3 x.
+    # At 1/3 pixel x of the result has its center on pixel 3 x + 1 of the source; nearest by corners takes 3 x.
     image, _ = painted(45, 60)
     for axis in (0, 1):
         place = np.ascontiguousarray(image[..., axis])
@@ -203,7 +203,7 @@ def test_a_quarter_turn_is_exact():
 
 
 def test_what_a_turn_shows_beyond_the_photograph_is_void_and_padding():
-    # 45 degrees: the corners of the crop lie 41 / 2 * sqrt(2) = 29 pixels from its centre, the photograph ends at 20.5.
+    # 45 degrees: the corners of the crop lie 41 / 2 * sqrt(2) = 29 pixels from its center, the image ends at 20.5.
     image, labels = painted(41, 41)
     out, ids = ScaleCropFlip((41, 41), VOID, (), scale=(1, 1), flip=0, rotate=45)(image, labels, Highest())
     for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
@@ -268,10 +268,10 @@ def test_left_and_right_of_real_people_change_places(test_data, pair):
 
 
 def offsets(augmentation, height, width, key, image=None):
-    """How far, in pixels of the source, each label of a crop comes from where its photograph's pixel comes from.
+    """How far, in pixels of the source, each label of a crop comes from where its image's pixel comes from.
 
     The labels are first the columns and then the rows of the source. What is within a pixel of its rim is left out:
-    there the photograph's interpolation has padding, or nothing, on one side.
+    there the image's interpolation has padding, or nothing, on one side.
     """
     whole, rows, columns = ramps(height, width)
     out, found_columns = augmentation(whole if image is None else image, columns, keyed(*key))
@@ -308,7 +308,7 @@ def test_resized_pairs_move_together():
         assert not found.size or found.max() <= 0.5 + 1 / 8 + 1 / 32
 
 
-# A photograph decoded smaller -------------------------------------------------------------------------------------
+# An image decoded smaller -------------------------------------------------------------------------------------
 
 
 def smaller(image, step):
@@ -351,7 +351,7 @@ def test_a_smaller_photograph_lies_where_its_labels_lie(rotate):
         step = make.reduction(keyed(2, key))
         image, rows, columns = ramps(height, width)
         out, found = make(smaller(image, step), columns, keyed(2, key))
-        # Away from the rim, where a block is wider than what is left of the photograph or next to padding.
+        # Away from the rim, where a block is wider than what is left of the image or next to padding.
         inner = (found >= step) & (found < width - 2 * step)
         _, found_rows = make(smaller(image, step), rows, keyed(2, key))
         inner &= (found_rows >= step) & (found_rows < height - 2 * step)
@@ -412,7 +412,7 @@ def test_a_step_that_gives_another_size_is_told_not_spread_over_the_crop():
         return image[..., :1], labels
 
     with pytest.raises(ValueError, match=r"augmentation gave \(24, 32, 1\), expected \(24, 32, 3\), as crop_size asks"):
-        augment(steps={"grey": grey})(*painted(60, 70), keyed(0))
+        augment(steps={"gray": grey})(*painted(60, 70), keyed(0))
 
 
 def test_the_source_is_left_as_it_was():
@@ -457,7 +457,7 @@ def test_resize_squeezes_the_whole_photograph():
     image, labels = painted(60, 90)
     out, ids = Resize((20, 30))(image, labels, keyed(0))
     assert out.shape == (20, 30, 3) and ids.shape == (20, 30)
-    # One third: pixel x has its centre on 3 x + 1.
+    # One third: pixel x has its center on 3 x + 1.
     np.testing.assert_array_equal(out[..., :2], image[1::3, 1::3, :2])
     np.testing.assert_array_equal(ids, labels[1::3, 1::3])
 

@@ -24,7 +24,7 @@ def read(sample, reduction=1):
 
 
 def moved(**steps):
-    """Everything that moves pixels, and nothing that changes their colours."""
+    """Everything that moves pixels, and nothing that changes their colors."""
     mixing = {"cut_mix": CutMix(0.4), "copy_paste": CopyPaste(VOID, probability=0.4), "cutout": Cutout(VOID)}
     turned = {"vertical_flip": 0.3, "rotate": 45, "max_class_share": 0.9, "class_balanced": 0.5}
     return ScaleCropFlip(CROP, VOID, (), scale=(0.6, 4), steps=mixing | steps, **turned)
@@ -39,8 +39,8 @@ def loader(augment, workers=2):
 
 
 def test_image_and_labels_move_together_to_the_pixel_inside_tf_data():
-    # Nearest is half a pixel off at most, rounding a level 1/32 and OpenCV's places another. At the rim of a photograph
-    # its colours run into the padding's.
+    # Nearest is half a pixel off at most, rounding a level 1/32 and OpenCV's places another. At the rim of an image
+    # its colors run into the padding's.
     seen = np.zeros(len(SAMPLES), int)
     for images, labels in training_batches(loader(moved()), 0, 60):
         image, ids = images.numpy().astype(float), labels.numpy()

@@ -112,7 +112,7 @@ def test_a_sample_without_any_label_pastes_nothing():
 
 
 def test_the_other_sample_is_cropped_as_any_before_it_is_mixed_in():
-    # Its photograph is of another size; it is mirrored, too, with left and right changed over.
+    # Its image is of another size; it is mirrored, too, with left and right changed over.
     image, labels = painted(24, 32)
     whole, ids = painted(70, 80, seed=5)
     seen = []

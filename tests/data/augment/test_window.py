@@ -1,4 +1,4 @@
-"""Which part of a photograph a crop shows: not all of one class, and rare classes more often."""
+"""Which part of an image a crop shows: not all of one class, and rare classes more often."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_a_photograph_of_one_class_is_cropped_all_the_same():
 
 
 def test_void_is_no_class_to_be_shared():
-    # Void but in four columns of two classes: each has half of what is labelled, void counts for nothing.
+    # Void but in four columns of two classes: each has half of what is labeled, void counts for nothing.
     labels = np.full((10, 40), VOID, np.uint8)
     labels[:, 18:20], labels[:, 20:22] = 0, 1
     for key in range(50):

@@ -1,4 +1,4 @@
-"""CIHP: its published facts, its folders, and the real photographs."""
+"""CIHP: its published facts, its folders, and the real images."""
 
 import shutil
 
@@ -71,14 +71,14 @@ def test_validation_in_the_training_folder_needs_an_end_of_training(cihp_root):
 
 
 def test_validation_after_the_last_training_photograph_is_empty(cihp_root):
-    with pytest.raises(DataError, match="holds 4 photographs and the first 4 are for training"):
+    with pytest.raises(DataError, match="holds 4 images and the first 4 are for training"):
         Cihp(str(cihp_root), num_train_images=4, val_folder="Training").samples("val")
 
 
 @pytest.mark.parametrize("count", [0, -1])
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_limits_below_one_are_refused(cihp_root, split, count):
-    # -1 as a slice's end would drop the last photograph without a word.
+    # -1 as a slice's end would drop the last image without a word.
     with pytest.raises((ConfigError, DataError), match=f"num_{split}_images={count}|'{split}' is empty"):
         Cihp(str(cihp_root), **{f"num_{split}_images": count}).samples(split)
 
@@ -91,7 +91,7 @@ def test_photograph_without_labels_is_named(cihp_root):
 
 @pytest.mark.parametrize("name", ["Categories", "Instance_ids", "Human_ids"])
 def test_other_labels_of_the_archive_are_refused_by_name(cihp_root, name):
-    # keras-io issue 1227: trained on Categories, whose numbers are colours.
+    # keras-io issue 1227: trained on Categories, whose numbers are colors.
     (cihp_root / "Training" / "Category_ids").rename(cihp_root / "Training" / name)
     with pytest.raises(DataError, match=rf"Training: {name}, expected Category_ids\..*Fix: unpack Category_ids"):
         Cihp(str(cihp_root)).samples("train")
@@ -117,7 +117,7 @@ def test_part_beyond_the_twenty_is_refused(cihp_root):
         dataset.read(sample)
 
 
-# Real photographs ---------------------------------------------------------------------------------------------
+# Real images ---------------------------------------------------------------------------------------------
 
 
 def test_the_table_of_the_archive_times_256_is_the_palette(test_data):

@@ -1,4 +1,4 @@
-"""Colour tables."""
+"""Color tables."""
 
 import numpy as np
 

@@ -36,7 +36,7 @@ class Listed(Dataset):
 
 @pytest.fixture
 def sample(tmp_path):
-    """A photograph of 2 x 3 pixels with labels 0 1 2 / 0 0 0; tests overwrite the labels."""
+    """An image of 2 x 3 pixels with labels 0 1 2 / 0 0 0; tests overwrite the labels."""
     Image.fromarray(np.full((2, 3, 3), (200, 100, 0), np.uint8)).save(tmp_path / "image.png")
     write_ids(tmp_path / "ids.png", [[0, 1, 2], [0, 0, 0]])
     return Sample("image", tmp_path / "image.png", tmp_path / "ids.png")
@@ -81,7 +81,7 @@ def test_samples_come_in_one_order(drawn):
 
 
 def test_photograph_and_labels_belong_together_in_rgb(drawn):
-    # A class has one colour in all toy photographs: another's labels, BGR or swapped axes would show another.
+    # A class has one color in all toy images: another's labels, BGR or swapped axes would show another.
     for split in ("train", "val"):
         for sample in drawn.samples(split):
             assert sample.image.stem == sample.labels.stem == sample.name
@@ -217,13 +217,13 @@ def test_colours_must_be_one_a_class():
         def __init__(self):
             Dataset.__init__(self, ("wall", "door", "roof"), COLORS[:2])
 
-    with pytest.raises(ConfigError, match="one RGB colour for each of 3 classes"):
+    with pytest.raises(ConfigError, match="one RGB color for each of 3 classes"):
         TwoColours()
 
 
 @pytest.mark.parametrize("pair", [(1, 3), (1, 300), (-1, 1), (1, 255)])
 def test_swap_pairs_must_be_classes(pair):
-    # (1, 255) would turn a class into void, and void into a class, in every second photograph.
+    # (1, 255) would turn a class into void, and void into a class, in every second image.
     with pytest.raises(ConfigError, match="swap_pairs"):
         Listed(swap_pairs=[pair])
 
@@ -266,7 +266,7 @@ def test_class_names_must_differ():
 
 
 def turn_image(sample, orientation):
-    """Replace the photograph by one of 2 x 3 stored pixels whose EXIF asks for a turn."""
+    """Replace the image by one of 2 x 3 stored pixels whose EXIF asks for a turn."""
     data = png(np.full((2, 3, 3), (200, 100, 0)), 8, RGB, chunks=[(b"eXIf", with_exif(orientation))])
     sample.image.write_bytes(data)
 
@@ -334,11 +334,11 @@ def test_a_photograph_that_is_its_own_label_file_is_refused(sample, tmp_path):
     for image in (sample.labels, tmp_path / "link.png", tmp_path / "linked.png"):
         for check in (Listed().read, Listed().check_header):
             said = refusal(check, sample._replace(image=image))
-            assert f"labels in {sample.labels}: the same file as the photograph {image}" in said
+            assert f"labels in {sample.labels}: the same file as the image {image}" in said
 
 
 def test_a_jpeg_that_is_its_own_label_file_is_refused_as_that(sample, tmp_path):
-    path = tmp_path / "photograph.jpg"
+    path = tmp_path / "image.jpg"
     Image.new("RGB", (3, 2)).save(path)
     for check in (Listed().read, Listed().check_header):
         assert f"labels in {path}: the same file as the" in refusal(check, sample._replace(image=path, labels=path))

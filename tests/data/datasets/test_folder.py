@@ -1,4 +1,4 @@
-"""Plain folders of photographs and ids."""
+"""Plain folders of images and ids."""
 
 import shutil
 
@@ -157,7 +157,7 @@ def test_validation_told_twice_is_refused(folder_root):
 
 def test_a_share_that_leaves_nothing_says_how_to_go_on(folder_root):
     dataset = Folder(str(folder_root), toys.FOLDER_CLASSES, "train", "trainannot", val_fraction=1e-9)
-    with pytest.raises(DataError, match=r"'val' is empty: val_fraction=1e-09 of 4 photographs.*Fix: split_seed=1"):
+    with pytest.raises(DataError, match=r"'val' is empty: val_fraction=1e-09 of 4 images.*Fix: split_seed=1"):
         dataset.samples("val")
 
 
@@ -203,7 +203,7 @@ def test_equal_names_of_different_folders_are_different_photographs(folder_root)
 
 
 def stored(folder, pixels, classes=("wall", "door", "roof"), **options):
-    """The class ids that a Folder reads from a label file of these stored values or colours."""
+    """The class ids that a Folder reads from a label file of these stored values or colors."""
     for name in ("i", "l", "v"):
         (folder / name).mkdir()
     Image.fromarray(np.zeros((*np.shape(pixels)[:2], 3), np.uint8)).save(folder / "i" / "a.png")
@@ -268,14 +268,14 @@ def test_values_and_colours_that_are_not_told_are_refused(tmp_path, pixels, opti
         ({"label_values": {"0": "wall"}}, r"label_values: '0' is no stored value"),
         ({"label_values": "id"}, r"label_values=id: expected ids, from_one, colors"),
         ({"label_values": {}}, r"expected ids, from_one, colors, or a class"),
-        ({"label_values": "colors"}, r"classes has names only, expected a colour for each"),
+        ({"label_values": "colors"}, r"classes has names only, expected a color for each"),
         ({"label_values": "colors", "classes": {**COLORS, "sky": [0, 0, 0]}}, r"classes\.sky=\[0, 0, 0\]: given twice"),
         (
             {"label_values": "colors", "classes": COLORS, "ignore_colors": [[0, 0, 0]]},
             r"ignore_colors=\[0, 0, 0\]: given twice",
         ),
-        ({"ignore_colors": [[0, 0, 0]]}, r"ignore_colors: the label files hold no colours"),
-        ({"classes": {"wall": [0, 0]}}, r"classes\.wall=\[0, 0\]: no colour"),
+        ({"ignore_colors": [[0, 0, 0]]}, r"ignore_colors: the label files hold no colors"),
+        ({"classes": {"wall": [0, 0]}}, r"classes\.wall=\[0, 0\]: no color"),
         ({"classes": {"wall": [0, 0, 256]}}, r"classes\.wall=.*each 0\.\.255"),
         ({"classes": ["wall", "ignore"]}, r"'ignore' is no name for a class"),
         ({"classes": [True, "on"]}, r"True is no name for a class.*quote it"),
@@ -336,6 +336,6 @@ def test_the_nuclei_have_430_and_108_photographs_in_rgb(test_data):
     dataset = Folder(str(test_data / "dsb2018_nuclei_binary"), **toys.BINARY)
     train, val = dataset.samples("train"), dataset.samples("val")
     assert (len(train), len(val)) == (430, 108)
-    for sample in val[:20]:  # grey and colour PNGs, with and without alpha
+    for sample in val[:20]:  # gray and color PNGs, with and without alpha
         image, labels = dataset.read(sample)
         assert image.shape == (*labels.shape, 3) and set(np.unique(labels)) <= {0, 1}

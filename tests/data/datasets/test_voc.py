@@ -133,7 +133,7 @@ def test_listed_photograph_without_labels_is_named(voc_root):
         Voc(str(voc_root)).samples("val")
 
 
-# Real photographs ---------------------------------------------------------------------------------------------
+# Real images ---------------------------------------------------------------------------------------------
 
 
 def test_the_subset_has_437_and_445_photographs(test_data):
@@ -144,7 +144,7 @@ def test_the_subset_has_437_and_445_photographs(test_data):
 
 
 def test_real_labels_are_the_ids_that_their_colours_stand_for(test_data):
-    # The way through the colours: Pillow paints the picture, the devkit's 22 distinct colours lead back.
+    # The way through the colors: Pillow paints the picture, the devkit's 22 distinct colors lead back.
     dataset = Voc(str(real_root(test_data)))
     samples = dataset.samples("val")
     ids = [*range(21), 255]

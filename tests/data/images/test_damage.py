@@ -19,7 +19,7 @@ def test_zeros_in_the_middle_of_a_jpeg_are_told_on_no_stderr(tmp_path, capfd, pr
     path.write_bytes(data[:middle] + bytes(4096) + data[middle + 4096 :])
     assert jpeg_damage(path).startswith("Corrupt JPEG data: ")
     assert capfd.readouterr().err == ""
-    # This is why one has to ask: the file is still a JPEG, of other colours.
+    # This is why one has to ask: the file is still a JPEG, of other colors.
     assert read_image(path).shape == (160, 160, 3)
 
 

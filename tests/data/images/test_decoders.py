@@ -1,4 +1,4 @@
-"""Photographs in every encoding: RGB as Pillow has it, or as it was written."""
+"""Images in every encoding: RGB as Pillow has it, or as it was written."""
 
 import io
 import struct
@@ -69,7 +69,7 @@ def test_palettes_become_their_colours(tmp_path, depth, transparency):
         [(b"tRNS", bytes(6))],
         [(b"bKGD", bytes(6))],
     ],
-    ids=["gamma 1/2.2", "gamma 2.2", "sRGB", "ICC", "transparent colour", "background"],
+    ids=["gamma 1/2.2", "gamma 2.2", "sRGB", "ICC", "transparent color", "background"],
 )
 def test_what_a_png_says_about_its_colours_is_not_applied(tmp_path, chunks):
     values = random_values(8, 3)
@@ -111,7 +111,7 @@ def test_four_inks_equal_pillow_within_one_step(tmp_path, transform):
     data = saved(Image.fromarray(smooth()).convert("CMYK"), "JPEG", quality=90)
     start = data.index(b"\xff\xee")
     end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-    # The mark's last byte tells whether the inks are stored as luminance and colour differences.
+    # The mark's last byte tells whether the inks are stored as luminance and color differences.
     data = data[:start] + data[end:] if transform is None else data[: end - 1] + bytes([transform]) + data[end:]
     assert np.abs(read(tmp_path, data) - pillow(data)).max() <= 1
 

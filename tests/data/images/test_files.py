@@ -1,4 +1,4 @@
-"""Photographs by policy, headers, files that are no files, and folders."""
+"""Images by policy, headers, files that are no files, and folders."""
 
 import os
 import struct
@@ -188,7 +188,7 @@ def test_a_side_beyond_every_camera_is_refused(tmp_path):
 
 
 def test_a_bomb_costs_neither_memory_nor_time(tmp_path):
-    # 20,000 x 20,000 grey pixels in 389 kB, well-formed: TensorFlow and OpenCV would take 1.2 GB for it.
+    # 20,000 x 20,000 gray pixels in 389 kB, well-formed: TensorFlow and OpenCV would take 1.2 GB for it.
     packed = zlib.compressobj(9)
     pixels = b"".join(packed.compress(bytes(20_001 * 100)) for _ in range(200)) + packed.flush()
     head = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)

@@ -59,7 +59,7 @@ def test_transparency_of_a_palette_changes_no_index(tmp_path, depth):
 
 
 def test_labels_of_one_colour_stay_apart(tmp_path):
-    # Ids 1 and 2 are both red: by colour or by luminance they would be one class.
+    # Ids 1 and 2 are both red: by color or by luminance they would be one class.
     path = write(tmp_path, png(np.array([[0, 1, 2]]), 8, PALETTE, bytes([0] * 3 + [255, 0, 0] * 2)))
     assert read_labels(path).tolist() == [[0, 1, 2]]
 
@@ -182,7 +182,7 @@ def test_bmp_and_tiff_labels_are_read(tmp_path, kind, mode):
 
 
 def test_four_bit_bmp_labels_are_their_indices(tmp_path):
-    # A palette of sixteen greys that are their own indices is one that Pillow takes for no palette at all.
+    # A palette of sixteen grays that are their own indices is one that Pillow takes for no palette at all.
     palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(16))
     pixels = bytes([0x1F, 0x20, 0, 0])  # one row of 1 15 2, padded to four bytes
     head = struct.pack("<IiiHHIIiiII", 40, 3, 1, 1, 4, 0, len(pixels), 0, 0, 16, 0)
@@ -192,7 +192,7 @@ def test_four_bit_bmp_labels_are_their_indices(tmp_path):
 
 
 def tiff(pixels: bytes, size: tuple[int, int], **tags: int) -> bytes:
-    """Write a grey TIFF of one strip; `tags` change those that it has."""
+    """Write a gray TIFF of one strip; `tags` change those that it has."""
     numbers = {"width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "place": 273}
     numbers |= {"orientation": 274, "samples": 277, "rows": 278, "length": 279}
     values = {"width": size[1], "height": size[0], "bits": 8, "compression": 1, "photometric": 1, "orientation": 1}
@@ -218,7 +218,7 @@ def test_a_tiff_of_two_pages_is_refused(tmp_path):
     refused(write(tmp_path, data, "a.tif"), "several pictures (pages)")
 
 
-# Colours and transparency -------------------------------------------------------------------------------------
+# Colors and transparency -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -226,9 +226,9 @@ def test_labels_in_colours_are_refused_with_their_first_colours(tmp_path, kind):
     image = np.array([[(9, 8, 7), (9, 8, 7), (1, 2, 3), (0, 0, 255), (4, 4, 5)]], np.uint8)
     refused(
         write(tmp_path, saved(image, kind)),
-        "mode RGB, colours [9, 8, 7], [1, 2, 3], [0, 0, 255], ...",
+        "mode RGB, colors [9, 8, 7], [1, 2, 3], [0, 0, 255], ...",
         "label_values=colors",
-        "convert the colours to ids",
+        "convert the colors to ids",
     )
 
 
@@ -301,7 +301,7 @@ def test_a_colour_one_step_off_is_no_colour_of_the_table(tmp_path, channel, step
         image[*place, channel] = int(image[*place, channel]) + step
     refused(
         write(tmp_path, saved(image, "PNG")),
-        f"2 pixels of colours without a class, the first at row 2, column 3 is {image[2, 3].tolist()}",
+        f"2 pixels of colors without a class, the first at row 2, column 3 is {image[2, 3].tolist()}",
         "ignore_colors",
         colors={(128, 100, 50): 0},
     )
@@ -313,7 +313,7 @@ def test_transparency_is_refused_unless_it_is_to_be_dropped(tmp_path, kind):
     image = image[..., [0, 3]] if kind == GREY_ALPHA else image
     path = write(tmp_path, png(image, 8, kind))
     colors = COLORS if kind == RGBA else None
-    refused(path, "mode grey+alpha" if kind == GREY_ALPHA else "mode RGBA", "alpha=drop", colors=colors)
+    refused(path, "mode gray+alpha" if kind == GREY_ALPHA else "mode RGBA", "alpha=drop", colors=colors)
     assert read_labels(path, colors=colors, alpha="drop").tolist() == [[0, 128 if kind == GREY_ALPHA else 1]]
 
 
@@ -331,12 +331,12 @@ def test_sixteen_bit_greys_with_transparency_are_held_to_a_byte(tmp_path):
 
 def test_colours_without_a_table_are_refused_whatever_their_transparency(tmp_path):
     path = write(tmp_path, png(np.array([[(1, 2, 3, 255)]]), 8, RGBA))
-    refused(path, "mode RGBA, colours [1, 2, 3]")
-    refused(path, "mode RGBA, colours [1, 2, 3]", alpha="drop")
+    refused(path, "mode RGBA, colors [1, 2, 3]")
+    refused(path, "mode RGBA, colors [1, 2, 3]", alpha="drop")
 
 
 def test_colours_of_sixteen_bits_are_refused(tmp_path):
-    # The upper halves alone would be another table's colours.
+    # The upper halves alone would be another table's colors.
     refused(write(tmp_path, png(np.array([[(0, 1, 2)]]), 16, RGB)), "16 bits", colors=COLORS)
 
 

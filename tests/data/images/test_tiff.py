@@ -81,15 +81,15 @@ def test_grey_and_rgb_with_or_without_alpha_are_what_was_written(
 
 OTHERS = {
     "four bands": ("u1", 4, RGB, (UNKNOWN,), False, "4 bands (RGB and 1 more, not marked as transparency), 8-bit"),
-    "four grey bands": ("u2", 4, GREY, (UNKNOWN,) * 3, False, "4 bands (grey and 3 more), 16-bit unsigned"),
-    "two bands": ("u1", 2, GREY, (UNKNOWN,), False, "2 bands (grey and 1 more, not marked as transparency)"),
+    "four gray bands": ("u2", 4, GREY, (UNKNOWN,) * 3, False, "4 bands (gray and 3 more), 16-bit unsigned"),
+    "two bands": ("u1", 2, GREY, (UNKNOWN,), False, "2 bands (gray and 1 more, not marked as transparency)"),
     "five bands": ("u1", 5, RGB, (UNKNOWN,) * 2, False, "5 bands (RGB and 2 more)"),
     "alpha and more": ("u1", 5, RGB, (UNASSOCIATED, UNKNOWN), False, "5 bands (RGB and 2 more)"),
-    "eight bands": ("u2", 8, GREY, (UNKNOWN,) * 7, False, "8 bands (grey and 7 more), 16-bit"),
-    "three grey bands": ("u1", 3, GREY, (UNKNOWN,) * 2, False, "3 bands (grey and 2 more)"),
+    "eight bands": ("u2", 8, GREY, (UNKNOWN,) * 7, False, "8 bands (gray and 7 more), 16-bit"),
+    "three gray bands": ("u1", 3, GREY, (UNKNOWN,) * 2, False, "3 bands (gray and 2 more)"),
     "planes of 16 bits": ("u2", 3, RGB, (), True, "3 bands (RGB), 16-bit unsigned integers, each band apart (planar)"),
-    "grey planes": ("u1", 3, GREY, (UNKNOWN,) * 2, True, "each band apart (planar)"),
-    "floats": ("f4", 1, GREY, (), False, "1 band (grey), 32-bit floats"),
+    "gray planes": ("u1", 3, GREY, (UNKNOWN,) * 2, True, "each band apart (planar)"),
+    "floats": ("f4", 1, GREY, (), False, "1 band (gray), 32-bit floats"),
     "doubles": ("f8", 3, RGB, (), False, "3 bands (RGB), 64-bit floats"),
     "halves": ("f2", 1, GREY, (), False, "16-bit floats"),
     "complex": ("c8", 1, GREY, (), False, "64-bit complex floats"),
@@ -110,7 +110,7 @@ def test_other_bands_and_numbers_are_named_before_anything_is_decoded(tmp_path, 
     for read in (read_image, read_size):
         with pytest.raises(DataError) as caught:
             read(path)
-        assert all(word in str(caught.value) for word in (str(path), seen, "expected grey or RGB", "Fix: mkdir -p "))
+        assert all(word in str(caught.value) for word in (str(path), seen, "expected gray or RGB", "Fix: mkdir -p "))
         assert "damaged" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 

@@ -1,4 +1,4 @@
-"""Photographs and label files find each other by name, or an error says which do not."""
+"""Images and label files find each other by name, or an error says which do not."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ SAMPLES = [Sample(f"{number:02d}", None, None) for number in range(10)]
 
 
 def grey(sample, reduction=1):
-    """A photograph of one grey, the sample's number."""
+    """An image of one gray, the sample's number."""
     number = int(sample.name)
     return np.full((*SIZE, 3), number, np.uint8), np.full(SIZE, number, np.uint8)
 

@@ -26,7 +26,7 @@ FACTS = {"crop_size": SIZE, "batch_size": 2, "seed": 0}
 
 
 class Numbered(Dataset):
-    """Photographs of one grey each; the grey of sample 3 is 3, and so is its label."""
+    """Images of one gray each; the gray of sample 3 is 3, and so is its label."""
 
     def __init__(self, folder, count, sizes=(SIZE,)):
         super().__init__([f"class {index}" for index in range(20)], np.zeros((20, 3), np.uint8))

@@ -14,7 +14,7 @@ from segtrain.data import Cihp
 from segtrain.data.loading.cache import DiskCache, MemoryCache, available_memory
 from segtrain.errors import DataError, ResourceError
 
-BYTES_EACH = 48 * 64 * 4  # of the toy's photographs, 48x64: three bytes of colour and one of class
+BYTES_EACH = 48 * 64 * 4  # of the toy's images, 48x64: three bytes of color and one of class
 
 
 class Counting:

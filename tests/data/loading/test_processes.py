@@ -94,7 +94,7 @@ def test_an_error_of_a_sample_arrives_as_it_was_raised_and_others_go_on(loader):
     loads = loader(listed("plain", "plain", "plain", "plain", "plain", "damaged", "plain", "plain"))
     before = [child.pid for child in children(loads)]
     for _ in range(2):
-        with pytest.raises(DataError, match=r"^cannot decode /photographs/5\.jpg\. Fix: remove it$"):
+        with pytest.raises(DataError, match=r"^cannot decode /images/5\.jpg\. Fix: remove it$"):
             loads.batch(1)
         assert numbers(loads, 0) == [0, 1, 2, 3]
     assert [child.pid for child in children(loads)] == before
@@ -140,12 +140,12 @@ def test_a_process_that_dies_at_work_is_started_again(loader, tmp_path):
         (
             "SIGSEGV",
             DataError,
-            r"cannot load the crop of /photographs/2\.jpg with .*: .* dies of SIGSEGV",
+            r"cannot load the crop of /images/2\.jpg with .*: .* dies of SIGSEGV",
         ),
         (
             "SIGKILL",
             ResourceError,
-            r"loads the crop of /photographs/2\.jpg with .* killed each time, .* Fix: fewer",
+            r"loads the crop of /images/2\.jpg with .* killed each time, .* Fix: fewer",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""SBD's labels become PNGs that hold the same ids, once, and never those of VOC's validation photographs."""
+"""SBD's labels become PNGs that hold the same ids, once, and never those of VOC's validation images."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from segtrain.errors import DataError, ResourceError
 
 @pytest.fixture
 def roots(tmp_path):
-    """SBD and VOC: 4 photographs to train and 2 to validate are VOC's, 6 more are SBD's own."""
+    """SBD and VOC: 4 images to train and 2 to validate are VOC's, 6 more are SBD's own."""
     voc = toys.draw_voc(tmp_path)
     return toys.draw_sbd(tmp_path, voc), voc
 
@@ -59,7 +59,7 @@ def test_the_root_may_be_the_folder_within(roots):
             lambda sbd, voc: (sbd / "dataset/cls/2008_000003.mat").unlink(),
             r"1 names without \.mat file in .*: 2008_000003",
         ),
-        (lambda sbd, voc: (voc / "JPEGImages/2008_000001.jpg").unlink(), "without photograph in .*: 2008_000001"),
+        (lambda sbd, voc: (voc / "JPEGImages/2008_000001.jpg").unlink(), "without image in .*: 2008_000001"),
         (
             lambda sbd, voc: (voc / "SegmentationClass/2007_001001.png").unlink(),
             "without label file in .*: 2007_001001",

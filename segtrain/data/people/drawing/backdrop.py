@@ -1,4 +1,4 @@
-"""Draw what stands behind the figures: a wall or a landscape, and things that share the clothes' colours."""
+"""Draw what stands behind the figures: a wall or a landscape, and things that share the clothes' colors."""
 
 import cv2
 import numpy as np
@@ -33,7 +33,7 @@ def draw_backdrop(rng: np.random.Generator, size: tuple[int, int]) -> Canvas:
 
 
 def _gradient(rng: np.random.Generator, size: tuple[int, int], sky: bool) -> np.ndarray:
-    """A smooth change between two colours with coarse mottling, (H, W, 3) uint8."""
+    """A smooth change between two colors with coarse mottling, (H, W, 3) uint8."""
     height, width = size
     hues = (0.5, 0.62) if sky else (0.0, 1.0)
     first, second = (np.array(random_color(rng, hues, (0.08, 0.45), (0.84 if sky else 0.65, 1))) for _ in range(2))

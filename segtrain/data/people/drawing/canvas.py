@@ -46,7 +46,7 @@ Shape = Line | Polygon | Ellipse
 
 @dataclass(frozen=True)
 class Cloth:
-    """A two-coloured surface: plain, stripes, pleats, diagonal, checks or dots, every `period` units."""
+    """A two-colored surface: plain, stripes, pleats, diagonal, checks or dots, every `period` units."""
 
     color: Color
     accent: Color = (0, 0, 0)
@@ -54,7 +54,7 @@ class Cloth:
     period: float = 6.0
 
     def texture(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Colour the grid of coordinates x (1, w) and y (h, 1), in the figure's units: (h, w, 3) uint8."""
+        """Color the grid of coordinates x (1, w) and y (h, 1), in the figure's units: (h, w, 3) uint8."""
         p = self.period
         index: np.ndarray
         if self.pattern == "plain":
@@ -120,7 +120,7 @@ class Pen:
 
         Args:
             part: Class id, or None to leave the labels as they are (eyes, buttons, shadows).
-            cloth: Colours and pattern.
+            cloth: Colors and pattern.
             shapes: In the figure's units.
             depth: How much the edges darken, 0 to 1.
         """

@@ -81,7 +81,7 @@ def random_color(
     saturation: tuple[float, float],
     value: tuple[float, float],
 ) -> Color:
-    """Draw a colour with hue (in turns), saturation and value from these ranges; RGB 0-255."""
+    """Draw a color with hue (in turns), saturation and value from these ranges; RGB 0-255."""
     red, green, blue = colorsys.hsv_to_rgb(rng.uniform(*hues) % 1, rng.uniform(*saturation), rng.uniform(*value))
     return round(red * 255), round(green * 255), round(blue * 255)
 
