@@ -111,7 +111,7 @@ def corruption(command: str, words: tuple[str, ...], key: str, kind: str, draw: 
         parent, dot, last = key.rpartition(".")
         at = draw.randrange(len(last))
         key = f"{parent}{dot}{last[:at]}zq{last[at:]}"
-        word, is_wrong = f"++{key}=1", command == "train" and "multipliers" not in parent
+        word, is_wrong = f"++{key}=1", command == "train" and "lr_multipliers" not in parent
     elif kind == "deleted":
         word, is_wrong = f"~{key}", False
     elif kind == "below":

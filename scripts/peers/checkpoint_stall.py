@@ -39,7 +39,7 @@ from segtrain.training.callbacks import Checkpoints  # noqa: E402
 from segtrain.training.trainer import Trainer  # noqa: E402
 
 WARM_UP, NUM_CLASSES, IGNORE = 3, 20, 255
-INTERVAL_SECONDS, MOST_SHARE = 15 * 60, 0.05  # save_minutes of configs/train.yaml, and the aim
+INTERVAL_SECONDS, MOST_SHARE = 15 * 60, 0.05  # checkpoint_every_minutes of configs/train.yaml, and the aim
 
 
 class Cost(NamedTuple):
@@ -140,7 +140,8 @@ def report(alone: float, costs: list[Cost], *, size: int, others: float) -> None
     print(f"| the steps beside the write take longer by | {slowed:+.3f} |")
     print(f"| until the write has ended, in the background | {written:.3f} |")
     print(
-        f"\nevery 15 minutes (save_minutes): {cost / INTERVAL_SECONDS:.3%} of the time; aim: at most {MOST_SHARE:.0%}"
+        f"\nevery 15 minutes (checkpoint_every_minutes): {cost / INTERVAL_SECONDS:.3%} of the time; aim: at most "
+        f"{MOST_SHARE:.0%}"
     )
     # Each epoch ends with a save, too: that is within the aim where an epoch lasts long enough.
     print(f"each epoch: within the aim where an epoch lasts {cost / MOST_SHARE:.1f} s or more")

@@ -62,7 +62,7 @@ def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
         }
     )
     dataset = build(cfg.dataset)
-    dataset.swap_pairs = SWAP_PAIRS
+    dataset.flip_pairs = SWAP_PAIRS
     loader = build_loader(cfg, dataset, samples(asked))
     steps = asked.images // asked.batch
     first = 0

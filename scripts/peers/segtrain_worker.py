@@ -22,7 +22,7 @@ TORCH_RESNET += ["model.aspp_dilations=[12,24,36]", "model.dropout=0.5", "norm.e
 # By variant: the number of classes, and what `segtrain train` would be told.
 NETWORKS = {
     "segtrain_keras_io": (20, KERAS_IO),
-    "segtrain_keras_io_recompute": (20, [*KERAS_IO, "recompute=true"]),
+    "segtrain_keras_io_recompute": (20, [*KERAS_IO, "activation_checkpointing=true"]),
     "segtrain_deeplabv3": (
         21,
         ["model=deeplabv3", *TORCH_RESNET, "backbone.output_stride=8", "model.head_convolutions=1"],
@@ -54,7 +54,7 @@ def main() -> None:
         infer(model, batch[0], serving.steps(asked, num_trainable))
         return
     loss = build(cfg.loss, ignore_class=255, num_classes=num_classes)
-    forward = recomputing(model, early_stages(model, backbone)) if cfg.recompute else None
+    forward = recomputing(model, early_stages(model, backbone)) if cfg.activation_checkpointing else None
     trainer = Trainer(model, build(cfg.optimizer), loss, num_classes, 255, forward=forward)
     train(trainer, (batch for _ in serving.steps(asked, num_trainable)))
 

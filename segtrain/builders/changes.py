@@ -14,11 +14,16 @@ from segtrain.shell import leaves
 HARMLESS = frozenset(
     {
         *("cache", "callbacks", "dataset.root", "keep_last", "loader", "metrics", "name", "replicas", "resume"),
-        *("save_minutes", "strategy", "tensorboard_images", "trusted_modules", "workers"),
+        *("checkpoint_every_minutes", "strategy", "tensorboard_images", "trusted_modules", "workers"),
     }
 )
 # Keys that a checkpoint's variables or its count of steps are made for.
-FIXED = frozenset({"backbone", "batch_size", "dataset", "head", "heads", "limit_samples", "model", "norm", "weights"})
+FIXED = frozenset(
+    {
+        *("backbone", "batch_size", "dataset", "heads", "limit_samples", "model", "norm", "reset_classifier"),
+        "weights",
+    }
+)
 
 # Arguments of segtrain's datasets that name splits other than train and val.
 FURTHER_SPLITS = frozenset({"splits", "test_images", "test_labels", "test_list"})

@@ -17,7 +17,7 @@ def make_crops(job: dict[str, Any], samples: Sequence[Sample]) -> Crops:
     """Build the very crops that the training has."""
     cfg = OmegaConf.create(job["config"])
     working_folder.trust(cfg.trusted_modules, working_folder.current())
-    return build_crops(cfg, build(cfg.dataset), samples, job["swap_pairs"])
+    return build_crops(cfg, build(cfg.dataset), samples, job["flip_pairs"])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from segtrain.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 # The arguments that commands pass to an augmentation and to each of its steps; no key may set them.
-AUGMENT_FACTS = ("crop_size", "ignore_class", "swap_pairs")
+AUGMENT_FACTS = ("crop_size", "ignore_class", "flip_pairs")
 # The keys that crops follow from, beside the samples.
 CROP_KEYS = ("dataset", "augment", "crop_size", "batch_size", "seed", "shuffle")
 
@@ -37,18 +37,18 @@ def augment_facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
     return {"augment": AUGMENT_FACTS, **{f"augment.steps.{name}": AUGMENT_FACTS for name in _steps(cfg)}}
 
 
-def build_augment(cfg: DictConfig, dataset: Dataset, swap_pairs: Sequence[Sequence[int]]) -> Augmentation:
+def build_augment(cfg: DictConfig, dataset: Dataset, flip_pairs: Sequence[Sequence[int]]) -> Augmentation:
     """Build the augmentation of a config for a dataset.
 
     Args:
         cfg: Has the group `augment` and the root key `crop_size`.
         dataset: Tells the ignored class.
-        swap_pairs: Ids that change places in a mirrored image, see `pairs_to_swap`.
+        flip_pairs: Ids that change places in a mirrored image, see `pairs_to_flip`.
 
     Raises:
         ConfigError: An argument does not fit.
     """
-    facts = {"crop_size": tuple(cfg.crop_size), "ignore_class": dataset.ignore_class, "swap_pairs": swap_pairs}
+    facts = {"crop_size": tuple(cfg.crop_size), "ignore_class": dataset.ignore_class, "flip_pairs": flip_pairs}
     node = cfg.augment.copy()
     if steps := _steps(cfg):
         facts["steps"] = {
@@ -69,7 +69,7 @@ def build_dataset(cfg: DictConfig) -> Dataset:
     return dataset
 
 
-def pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:
+def pairs_to_flip(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:
     """Find the dataset's pairs of ids of which the samples of a split show both; the others are told in the log.
 
     Raises:
@@ -79,11 +79,11 @@ def pairs_to_swap(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, in
     for left, right in one_sided:
         names = dataset.class_names
         logger.warning("only one of %s and %s occurs: mirrored images keep it", names[left], names[right])
-    return [pair for pair in dataset.swap_pairs if pair not in one_sided]
+    return [pair for pair in dataset.flip_pairs if pair not in one_sided]
 
 
 def build_crops(
-    cfg: DictConfig, dataset: Dataset, samples: Sequence[Sample], swap_pairs: Sequence[Sequence[int]]
+    cfg: DictConfig, dataset: Dataset, samples: Sequence[Sample], flip_pairs: Sequence[Sequence[int]]
 ) -> Crops:
     """Build the crops that a config trains on.
 
@@ -91,7 +91,7 @@ def build_crops(
         cfg: As for `build_augment`, with the root keys `cache`, `batch_size`, `seed` and `shuffle`.
         dataset: Reads the samples.
         samples: To train on.
-        swap_pairs: See `build_augment`.
+        flip_pairs: See `build_augment`.
 
     Raises:
         ConfigError: An argument does not fit.
@@ -101,7 +101,7 @@ def build_crops(
     return Crops(
         samples,
         _reader(cfg, dataset),
-        build_augment(cfg, dataset, swap_pairs),
+        build_augment(cfg, dataset, flip_pairs),
         crop_size=tuple(cfg.crop_size),
         batch_size=cfg.batch_size,
         seed=cfg.seed,
@@ -125,15 +125,15 @@ def build_loader(
         DataError: A label file cannot be read, or there are fewer samples than one batch.
         ResourceError: The cache's folder cannot be written, or no process started.
     """
-    swap_pairs = pairs_to_swap(dataset, samples)
-    crops = build_crops(cfg, dataset, samples, swap_pairs)
+    flip_pairs = pairs_to_flip(dataset, samples)
+    crops = build_crops(cfg, dataset, samples, flip_pairs)
     processes = None
     if in_processes(cfg, samples):
         resolved: Any = OmegaConf.to_container(cfg, resolve=True)
         needed = {key: resolved[key] for key in (*CROP_KEYS, "cache", "trusted_modules")}
         processes = Processes(
             "segtrain.builders.crop_child",
-            {"config": OmegaConf.to_yaml(OmegaConf.create(needed)), "swap_pairs": swap_pairs},
+            {"config": OmegaConf.to_yaml(OmegaConf.create(needed)), "flip_pairs": flip_pairs},
             crops,
             count=cfg.workers,
             batch_bytes=batch_bytes(cfg.batch_size if places is None else len(places), crops.crop_size),

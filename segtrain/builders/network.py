@@ -95,7 +95,11 @@ def load_weights(cfg: DictConfig, model: keras.Model, backbone: Backbone) -> Non
     if path.is_dir():
         path = pick_checkpoint(path / "checkpoints", "best").path / "state.safetensors"
     load_network_weights(
-        model, read_weights(path, model, key), key, reset_head=cfg.head == "reset", further_heads=tuple(_heads(cfg))
+        model,
+        read_weights(path, model, key),
+        key,
+        reset_classifier=cfg.reset_classifier,
+        further_heads=tuple(_heads(cfg)),
     )
 
 

@@ -44,17 +44,18 @@ def check_shares(cfg: DictConfig, replicas: Replicas) -> None:
     """
     if replicas.count == 1:
         return
-    parts = cfg.accumulate * replicas.count
+    parts = cfg.gradient_accumulation_steps * replicas.count
     if cfg.batch_size % parts:
         fitting = max(parts, cfg.batch_size // parts * parts)
         raise ConfigError(
-            f"batch_size={cfg.batch_size}: it is that of all {replicas.count} replicas together, in accumulate="
-            f"{cfg.accumulate} parts, expected a multiple of {parts}. Fix: batch_size={fitting}"
+            f"batch_size={cfg.batch_size}: it is that of all {replicas.count} replicas together, in "
+            f"gradient_accumulation_steps="
+            f"{cfg.gradient_accumulation_steps} parts, expected a multiple of {parts}. Fix: batch_size={fitting}"
         )
     for key, is_asked, plain in (
         ("jit", cfg.jit == "on", "auto"),
-        ("precise_norm", cfg.precise_norm > 0, "0"),
-        ("recompute", cfg.recompute, "false"),
+        ("precise_bn_batches", cfg.precise_bn_batches > 0, "0"),
+        ("activation_checkpointing", cfg.activation_checkpointing, "false"),
     ):
         if is_asked:
             raise ConfigError(
@@ -67,13 +68,13 @@ def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone, replic
     """Build the recipe of a config for its network.
 
     Raises:
-        ConfigError: `multipliers` do not fit the network.
+        ConfigError: `lr_multipliers` do not fit the network.
     """
     return Recipe(
-        ema=cfg.ema,
-        accumulate=cfg.accumulate,
+        ema_decay=cfg.ema_decay,
+        gradient_accumulation_steps=cfg.gradient_accumulation_steps,
         clip_norm=cfg.clip_norm,
-        factors=factors(model, backbone.tensors, dict(cfg.multipliers)),
+        factors=factors(model, backbone.tensors, dict(cfg.lr_multipliers)),
         freeze_backbone_epochs=cfg.freeze_backbone_epochs,
         backbone=tuple(backbone.tensors),
         jit=replicas.count == 1 and compiles_by_xla(cfg.jit),
@@ -136,12 +137,14 @@ def warn_of_poor_statistics(cfg: DictConfig, model: keras.Model, total_steps: in
             "a lower norm.momentum, or more epochs",
             *(total_steps, 100 * momentum**total_steps, momentum),
         )
-    together = cfg.batch_size // cfg.accumulate
+    steps = cfg.gradient_accumulation_steps
+    together = cfg.batch_size // steps
     if together < _ENOUGH_FOR_NORM:
         logger.warning(
-            "batch norm: its statistics come from %d images at a time (batch_size=%d, accumulate=%d), which is "
+            "batch norm: its statistics come from %d images at a time (batch_size=%d, "
+            "gradient_accumulation_steps=%d), which is "
             "few. Fix: %snorm=frozen with pretrained weights, or norm=group",
-            *(together, cfg.batch_size, cfg.accumulate, "a lower accumulate, " if cfg.accumulate > 1 else ""),
+            *(together, cfg.batch_size, steps, "a lower gradient_accumulation_steps, " if steps > 1 else ""),
         )
 
 
@@ -150,7 +153,7 @@ def _unfit_sizes(cfg: DictConfig) -> Iterator[str]:
     height, width = cfg.crop_size
     in_memory = 12 * cfg.batch_size * height * width  # 3 channels of float32, one layer only
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if in_memory // cfg.accumulate > memory or in_memory // 4 > memory:
+    if in_memory // cfg.gradient_accumulation_steps > memory or in_memory // 4 > memory:
         yield (
             f"batch_size={cfg.batch_size} with crop_size=[{height},{width}]: the images alone take "
             f"{in_memory / 1e9:,.0f} GB, this machine has {memory / 1e9:,.0f} GB. Fix: batch_size="
@@ -176,38 +179,41 @@ def _problems(cfg: DictConfig) -> Iterator[str]:
             f"++optimizer.learning_rate=1e-3"
         )
     yield from _unfit_sizes(cfg)
-    if cfg.batch_size % cfg.accumulate:
+    if cfg.batch_size % cfg.gradient_accumulation_steps:
         divisors = [str(number) for number in range(2, cfg.batch_size + 1) if cfg.batch_size % number == 0]
         yield (
-            f"accumulate={cfg.accumulate}: batch_size={cfg.batch_size} does not fall into as many equal parts, "
-            f"expected 1 or {' or '.join(divisors)}. Fix: accumulate={divisors[0] if divisors else 1}"
+            f"gradient_accumulation_steps={cfg.gradient_accumulation_steps}: batch_size={cfg.batch_size} does not "
+            f"fall into as many equal parts, "
+            f"expected 1 or {' or '.join(divisors)}. Fix: gradient_accumulation_steps={divisors[0] if divisors else 1}"
         )
     if cfg.freeze_backbone_epochs >= cfg.epochs:
         yield (
             f"freeze_backbone_epochs={cfg.freeze_backbone_epochs}: the backbone would never train in epochs="
-            f"{cfg.epochs}, expected fewer. Fix: multipliers.{BACKBONE}=0 to freeze it for good"
+            f"{cfg.epochs}, expected fewer. Fix: lr_multipliers.{BACKBONE}=0 to freeze it for good"
         )
-    if cfg.freeze_backbone_epochs and cfg.multipliers.get(BACKBONE) == 0:
+    if cfg.freeze_backbone_epochs and cfg.lr_multipliers.get(BACKBONE) == 0:
         yield (
-            f"freeze_backbone_epochs={cfg.freeze_backbone_epochs} with multipliers.{BACKBONE}=0: the backbone never "
+            f"freeze_backbone_epochs={cfg.freeze_backbone_epochs} with lr_multipliers.{BACKBONE}=0: the backbone never "
             f"trains anyway. Fix: freeze_backbone_epochs=0"
         )
-    frozen = [f"multipliers.{name}=0" for name, factor in cfg.multipliers.items() if factor == 0]
+    frozen = [f"lr_multipliers.{name}=0" for name, factor in cfg.lr_multipliers.items() if factor == 0]
     if cfg.freeze_backbone_epochs:
         frozen.append(f"freeze_backbone_epochs={cfg.freeze_backbone_epochs}")
-    if cfg.precise_norm and frozen:
+    if cfg.precise_bn_batches and frozen:
         yield (
-            f"precise_norm={cfg.precise_norm} with {frozen[0]}: it would change the statistics of layers that are to "
-            f"stay as they are, expected one of them. Fix: precise_norm=0"
+            f"precise_bn_batches={cfg.precise_bn_batches} with {frozen[0]}: it would change the statistics of layers "
+            f"that are to "
+            f"stay as they are, expected one of them. Fix: precise_bn_batches=0"
         )
-    if cfg.recompute and cfg.precision != "float32":
+    if cfg.activation_checkpointing and cfg.precision != "float32":
         yield (
-            f"recompute=true with precision={cfg.precision}: batch norm of 16 bits cannot be computed twice alike, "
-            f"expected one of them. Fix: recompute=false"
+            f"activation_checkpointing=true with precision={cfg.precision}: batch norm of 16 bits cannot be computed "
+            f"twice alike, "
+            f"expected one of them. Fix: activation_checkpointing=false"
         )
     for name, mend in (
-        ("use_ema", "ema=0.999, which keeps the raw weights and averages batch norm too"),
-        ("gradient_accumulation_steps", "accumulate=N, which splits batch_size"),
+        ("use_ema", "ema_decay=0.999, which keeps the raw weights and averages batch norm too"),
+        ("gradient_accumulation_steps", "gradient_accumulation_steps=N, which splits batch_size"),
     ):
         if cfg.optimizer.get(name):
             yield f"optimizer.{name}={cfg.optimizer[name]}: refused, segtrain has its own. Fix: {mend}"

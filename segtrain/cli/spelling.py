@@ -32,8 +32,11 @@ _OTHER_NAMES = {
     **dict.fromkeys(("augmentation", "augmentations", "transforms", "transform"), "augment"),
     **dict.fromkeys(("callback",), "callbacks"),
     **dict.fromkeys(("os", "outputstride"), "backbone.output_stride"),
-    **dict.fromkeys(("emadecay",), "ema"),
-    **dict.fromkeys(("gradientaccumulationsteps", "accumulategradbatches", "gradaccum", "accumulation"), "accumulate"),
+    **dict.fromkeys(("emarate", "emadecay"), "ema_decay"),
+    **dict.fromkeys(
+        ("gradientaccumulationsteps", "accumulategradbatches", "gradaccum", "accumulation"),
+        "gradient_accumulation_steps",
+    ),
     **dict.fromkeys(("clipgradnorm", "gradientclipval", "maxgradnorm", "gradclip", "clipnorm"), "clip_norm"),
     **dict.fromkeys(("resumefrom", "resumefromcheckpoint"), "resume"),
     **dict.fromkeys(("runname", "experimentname", "expname"), "name"),

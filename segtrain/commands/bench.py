@@ -21,7 +21,7 @@ from segtrain.builders.data import (
     build_dataset,
     build_loader,
     in_processes,
-    pairs_to_swap,
+    pairs_to_flip,
 )
 from segtrain.builders.preflight import require_image_range
 from segtrain.builders.user_parts import require_samples
@@ -75,7 +75,7 @@ def bench(cfg: DictConfig) -> float:
 def _stages(cfg: DictConfig, dataset: Dataset, samples: list[Sample]) -> dict[str, float]:
     """Microseconds an image of each stage, one thread, files already in the page cache."""
     pairs = [dataset.read(sample) for sample in samples]
-    augment = build_augment(cfg, dataset, pairs_to_swap(dataset, samples))
+    augment = build_augment(cfg, dataset, pairs_to_flip(dataset, samples))
     generators = [np.random.default_rng(number) for number in range(len(samples))]
 
     def another(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

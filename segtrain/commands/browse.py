@@ -4,7 +4,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from segtrain.builders.data import augment_facts, build_augment, build_dataset, pairs_to_swap
+from segtrain.builders.data import augment_facts, build_augment, build_dataset, pairs_to_flip
 from segtrain.builders.preflight import require_image_range
 from segtrain.builders.user_parts import require_samples
 from segtrain.config import resolved, validate_calls
@@ -30,7 +30,7 @@ def browse(cfg: DictConfig) -> None:
     dataset = build_dataset(cfg)
     samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)
-    augment = build_augment(cfg, dataset, pairs_to_swap(dataset, samples))
+    augment = build_augment(cfg, dataset, pairs_to_flip(dataset, samples))
     height, width = cfg.crop_size
     # What a training loads, with each epoch in the order of the list.
     crops = Crops(samples, dataset.read, augment, crop_size=(height, width), batch_size=1, seed=cfg.seed, shuffle=False)

@@ -111,7 +111,8 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
     data = _prepare_data(cfg, is_new=resumed is None)
     keras.utils.set_random_seed(cfg.seed)
-    loader = build_loader(cfg, data.dataset, data.training, replicas.places(cfg.batch_size, cfg.accumulate))
+    own = replicas.places(cfg.batch_size, cfg.gradient_accumulation_steps)
+    loader = build_loader(cfg, data.dataset, data.training, own)
     trainer, scorer = _build_trainer(cfg, data, replicas, load=resumed is None and replicas.is_chief)
     recorded = _restore_or_begin(cfg, data, resumed, trainer)
     if replicas.num_processes > 1:
@@ -129,7 +130,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             cfg.monitor,
             wishes=signals,
             keep_last=cfg.keep_last,
-            minutes=cfg.save_minutes,
+            minutes=cfg.checkpoint_every_minutes,
             facts=recorded,
         )
         images = _tensorboard_images(run, cfg, data, trainer)
@@ -184,7 +185,7 @@ def _prepare_data(cfg: DictConfig, *, is_new: bool) -> _Data:
         # Before minutes of drawing: weights that cannot be fetched.
         load_weights(cfg, *build_network(cfg, dataset.num_classes))
         keras.backend.clear_session()
-    build_augment(cfg, dataset, dataset.swap_pairs)  # refuses what it would refuse when all files are listed
+    build_augment(cfg, dataset, dataset.flip_pairs)  # refuses what it would refuse when all files are listed
     every = {split: require_samples(dataset, split, "validation_split") for split in ("train", cfg.validation_split)}
     refuse_leaks(dataset, every, cfg.validation_split, cfg.limit_samples)
     samples, validation = (spread(every[split], cfg.limit_samples) for split in ("train", cfg.validation_split))
@@ -218,7 +219,7 @@ def _build_trainer(cfg: DictConfig, data: _Data, replicas: Replicas, *, load: bo
             dataset.num_classes,
             dataset.ignore_class,
             heads=heads,
-            forward=recomputing(model, early_stages(model, backbone)) if cfg.recompute else None,
+            forward=recomputing(model, early_stages(model, backbone)) if cfg.activation_checkpointing else None,
             recipe=build_recipe(cfg, model, backbone, replicas),
             replicas=replicas,
             directions=directions,
@@ -272,14 +273,14 @@ def _validation(
     Each of several processes scores its share, and none looks at signals before all are done.
     """
     replicas = trainer.replicas
-    precise_norm = PreciseNorm(trainer.scored_model) if cfg.precise_norm else None
+    precise_bn_batches = PreciseNorm(trainer.scored_model) if cfg.precise_bn_batches else None
     own = process_share(data.validation, replicas.process, replicas.num_processes)
 
     def validate() -> dict[str, float]:
-        if precise_norm is not None:
-            first = max(0, trainer.step - cfg.precise_norm)
+        if precise_bn_batches is not None:
+            first = max(0, trainer.step - cfg.precise_bn_batches)
             with training_batches(loader, first, trainer.step, checkpoints.poll_in_wait) as measured:
-                precise_norm.measure(measured)
+                precise_bn_batches.measure(measured)
         totals = scorer.start()
         with closing(scorer.score(own, totals, cfg.workers, checkpoints.poll_in_wait)) as predictions:
             for prediction in tqdm(predictions, "validation", len(own), leave=False, disable=not sys.stderr.isatty()):
@@ -372,7 +373,7 @@ def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> dict[str, str]
         "class_names": dataset.class_names,
         "colors": dataset.colors.tolist(),
         "ignore_class": dataset.ignore_class,
-        "swap_pairs": dataset.swap_pairs,
+        "flip_pairs": dataset.flip_pairs,
     }
     written = {CONFIG: OmegaConf.to_yaml(stored, resolve=True).encode(), CLASSES: as_json(classes)}
     for name, data in written.items():

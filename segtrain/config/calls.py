@@ -6,6 +6,7 @@ from typing import Any
 
 from segtrain.config.annotations import annotation_of, misfit, misfitting_entry, parameters
 from segtrain.config.keras_limits import beyond_keras_limits
+from segtrain.config.renamed import rename_hint
 from segtrain.config.targets import find_target
 from segtrain.errors import ConfigError
 from segtrain.limits import out_of_range
@@ -100,7 +101,8 @@ def argument_problems(
             yield f"{key} is not given. Fix: {key}=..."
         elif name in unknown:
             if len(unknown) < _OF_ANOTHER_PART:
-                fix = did_you_mean(name, options) or f"; it takes {', '.join(options) or 'none'}"
+                near = rename_hint(key, value) or did_you_mean(name, options)
+                fix = near or f"; it takes {', '.join(options) or 'none'}"
                 yield f"{key}: {node['_target_']} has no argument {name!r}{fix}"
         elif name not in named:
             continue

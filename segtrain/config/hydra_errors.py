@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from segtrain.config.annotations import misfit
+from segtrain.config.renamed import rename_hint
 from segtrain.config.schema import SCHEMAS
 from segtrain.config.tree import dotted_keys
 from segtrain.errors import ConfigError
@@ -56,7 +57,7 @@ def explain(error: Exception, command: str, overrides: Sequence[str], groups: Se
         return ConfigError(where + _missing_option(error, command, groups))
     cause = next((each for each in _chain(error) if isinstance(each, OmegaConfBaseException) and each.full_key), None)
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)):
-        return ConfigError(where + _unknown_key(str(cause.full_key), cause.parent_node, command, groups))
+        return ConfigError(where + _unknown_key(str(cause.full_key), cause.parent_node, command, groups, overrides))
     if isinstance(cause, OmegaConfBaseException):
         return ConfigError(where + _wrong_value(cause))
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
@@ -160,8 +161,13 @@ def _missing_option(error: MissingConfigException, command: str, groups: Sequenc
     return f"no primary config {name!r}. Fix: leave --config-name out, and add options by --config-dir"
 
 
-def _unknown_key(key: str, node: Any, command: str, groups: Sequence[str]) -> str:
+def _unknown_key(key: str, node: Any, command: str, groups: Sequence[str], overrides: Sequence[str]) -> str:
     parent, _, name = key.rpartition(".")
+    words = [word.lstrip("+").partition("=") for word in overrides]
+    given = [(full, text) for full, _, text in words if f"{full}.".startswith(f"{key}.")]
+    full, text = given[-1] if given else (key, None)
+    if hint := rename_hint(full, text=text):
+        return f"segtrain {command} has no key {key!r}{hint}"
     if key in groups:
         return f"{key} is a group without a default. Fix: +{key}=..."
     if key.startswith("hydra."):

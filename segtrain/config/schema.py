@@ -89,7 +89,7 @@ class TrainConfig(CommandConfig):
     callbacks: Any = key("Keras callbacks by name, each a call")
 
     weights: str | None = key("start the whole network from this file of weights or run folder")
-    head: str = key("keep or reset the classifier of `weights`, as for other classes", choices=("keep", "reset"))
+    reset_classifier: bool = key("start with a new classifier, for other classes than those of `weights`")
     seed: int = key("of weights, order and augmentation", at_least=0, at_most=2**32 - 1)
     epochs: int = key("passes over the training images", at_least=1, at_most=MOST)
     batch_size: int = key("images in one step", at_least=1, at_most=65_536)
@@ -103,13 +103,13 @@ class TrainConfig(CommandConfig):
         "of features; weights, logits and losses are float32", choices=("float32", "mixed_bfloat16", "mixed_float16")
     )
     jit: str = key("whether XLA compiles a step; auto: on one GPU", choices=("auto", "on", "off"))
-    recompute: bool = key("compute the backbone's early features twice: less memory, a slower step")
-    ema: float = key("decay of averaged weights, which are then scored; 0 for none", at_least=0, at_most=0.999999)
-    accumulate: int = key(
+    activation_checkpointing: bool = key("compute the backbone's early features twice: less memory, a slower step")
+    ema_decay: float = key("decay of averaged weights, which are then scored; 0 for none", at_least=0, at_most=0.999999)
+    gradient_accumulation_steps: int = key(
         "equal parts that a batch is computed in one after another: less memory", at_least=1, at_most=65_536
     )
     clip_norm: float | None = key("global norm that a step's gradients are scaled down to", at_least=1e-6, at_most=1e6)
-    multipliers: dict[str, float] = key("factors to the learning rate by beginning of a layer's name; 0 freezes it")
+    lr_multipliers: dict[str, float] = key("factors to the learning rate by beginning of a layer's name; 0 freezes it")
     freeze_backbone_epochs: int = key("epochs at first in which the backbone does not move", at_least=0, at_most=MOST)
     decay_norm_and_bias: bool = key("let weight decay pull on normalization and biases, too")
     shuffle: bool = key("draw the training images in a new order each epoch")
@@ -119,7 +119,7 @@ class TrainConfig(CommandConfig):
     validation_split: str = key(
         "the split to validate on: val, test or a named one; train shows whether a network can learn its images"
     )
-    precise_norm: int = key(
+    precise_bn_batches: int = key(
         "training batches to count batch norm's statistics from before each validation", at_least=0, at_most=100_000
     )
     validate_every: int = key("epochs from one validation to the next", at_least=1, at_most=MOST)
@@ -132,7 +132,7 @@ class TrainConfig(CommandConfig):
         choices=("auto", "processes", "threads"),
     )
     cache: str | None = key("keep decoded samples: memory, or a folder to pack them into; null decodes them each time")
-    save_minutes: float = key(
+    checkpoint_every_minutes: float = key(
         "from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0, at_most=100_000
     )
     tensorboard_images: int = key("validation images whose overlays TensorBoard shows", at_least=0, at_most=10_000)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from segtrain.config.annotations import misfit
 from segtrain.config.calls import MISSING, refused_keys
 from segtrain.config.files import groups
+from segtrain.config.renamed import rename_hint
 from segtrain.config.schema import GROUPS, SCHEMAS, broken_rules
 from segtrain.config.targets import refusal
 from segtrain.config.tree import dotted_keys, plain, refuse
@@ -60,6 +61,7 @@ def _root_problems(tree: Mapping[str, Any], command: str) -> Iterator[str]:
             near = did_you_mean(
                 str(name), [*dotted_keys({key: tree[key] for key in tree if key in declared}), *groups()]
             )
+            near = rename_hint(str(name), tree[name]) or near
             mend = f". Fix: segtrain {command} --help lists the keys"
             yield f"segtrain {command} has no key {str(name)!r}{near or mend}"
     for name, rule in declared.items():

@@ -58,7 +58,8 @@ class CrossEntropy(PixelLoss):
 class OhemCrossEntropy(PixelLoss):
     """Cross-entropy of the hard pixels alone: sum_p w[y_p] l_p / sum_p w[y_p], over those that are hard.
 
-    Hard is a pixel whose class has a probability below `threshold`, and in any case the `min_share` of the pixels that
+    Hard is a pixel whose class has a probability below `threshold`, and in any case the `top_k_fraction` of the
+    pixels that
     cost the most, and those that cost as much as the last of them: as PSPNet's and OCNet's trainings mine their
     examples online, but for a share instead of a number. `threshold=0` leaves the share alone: top-k. Weights do not
     decide what is hard.
@@ -70,7 +71,7 @@ class OhemCrossEntropy(PixelLoss):
         num_classes: K, the logits of a pixel.
         class_weights: One factor a class; all 1 where None.
         threshold: From 0 to below 1.
-        min_share: From 0 to 1, where 1 is plain cross-entropy.
+        top_k_fraction: From 0 to 1, where 1 is plain cross-entropy.
 
     Raises:
         ConfigError: An argument is out of its range, or no pixel would be hard.
@@ -83,15 +84,15 @@ class OhemCrossEntropy(PixelLoss):
         num_classes: int,
         class_weights: Sequence[float] | None = None,
         threshold: DropRate = 0.7,
-        min_share: Probability = 0.1,
+        top_k_fraction: Probability = 0.1,
     ) -> None:
         check_class_weights(class_weights, num_classes)
-        check_number("min_share", min_share, "more than 0 where threshold=0", threshold + min_share > 0)
+        check_number("top_k_fraction", top_k_fraction, "more than 0 where threshold=0", threshold + top_k_fraction > 0)
         self.num_logits = num_classes
         self._ignore_class = ignore_class
         self._class_weights = class_weights
         self._least = -math.log(threshold) if threshold else math.inf
-        self._min_share = min_share
+        self._top_k_fraction = top_k_fraction
 
     def pixels(self, labels: Any, logits: Any) -> tuple[Any, Any]:
         classes, weights = targets(labels, self._ignore_class, self._class_weights)
@@ -105,7 +106,7 @@ class OhemCrossEntropy(PixelLoss):
         """The least cost of the share; infinite where it is of no pixel."""
         ranked = keras.ops.sort(keras.ops.reshape(costs, (-1,)))
         num_counted = keras.ops.sum(keras.ops.cast(ranked >= 0, "int32"))
-        kept = keras.ops.cast(keras.ops.ceil(self._min_share * keras.ops.cast(num_counted, "float32")), "int32")
+        kept = keras.ops.cast(keras.ops.ceil(self._top_k_fraction * keras.ops.cast(num_counted, "float32")), "int32")
         size = keras.ops.shape(ranked)[0]
         last = keras.ops.take(ranked, keras.ops.clip(size - kept, 0, size - 1))
         return keras.ops.where(kept > 0, last, math.inf)

@@ -104,7 +104,8 @@ LAYOUTS = (
 def from_torch(state: State, model: Any, key: str = "weights") -> dict[str, np.ndarray]:
     """Give a torch state dict the names and the axes of a model's variables.
 
-    Whether all variables were found, and in their shapes, is for the caller to judge: `head=reset` wants a classifier
+    Whether all variables were found, and in their shapes, is for the caller to judge: `reset_classifier=true` wants a
+    classifier
     of another shape, a backbone wants a part only.
 
     Args:

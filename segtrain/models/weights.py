@@ -53,7 +53,7 @@ def load_network_weights(
     arrays: Mapping[str, np.ndarray],
     key: str,
     *,
-    reset_head: bool,
+    reset_classifier: bool,
     further_heads: tuple[str, ...] = (),
 ) -> None:
     """Fill a whole network.
@@ -62,19 +62,19 @@ def load_network_weights(
         model: The network.
         arrays: By path of each variable.
         key: What to call the source in a message, `weights=PATH`.
-        reset_head: Leave the classifiers, which depend on the number of classes, as they are.
+        reset_classifier: Leave the classifiers, which depend on the number of classes, as they are.
         further_heads: Names of heads beside the main one; those that the arrays have nothing of stay as they are.
 
     Raises:
         CheckpointError: A variable is missing, not wanted or of another shape. Nothing was changed then.
     """
     variables = _variables(model)
-    if reset_head:
+    if reset_classifier:
         variables = {path: one for path, one in variables.items() if not _is_classifier(path)}
     for head in further_heads:
         if not any(path.startswith(f"{head}_") for path in arrays):
             variables = {path: one for path, one in variables.items() if not path.startswith(f"{head}_")}
-    extra_allowed = _is_classifier if reset_head else lambda path: False
+    extra_allowed = _is_classifier if reset_classifier else lambda path: False
     _assign(variables, arrays, key, partial_weights=False, extra_allowed=extra_allowed)
 
 
@@ -207,7 +207,7 @@ def _assign(
         if key.startswith(argument("weights")):
             mend += f", or leave what is missing at random with {argument('partial_weights')}=true"
         elif differing and not missing and not extra and all(_is_classifier(each) for each in differing):
-            mend = "Fix: head=reset, which keeps all but the classifier"
+            mend = "Fix: reset_classifier=true, which keeps all but the classifier"
         raise CheckpointError("\n".join([f"{key}: {counts}. {mend}", *lines]))
     for path, variable in variables.items():
         if path in arrays:

@@ -6,7 +6,8 @@ import resource
 from segtrain.errors import ResourceError
 
 _FIX = (
-    "lower batch_size, crop_size or workers, or set accumulate=2 (half of a batch at a time) or recompute=true; for "
+    "lower batch_size, crop_size or workers, or set gradient_accumulation_steps=2 (half of a batch at a time) or "
+    "activation_checkpointing=true; for "
     "images of full size, set resize"
 )
 # Of TensorFlow, oneDNN, OpenCV, NumPy, Python and the C++ library.

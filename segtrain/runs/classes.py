@@ -18,13 +18,13 @@ class RunClasses(NamedTuple):
         class_names: K names, in the order of their ids.
         colors: (K, 3) uint8 RGB.
         ignore_class: The label of pixels that did not count.
-        swap_pairs: Pairs of ids that a mirrored image exchanges.
+        flip_pairs: Pairs of ids that a mirrored image exchanges.
     """
 
     class_names: tuple[str, ...]
     colors: np.ndarray
     ignore_class: int
-    swap_pairs: tuple[tuple[int, int], ...]
+    flip_pairs: tuple[tuple[int, int], ...]
 
 
 def read_run_classes(run: Path) -> RunClasses:
@@ -37,7 +37,8 @@ def read_run_classes(run: Path) -> RunClasses:
     found = read_json(path)
     if not isinstance(found, dict):
         found = {}
-    names, colors, pairs = found.get("class_names"), found.get("colors"), found.get("swap_pairs")
+    names, colors = found.get("class_names"), found.get("colors")
+    pairs = found.get("flip_pairs", found.get("swap_pairs"))  # as version 0.1 named them
     if not isinstance(names, list) or not 0 < len(names) <= 255 or not all(isinstance(name, str) for name in names):
         raise _not_classes(path, "class_names", names, "a list of 1 to 255 names")
     if not isinstance(colors, list) or len(colors) != len(names) or not all(_are_bytes(each, 3) for each in colors):
@@ -45,7 +46,7 @@ def read_run_classes(run: Path) -> RunClasses:
     if not _are_bytes([found.get("ignore_class")], 1):
         raise _not_classes(path, "ignore_class", found.get("ignore_class"), "a label, 0-255")
     if not isinstance(pairs, list) or not all(_are_bytes(each, 2) and max(each) < len(names) for each in pairs):
-        raise _not_classes(path, "swap_pairs", pairs, "pairs of class ids")
+        raise _not_classes(path, "flip_pairs", pairs, "pairs of class ids")
     return RunClasses(tuple(names), np.array(colors, np.uint8), found["ignore_class"], tuple(map(tuple, pairs)))
 
 

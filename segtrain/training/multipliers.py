@@ -10,14 +10,14 @@ from segtrain.suggest import did_you_mean
 BACKBONE = "backbone"
 
 
-def factors(model: keras.Model, backbone: Collection[str], multipliers: Mapping[str, float]) -> dict[str, float]:
+def factors(model: keras.Model, backbone: Collection[str], lr_multipliers: Mapping[str, float]) -> dict[str, float]:
     """Find the factor of each weight whose updates are not to be as large as the optimizer makes them.
 
     Args:
         model: The network.
         backbone: Names of the backbone's layers.
-        multipliers: By the beginning of a layer's name, or `backbone` for all of that, a factor from 0 up. Of several
-            beginnings that fit the longest counts, and any of them before `backbone`.
+        lr_multipliers: By the beginning of a layer's name, or `backbone` for all of that, a factor from 0 up. Of
+            several beginnings that fit the longest counts, and any of them before `backbone`.
 
     Returns:
         By path of a trainable weight, its factor where that is not 1.
@@ -25,27 +25,27 @@ def factors(model: keras.Model, backbone: Collection[str], multipliers: Mapping[
     Raises:
         ConfigError: A factor is no number from 0 up, or belongs to no layer that is trained.
     """
-    for name, factor in multipliers.items():
+    for name, factor in lr_multipliers.items():
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
             raise ConfigError(
-                f"multipliers.{name}={factor}: expected a number from 0 up. Fix: correct multipliers.{name}"
+                f"lr_multipliers.{name}={factor}: expected a number from 0 up. Fix: correct lr_multipliers.{name}"
             )
     found: dict[str, float] = {}
     used: set[str] = set()
     for layer in model.layers:
-        fitting = [name for name in multipliers if name != BACKBONE and layer.name.startswith(name)]
+        fitting = [name for name in lr_multipliers if name != BACKBONE and layer.name.startswith(name)]
         name = max(fitting, key=len, default=BACKBONE if layer.name in backbone else "")
         if layer.trainable_variables:
             used |= {*fitting, name}
-            factor = float(multipliers.get(name, 1.0))
+            factor = float(lr_multipliers.get(name, 1.0))
             found |= {variable.path: factor for variable in layer.trainable_variables if factor != 1}
-    for name in multipliers:
+    for name in lr_multipliers:
         if name not in used:
             layers = [BACKBONE, *(layer.name for layer in model.layers if layer.trainable_variables)]
             near = did_you_mean(name, layers) or f". Fix: take one of {', '.join(layers[-3:])} or {BACKBONE}"
-            raise ConfigError(f"multipliers.{name}: no layer that is trained begins so{near}")
+            raise ConfigError(f"lr_multipliers.{name}: no layer that is trained begins so{near}")
     if found and all(found.get(variable.path) == 0 for variable in model.trainable_variables):
-        raise ConfigError("multipliers: 0 for every layer, so nothing would be trained. Fix: leave one of them out")
+        raise ConfigError("lr_multipliers: 0 for every layer, so nothing would be trained. Fix: leave one of them out")
     return found
 
 

@@ -28,7 +28,9 @@ class PreciseNorm:
     def __init__(self, model: keras.Model) -> None:
         self._norms = [one for one in model.layers if isinstance(one, BatchNormalization) and one.trainable]
         if not self._norms:
-            raise ConfigError("precise_norm: the network has no batch norm that is trained. Fix: precise_norm=0")
+            raise ConfigError(
+                "precise_bn_batches: the network has no batch norm that is trained. Fix: precise_bn_batches=0"
+            )
 
         @tf.function
         def forward(images: tf.Tensor) -> None:

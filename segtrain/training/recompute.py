@@ -125,6 +125,7 @@ def _require_repeatable(layer: keras.layers.Layer) -> None:
     )
     if other_norm or getattr(layer, "seed_generator", None) is not None:
         raise ConfigError(
-            f"recompute=true: layer {layer.name} ({kind}) cannot be computed twice alike, expected float32 batch norm "
-            f"of one device and no random layers in the backbone's early stages. Fix: recompute=false"
+            f"activation_checkpointing=true: layer {layer.name} ({kind}) cannot be computed twice alike, expected "
+            f"float32 batch norm "
+            f"of one device and no random layers in the backbone's early stages. Fix: activation_checkpointing=false"
         )

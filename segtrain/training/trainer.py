@@ -64,7 +64,7 @@ class Trainer:
         self.model = model
         self.optimizer = optimizer
         self.progress = Progress(num_classes)
-        self.averages = Averages(model, recipe.ema) if recipe.ema else None
+        self.averages = Averages(model, recipe.ema_decay) if recipe.ema_decay else None
         self.replicas = replicas or one_replica()
         self.in_step = False
         self._directions = directions
@@ -215,7 +215,7 @@ class Trainer:
     def _one_step(
         self, images: tf.Tensor, labels: tf.Tensor, backbone_is_frozen: bool
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        variables, parts = self._updates.variables, self._recipe.accumulate
+        variables, parts = self._updates.variables, self._recipe.gradient_accumulation_steps
         images, labels = (self.replicas.share(each, parts) for each in (images, labels))
         if parts == 1:
             found = self._objective.gradients(images, labels, variables)

@@ -15,7 +15,7 @@ def _changes(**values):
 
 def test_what_numbers_depend_on_is_listed_and_the_rest_is_not():
     assert _changes() == []
-    assert _changes(workers=9, save_minutes=1) == []
+    assert _changes(workers=9, checkpoint_every_minutes=1) == []
     assert _changes(epochs=20, optimizer={"learning_rate": 0.01}) == [
         "epochs 10 -> 20",
         "optimizer.learning_rate 0.1 -> 0.01",

@@ -34,7 +34,7 @@ def test_each_gives_crops_of_the_dataset_s_classes(option, dataset):
     cfg = loaded(option)
     config.validate_calls(cfg, augment_facts(cfg))
     samples = dataset.samples("train")
-    augment = build_augment(cfg, dataset, dataset.swap_pairs)
+    augment = build_augment(cfg, dataset, dataset.flip_pairs)
     known = {*toys.CIHP_IDS, 0, dataset.ignore_class}
     for key in range(20):
         image, labels = augment(*dataset.read(samples[0]), np.random.default_rng(key))
@@ -46,7 +46,7 @@ def test_each_gives_crops_of_the_dataset_s_classes(option, dataset):
 def test_none_shows_the_photograph_as_it_is(dataset):
     sample = dataset.samples("train")[0]
     image, labels = dataset.read(sample)
-    out, ids = build_augment(loaded("none"), dataset, dataset.swap_pairs)(image, labels, np.random.default_rng(0))
+    out, ids = build_augment(loaded("none"), dataset, dataset.flip_pairs)(image, labels, np.random.default_rng(0))
     windows = np.lib.stride_tricks.sliding_window_view(image, (40, 56, 3))[:, :, 0]
     assert (windows == out).all((2, 3, 4)).sum() == 1
     assert {*np.unique(ids)} <= {*np.unique(labels)}
@@ -55,19 +55,19 @@ def test_none_shows_the_photograph_as_it_is(dataset):
 def test_steps_are_handed_the_facts_of_the_dataset(dataset):
     cfg = loaded("strong", steps={"cutout": {"probability": 1}})
     image, labels = dataset.read(dataset.samples("train")[0])
-    _, ids = build_augment(cfg, dataset, dataset.swap_pairs)(image, labels, np.random.default_rng(0))
+    _, ids = build_augment(cfg, dataset, dataset.flip_pairs)(image, labels, np.random.default_rng(0))
     assert dataset.ignore_class in ids
 
 
 def test_strong_mixes_nothing_unless_asked(dataset):
     # There is no other sample here: whoever wanted one would raise.
-    augment = build_augment(loaded("strong"), dataset, dataset.swap_pairs)
+    augment = build_augment(loaded("strong"), dataset, dataset.flip_pairs)
     pair = dataset.read(dataset.samples("train")[0])
     for key in range(30):
         augment(*pair, np.random.default_rng(key))
     asked = loaded("strong", steps={"cut_mix": {"probability": 1}})
     with pytest.raises(ValueError, match="CutMix needs another sample"):
-        build_augment(asked, dataset, dataset.swap_pairs)(*pair, np.random.default_rng(0))
+        build_augment(asked, dataset, dataset.flip_pairs)(*pair, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_errors_of_a_step_name_its_full_key(dataset, steps, said):
     with pytest.raises(ConfigError) as caught:
         cfg = loaded("strong", steps=steps)
         config.validate_calls(cfg, augment_facts(cfg))
-        build_augment(cfg, dataset, dataset.swap_pairs)
+        build_augment(cfg, dataset, dataset.flip_pairs)
     assert str(caught.value).startswith(said)
 
 
@@ -98,7 +98,7 @@ def test_steps_have_names(dataset):
     cfg = loaded("none")
     cfg.augment.steps = [{"_target_": "segtrain.data.Blur"}]
     with pytest.raises(ConfigError, match=r"augment\.steps=.*expected steps by name. Fix: "):
-        build_augment(cfg, dataset, dataset.swap_pairs)
+        build_augment(cfg, dataset, dataset.flip_pairs)
 
 
 class Knowing(Sample):

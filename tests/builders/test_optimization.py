@@ -14,11 +14,11 @@ from segtrain.builders.optimization import build_recipe, describe_rate
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
 
 RECIPE = (
-    "ema=0.9",
-    "accumulate=2",
+    "ema_decay=0.9",
+    "gradient_accumulation_steps=2",
     "clip_norm=1",
-    "multipliers.backbone=0.1",
-    "precise_norm=1",
+    "lr_multipliers.backbone=0.1",
+    "precise_bn_batches=1",
     "epochs=1",
 )
 
@@ -27,7 +27,7 @@ def test_a_training_by_every_key_is_scored_by_its_averages(segtrain, workplace, 
     result = segtrain("train", "+experiment=binary", f"dataset.root={binary_root}", *TINY, *RECIPE)
     assert result.code == 0, result.err
     # Batches of 2 in 2 parts.
-    assert "statistics come from 1 images at a time (batch_size=2, accumulate=2)" in result.err
+    assert "statistics come from 1 images at a time (batch_size=2, gradient_accumulation_steps=2)" in result.err
     run = only_run(workplace)
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert all(record["gradient_norm"] > 0 for record in records)
@@ -44,21 +44,27 @@ def test_a_training_by_every_key_is_scored_by_its_averages(segtrain, workplace, 
 @pytest.mark.parametrize(
     "words, expected",
     [
-        (["accumulate=3"], "accumulate=3: batch_size=2 does not fall into as many equal parts, expected 1 or 2. Fix: "),
+        (
+            ["gradient_accumulation_steps=3"],
+            "gradient_accumulation_steps=3: batch_size=2 does not fall into as many equal parts, expected 1 or 2.",
+        ),
         (["freeze_backbone_epochs=2"], "freeze_backbone_epochs=2: the backbone would never train in epochs=2"),
-        (["freeze_backbone_epochs=1", "multipliers.backbone=0"], "the backbone never trains anyway"),
-        (["+optimizer.use_ema=true"], "optimizer.use_ema=True: refused, segtrain has its own. Fix: ema=0.999"),
-        (["+optimizer.gradient_accumulation_steps=2"], "Fix: accumulate=N, which splits batch_size"),
+        (["freeze_backbone_epochs=1", "lr_multipliers.backbone=0"], "the backbone never trains anyway"),
+        (["+optimizer.use_ema=true"], "optimizer.use_ema=True: refused, segtrain has its own. Fix: ema_decay=0.999"),
+        (["+optimizer.gradient_accumulation_steps=2"], "Fix: gradient_accumulation_steps=N, which splits batch_size"),
         (["clip_norm=1", "+optimizer.clipnorm=1"], "gradients would be clipped twice"),
         (
-            ["recompute=true", "precision=mixed_bfloat16"],
-            "recompute=true with precision=mixed_bfloat16: batch norm of 16",
+            ["activation_checkpointing=true", "precision=mixed_bfloat16"],
+            "activation_checkpointing=true with precision=mixed_bfloat16: batch norm of 16",
         ),
-        (["precise_norm=2", "multipliers.backbone=0"], "precise_norm=2 with multipliers.backbone=0: it would change"),
-        (["ema=1"], "ema=1.0: expected at most 0.999999"),
+        (
+            ["precise_bn_batches=2", "lr_multipliers.backbone=0"],
+            "precise_bn_batches=2 with lr_multipliers.backbone=0: it would change",
+        ),
+        (["ema_decay=1"], "ema_decay=1.0: expected at most 0.999999"),
         (["clip_norm=0"], "clip_norm=0.0: expected at least 1e-06"),
-        (["multipliers.backbone=-1"], "multipliers.backbone=-1.0: expected a number from 0 up"),
-        (["+multipliers.asp=2", "+multipliers.zzz=2"], "multipliers.zzz: no layer that is trained begins so"),
+        (["lr_multipliers.backbone=-1"], "lr_multipliers.backbone=-1.0: expected a number from 0 up"),
+        (["+lr_multipliers.asp=2", "+lr_multipliers.zzz=2"], "lr_multipliers.zzz: no layer that is trained begins so"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(segtrain, workplace, binary_root, words, expected):
@@ -74,7 +80,13 @@ def test_xla_compiles_for_a_single_device_only(monkeypatch, count, is_compiled):
     monkeypatch.setattr("segtrain.builders.optimization.compiles_by_xla", lambda jit: True)
     pixels = keras.Input((None, None, 3))
     network = keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels))
-    keys = {"ema": 0, "accumulate": 1, "clip_norm": None, "multipliers": {}, "freeze_backbone_epochs": 0}
+    keys = {
+        "ema_decay": 0,
+        "gradient_accumulation_steps": 1,
+        "clip_norm": None,
+        "lr_multipliers": {},
+        "freeze_backbone_epochs": 0,
+    }
     backbone, replicas = SimpleNamespace(tensors={}), SimpleNamespace(count=count)
     assert build_recipe(OmegaConf.create({**keys, "jit": "auto"}), network, backbone, replicas).jit is is_compiled
 

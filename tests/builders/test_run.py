@@ -18,7 +18,7 @@ from segtrain.errors import CheckpointError, ConfigError
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     root = toys.draw_binary(folder, num_val=3)
-    words = ("dataset=binary", "ema=0.9", "tensorboard_images=0")
+    words = ("dataset=binary", "ema_decay=0.9", "tensorboard_images=0")
     return train_once(folder, root, *words), root
 
 
@@ -70,7 +70,7 @@ def test_a_folder_that_is_not_a_run_is_refused(tmp_path):
     [
         ('"foreground"', "7", "class_names"),
         ('"ignore_class": 2', '"ignore_class": 256', "ignore_class=256"),
-        ('"swap_pairs": []', '"swap_pairs": [[0, 9]]', "swap_pairs"),
+        ('"flip_pairs": []', '"flip_pairs": [[0, 9]]', "flip_pairs"),
         ('"colors": [', '"colors": [[1, 2],', "colors"),
     ],
 )

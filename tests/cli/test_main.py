@@ -276,7 +276,7 @@ MISTAKES = {
     "trian": "no command 'trian'; did you mean train?",
     "train backbone=resnet5": "no backbone 'resnet5'; did you mean resnet50 or resnet152 or resnet50_v2? options: ",
     "train +experiment=peopel": "no experiment 'peopel'; did you mean people? options: ",
-    "train bakbone=resnet50": "segtrain train has no key 'bakbone'; did you mean backbone or multipliers.backbone?",
+    "train bakbone=resnet50": "segtrain train has no key 'bakbone'; did you mean backbone or lr_multipliers.backbone?",
     "train epohcs=3": "segtrain train has no key 'epohcs'; did you mean epochs?",
     "train +epohcs=3": "segtrain train has no key 'epohcs'; did you mean epochs?",
     "train ++epohcs=3": "segtrain train has no key 'epohcs'; did you mean epochs?",

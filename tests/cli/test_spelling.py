@@ -49,7 +49,7 @@ MISSPELLED = {
     "imgsz=64": {"crop_size": [64, 64]},
     "--data '/my data'": {"dataset.root": "/my data"},
     "data_dir=~/data": {"dataset.root": "~/data"},
-    "--recompute": {"recompute": True},
+    "--activation_checkpointing": {"activation_checkpointing": True},
     "--no-shuffle": {"shuffle": False},
     "--shuffle False": {"shuffle": False},
     "encoder=resnet50 --seed 3": {"seed": 3, "backbone.name": "ResNet50"},
@@ -64,7 +64,7 @@ AS_IT_STANDS = (
         "--no-such-flag",
         "optimizer.learning_rate=1e-3",
         "hydra.verbose=true",
-        "'multipliers={backbone: 0.1}'",
+        "'lr_multipliers={backbone: 0.1}'",
     ),
 )
 

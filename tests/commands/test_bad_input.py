@@ -259,7 +259,7 @@ def test_a_run_folder_as_weights_that_is_none(refused, cihp_root, tmp_path):
 def test_weights_of_other_classes_are_told_how_to_reset_the_head(segtrain, workplace, cihp_root, trained):
     result = segtrain(*cihp(cihp_root, f"weights={trained}"))
     assert result.code == 4 and "Traceback" not in result.err
-    assert "2 differ. Fix: head=reset, which keeps all but the classifier" in result.err
+    assert "2 differ. Fix: reset_classifier=true, which keeps all but the classifier" in result.err
     assert "differing classifier/bias (2,), expected (20,)" in result.err
     assert only_run(workplace) == trained
 

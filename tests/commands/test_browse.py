@@ -58,7 +58,7 @@ def test_it_shows_what_a_training_loads(segtrain, cihp_root, shown):
     crops = Crops(
         samples,
         dataset.read,
-        build_augment(loaded, dataset, dataset.swap_pairs),
+        build_augment(loaded, dataset, dataset.flip_pairs),
         crop_size=(24, 32),
         batch_size=2,
         seed=5,

@@ -89,7 +89,7 @@ def kind_and_folder(request, tmp_path):
 def test_no_step_is_lost_and_the_bits_are_those_of_a_run_without_faults(kind_and_folder, tmp_path, cihp_root, start):
     (kind, folder), whole, draw = kind_and_folder, tmp_path / "whole", random.Random(0)
     minutes = 0 if kind == "disk" else 60  # with 60 only the error itself saves
-    arguments = words(cihp_root, 8 * FAULTS, "loader=threads", f"save_minutes={minutes}")
+    arguments = words(cihp_root, 8 * FAULTS, "loader=threads", f"checkpoint_every_minutes={minutes}")
     for place in (whole, folder):
         place.mkdir()
         (place / "fault").write_text("none 0")

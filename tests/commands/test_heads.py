@@ -20,7 +20,7 @@ def lines_of(run: Path) -> list[dict]:
 
 def test_two_heads_train_along_are_reported_and_go_on(segtrain, workplace, cihp_root):
     # In less memory, too: that must not lose a head.
-    words = ("+experiment=cihp", f"dataset.root={cihp_root}", *SMALL, "epochs=1", "recompute=true")
+    words = ("+experiment=cihp", f"dataset.root={cihp_root}", *SMALL, "epochs=1", "activation_checkpointing=true")
     trained = segtrain("train", *words)
     assert trained.code == 0, trained.err
     run = only_run(workplace)

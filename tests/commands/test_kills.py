@@ -63,9 +63,9 @@ def words(cihp_root, steps, *more_words):
         "model=fcn",
         "model.channels=8",
         "model.dropout=0.3",
-        "ema=0.9",
-        "accumulate=2",
-        "save_minutes=0",
+        "ema_decay=0.9",
+        "gradient_accumulation_steps=2",
+        "checkpoint_every_minutes=0",
         "validate_every=20",
         f"epochs={steps // 2}",
         "name=killed",
@@ -117,7 +117,9 @@ def stopped_step(folder):
     ("kills", "stops", "devices"),
     [
         pytest.param(KILLS, STOPS, (), id="one"),
-        pytest.param(KILLS // 8, 1, ("strategy=mirrored", "replicas=2", "accumulate=1"), id="mirrored"),
+        pytest.param(
+            KILLS // 8, 1, ("strategy=mirrored", "replicas=2", "gradient_accumulation_steps=1"), id="mirrored"
+        ),
     ],
 )
 def test_a_training_killed_and_stopped_at_random_moments_ends_in_the_same_bits(

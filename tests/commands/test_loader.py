@@ -14,7 +14,14 @@ PROCESSES = [word for word in TINY if word != "loader=threads"]  # the default
 def test_a_training_has_the_same_numbers_whoever_loads(segtrain, workplace, cihp_root):
     mixing = ("augment=strong", "augment.steps.cut_mix.probability=0.5", "augment.scale=[0.5,2.0]")
     for loader in ("threads", "processes"):
-        words = ("+experiment=cihp", f"dataset.root={cihp_root}", *PROCESSES, *mixing, "precise_norm=1", "epochs=3")
+        words = (
+            "+experiment=cihp",
+            f"dataset.root={cihp_root}",
+            *PROCESSES,
+            *mixing,
+            "precise_bn_batches=1",
+            "epochs=3",
+        )
         result = segtrain("train", *words, f"loader={loader}", f"name={loader}")
         assert result.code == 0, result.err
     runs = {run.name.split("_")[-1]: run for run in (workplace / "runs" / "train").iterdir()}

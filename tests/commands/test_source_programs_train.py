@@ -55,7 +55,7 @@ def test_berrios_head_is_replaced_for_another_number_of_classes(segtrain, workpl
     (run,) = (workplace / "runs" / "train").glob("*_first")
     root = toys.draw_folder(tmp_path, num_train=2, num_val=1)
     still = ["optimizer.learning_rate=0", "optimizer.weight_decay=0"]
-    other = ["dataset=camvid", f"dataset.root={root}", f"weights={run}", "head=reset", "name=second", *still]
+    other = ["dataset=camvid", f"dataset.root={root}", f"weights={run}", "reset_classifier=true", "name=second", *still]
     second = segtrain("train", *words[:-1], *other)
     assert second.code == 0, second.err
     before, after = (

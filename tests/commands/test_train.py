@@ -42,7 +42,7 @@ def test_a_training_leaves_a_whole_run_folder(segtrain, workplace, cihp_root):
     assert all(math.isfinite(record["loss"]) for record in records)
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["batch_size"] == 2 and config["dataset"]["root"] == str(cihp_root)
-    assert json.loads((run / "classes.json").read_text())["swap_pairs"] == [[14, 15], [16, 17], [18, 19]]
+    assert json.loads((run / "classes.json").read_text())["flip_pairs"] == [[14, 15], [16, 17], [18, 19]]
     for name in ("loss", "pixel_accuracy", "mean_iou"):
         assert Image.open(run / "plots" / f"{name}.png").width > 300
     assert list((run / "tensorboard" / "train").iterdir()) and list((run / "tensorboard" / "val").iterdir())
@@ -170,7 +170,7 @@ def test_training_starts_from_the_weights_of_a_run(segtrain, workplace, binary_r
     still = ("optimizer.learning_rate=0", "optimizer.weight_decay=0")
     same = ("+experiment=binary", f"dataset.root={binary_root}", f"weights={first}")
     assert segtrain("train", *same, *words, *still, "name=same").code == 0
-    other = ("+experiment=cihp", f"dataset.root={cihp_root}", f"weights={first}", "head=reset")
+    other = ("+experiment=cihp", f"dataset.root={cihp_root}", f"weights={first}", "reset_classifier=true")
     assert segtrain("train", *other, *words, *still, "name=other").code == 0
     runs = {run.name.rpartition("_")[2]: _weights(run) for run in (workplace / "runs" / "train").iterdir()}
     trained = [name for name in runs["first"] if name.endswith(("kernel", "bias", "gamma", "beta"))]

@@ -119,7 +119,7 @@ def test_a_key_given_twice_is_refused(override, twice):
         ("++dataset.classes={a: [1,2,3], b: '{a: 1, a: 2}'}", ("dataset", "classes")),
         ("dataset.classes.a=[1,2,3]", ("dataset", "classes", "a")),
         ("dataset.label_values=ids", None),
-        ("dataset.swap_pairs=[[a,b]]", None),
+        ("dataset.flip_pairs=[[a,b]]", None),
         ("loss.classes=[1]", None),
         ("dataset=pets", None),
         ("~dataset.classes", None),

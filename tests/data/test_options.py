@@ -70,7 +70,7 @@ def test_names_colours_and_void_agree(opened):
 
 def test_left_and_right_change_places(opened):
     _, _, dataset = opened
-    swapped = {dataset.class_names[left]: dataset.class_names[right] for left, right in dataset.swap_pairs}
+    swapped = {dataset.class_names[left]: dataset.class_names[right] for left, right in dataset.flip_pairs}
     left = [name for name in dataset.class_names if name.lower().startswith("left")]
     assert swapped == {name: name.replace("Left", "Right") for name in left}
 

@@ -46,18 +46,18 @@ CASES = {
         oracle.cross_entropy,
         {"weights": WEIGHTS, "smoothing": 0.2},
     ),
-    "ohem": (OhemCrossEntropy, {}, oracle.ohem, {"threshold": 0.7, "min_share": 0.1}),
+    "ohem": (OhemCrossEntropy, {}, oracle.ohem, {"threshold": 0.7, "top_k_fraction": 0.1}),
     "ohem, low": (
         OhemCrossEntropy,
-        {"threshold": 0.05, "min_share": 0.5, "class_weights": WEIGHTS},
+        {"threshold": 0.05, "top_k_fraction": 0.5, "class_weights": WEIGHTS},
         oracle.ohem,
-        {"threshold": 0.05, "min_share": 0.5, "weights": WEIGHTS},
+        {"threshold": 0.05, "top_k_fraction": 0.5, "weights": WEIGHTS},
     ),
     "top-k": (
         OhemCrossEntropy,
-        {"threshold": 0.0, "min_share": 0.25},
+        {"threshold": 0.0, "top_k_fraction": 0.25},
         oracle.ohem,
-        {"threshold": 0, "min_share": 0.25},
+        {"threshold": 0, "top_k_fraction": 0.25},
     ),
     "focal": (Focal, {}, oracle.focal, {"gamma": 2}),
     "focal, weights": (

@@ -29,10 +29,10 @@ def cross_entropy(labels, logits, void, weights=None, smoothing=0.0):
     return total / divisor if divisor else 0.0
 
 
-def ohem(labels, logits, void, threshold, min_share, weights=None):
+def ohem(labels, logits, void, threshold, top_k_fraction, weights=None):
     classes, logs = counted(labels, logits, void)
     probabilities = [math.exp(row[label]) for label, row in zip(classes, logs, strict=True)]
-    kept = math.ceil(np.float32(min_share) * np.float32(len(classes)))
+    kept = math.ceil(np.float32(top_k_fraction) * np.float32(len(classes)))
     last = sorted(probabilities)[kept - 1] if kept else -1
     total = divisor = 0.0
     for label, probability, row in zip(classes, probabilities, logs, strict=True):

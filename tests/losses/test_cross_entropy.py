@@ -171,7 +171,7 @@ def of_probabilities(loss):
 
 
 @pytest.mark.parametrize(
-    ("threshold", "min_share", "hard"),
+    ("threshold", "top_k_fraction", "hard"),
     [
         (0.7, 0.1, [0.6, 0.3]),  # the share is ceil(0.5) = 1 pixel, fewer than lie below the threshold
         (0.1, 0.1, [0.3]),  # none lies below it: the share
@@ -181,25 +181,25 @@ def of_probabilities(loss):
         (0.0, 1.0, [0.9, 0.8, 0.6, 0.3, 0.95]),
     ],
 )
-def test_hard_pixels_by_hand(threshold, min_share, hard):
-    found = of_probabilities(OhemCrossEntropy(VOID, 2, threshold=threshold, min_share=min_share))
+def test_hard_pixels_by_hand(threshold, top_k_fraction, hard):
+    found = of_probabilities(OhemCrossEntropy(VOID, 2, threshold=threshold, top_k_fraction=top_k_fraction))
     assert found == pytest.approx(-np.log(hard).mean(), rel=1e-5)
 
 
 def test_no_hard_pixel_costs_zero():
-    assert of_probabilities(OhemCrossEntropy(VOID, 2, threshold=0.2, min_share=0.0)) == 0
+    assert of_probabilities(OhemCrossEntropy(VOID, 2, threshold=0.2, top_k_fraction=0.0)) == 0
 
 
 def test_pixels_that_cost_the_same_are_hard_together():
     # At the start of a training all logits may be 0: which of the pixels learn must not hang on their order.
     labels, logits = np.zeros((1, 2, 5), np.uint8), np.zeros((1, 2, 5, 3), np.float32)
-    _, gradient = loss_and_gradient(OhemCrossEntropy(VOID, 3, threshold=0.0, min_share=0.1), labels, logits)
+    _, gradient = loss_and_gradient(OhemCrossEntropy(VOID, 3, threshold=0.0, top_k_fraction=0.1), labels, logits)
     assert (gradient == gradient[0, 0, 0]).all() and np.abs(gradient).max() > 0
 
 
 def test_easy_pixels_pull_nothing(batch):
     labels, logits = batch
-    _, gradient = loss_and_gradient(OhemCrossEntropy(VOID, CLASSES, threshold=0.0, min_share=0.25), labels, logits)
+    _, gradient = loss_and_gradient(OhemCrossEntropy(VOID, CLASSES, threshold=0.0, top_k_fraction=0.25), labels, logits)
     num_counted = (labels != VOID).sum()
     assert (np.abs(gradient).max(-1) > 0).sum() == np.ceil(num_counted / 4)
 
@@ -207,7 +207,7 @@ def test_easy_pixels_pull_nothing(batch):
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
 def test_all_pixels_hard_and_no_focus_are_plain_cross_entropy(batch, weights):
     plain = float(CrossEntropy(VOID, CLASSES, weights)(*batch))
-    assert float(OhemCrossEntropy(VOID, CLASSES, weights, min_share=1.0)(*batch)) == pytest.approx(plain, rel=1e-6)
+    assert float(OhemCrossEntropy(VOID, CLASSES, weights, top_k_fraction=1.0)(*batch)) == pytest.approx(plain, rel=1e-6)
     assert float(Focal(VOID, CLASSES, weights, gamma=0.0)(*batch)) == pytest.approx(plain, rel=1e-6)
 
 
@@ -238,8 +238,8 @@ def test_focus_below_one_stays_finite_on_what_is_known():
         (CrossEntropy, {"label_smoothing": -0.1}, "label_smoothing=-0.1: expected"),
         (CrossEntropy, {"label_smoothing": float("nan")}, "label_smoothing=nan: expected"),
         (OhemCrossEntropy, {"threshold": 1.0}, "threshold=1.0: expected"),
-        (OhemCrossEntropy, {"min_share": 1.5}, "min_share=1.5: expected"),
-        (OhemCrossEntropy, {"threshold": 0.0, "min_share": 0.0}, "min_share=0.0: expected more than 0 where"),
+        (OhemCrossEntropy, {"top_k_fraction": 1.5}, "top_k_fraction=1.5: expected"),
+        (OhemCrossEntropy, {"threshold": 0.0, "top_k_fraction": 0.0}, "top_k_fraction=0.0: expected more than 0 where"),
         (OhemCrossEntropy, {"class_weights": [1]}, "class_weights=[1]: 1 numbers, expected 4"),
         (Focal, {"gamma": -1.0}, "gamma=-1.0: expected"),
         (Focal, {"gamma": float("inf")}, "gamma=inf: expected"),

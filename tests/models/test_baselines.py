@@ -169,7 +169,7 @@ def test_logits_stay_in_float32_under_mixed_precision(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer_as_wide_as_the_classes_is_a_classifier_by_name(name):
-    # `head=reset` goes by that name.
+    # `reset_classifier=true` goes by that name.
     model = NETWORKS[name](_tiny_backbone(), 11)
     wide = {layer.name for layer in model.layers if getattr(layer, "filters", None) == 11}
     assert wide == {layer.name for layer in model.layers if layer.name.endswith("classifier")}

@@ -35,11 +35,11 @@ def state(whole_state):
     return dict(whole_state)
 
 
-def _refusal(model, state, reset_head=False):
+def _refusal(model, state, reset_classifier=False):
     """Load a state dict; return the error's message once it is sure that nothing was changed."""
     before = model.get_weights()
     with pytest.raises(CheckpointError) as caught:
-        load_network_weights(model, from_torch(state, model), "weights=some.pth", reset_head=reset_head)
+        load_network_weights(model, from_torch(state, model), "weights=some.pth", reset_classifier=reset_classifier)
     for weight, value, earlier in zip(model.weights, model.get_weights(), before, strict=True):
         assert_array_equal(value, earlier, err_msg=weight.path)
     return str(caught.value)
@@ -80,7 +80,7 @@ def test_batch_norm_keeps_its_four_arrays_apart(model, state):
 def test_a_safetensors_file_of_torchs_names_fills_a_network(model, state, tmp_path):
     safetensors.numpy.save_file(state, tmp_path / "net.safetensors")
     arrays = read_weights(tmp_path / "net.safetensors", model, "weights=net.safetensors")
-    load_network_weights(model, arrays, "weights=net.safetensors", reset_head=False)
+    load_network_weights(model, arrays, "weights=net.safetensors", reset_classifier=False)
     assert_array_equal(model.get_layer("classifier").bias, state["segmentation_head.0.bias"])
     assert_array_equal(model.get_layer("low_level_bn").beta, state["decoder.block1.1.bias"])
 
@@ -88,7 +88,7 @@ def test_a_safetensors_file_of_torchs_names_fills_a_network(model, state, tmp_pa
 def test_another_number_of_classes_keeps_its_own_classifier_when_the_head_is_reset(state):
     network = build(SMALL, num_classes=5)
     before = keras.ops.convert_to_numpy(network.get_layer("classifier").kernel)
-    load_network_weights(network, from_torch(state, network), "weights=some.pth", reset_head=True)
+    load_network_weights(network, from_torch(state, network), "weights=some.pth", reset_classifier=True)
     assert_array_equal(network.get_layer("classifier").kernel, before)
     assert_array_equal(network.get_layer("aspp_pool_bn").gamma, state["decoder.aspp.0.convs.4.2.weight"])
 
@@ -161,7 +161,7 @@ def test_missing_extra_and_differing_entries_are_listed(model, state):
 def test_another_number_of_classes_names_the_mend(state):
     message = _refusal(build(SMALL, num_classes=5), state)
     assert re.search(r"differing +classifier/kernel \(1, 1, 256, 21\), expected \(1, 1, 256, 5\)", message)
-    assert "head=reset" in message
+    assert "reset_classifier=true" in message
 
 
 def test_v3_weights_do_not_fill_v3plus(model):

@@ -23,8 +23,10 @@ def _network(num_classes=3, aspp_channels=8):
     return deeplabv3plus(backbone, num_classes, **channels)
 
 
-def _load(model, path, *, reset_head=False):
-    load_network_weights(model, read_weights(path, model, f"weights={path}"), f"weights={path}", reset_head=reset_head)
+def _load(model, path, *, reset_classifier=False):
+    load_network_weights(
+        model, read_weights(path, model, f"weights={path}"), f"weights={path}", reset_classifier=reset_classifier
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_a_whole_network_comes_back_from_each_format(trained, tmp_path, name):
 def test_a_reset_head_keeps_all_but_the_classifier(trained, tmp_path, name):
     model = _network(num_classes=5)
     fresh = model.get_layer("classifier").get_weights()
-    _load(model, _save(trained, tmp_path / name), reset_head=True)
+    _load(model, _save(trained, tmp_path / name), reset_classifier=True)
     for one, other in zip(model.weights, trained.weights, strict=True):
         if not one.path.startswith("classifier/"):
             np.testing.assert_array_equal(one, other, err_msg=one.path)
@@ -76,7 +78,7 @@ def test_a_reset_head_keeps_all_but_the_classifier(trained, tmp_path, name):
 def _network_refusal(model, arrays, **options):
     before = model.get_weights()
     with pytest.raises(CheckpointError) as caught:
-        load_network_weights(model, arrays, "weights=file", reset_head=False, **options)
+        load_network_weights(model, arrays, "weights=file", reset_classifier=False, **options)
     for weight, value, earlier in zip(model.weights, model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, earlier, err_msg=weight.path)
     return str(caught.value).splitlines()
@@ -85,7 +87,7 @@ def _network_refusal(model, arrays, **options):
 def test_another_number_of_classes_is_told_how_to_reset_the_head(trained):
     lines = _network_refusal(_network(num_classes=5), {one.path: np.asarray(one) for one in trained.weights})
     count = len(trained.weights)
-    mend = "Fix: head=reset, which keeps all but the classifier"
+    mend = "Fix: reset_classifier=true, which keeps all but the classifier"
     assert lines == [
         f"weights=file: 0 of {count} variables are missing, 0 extra, 2 differ. {mend}",
         "  differing classifier/kernel (1, 1, 8, 3), expected (1, 1, 8, 5)",
@@ -119,5 +121,5 @@ def test_further_heads_may_be_new(trained):
     model = keras.Model(base.input, {"logits": base.output, "edges": edges})
     arrays = {one.path: np.asarray(one) for one in trained.weights}
     assert _network_refusal(model, arrays)[1] == "  missing   edges_conv/kernel (1, 1, 8, 1)"
-    load_network_weights(model, arrays, "weights=file", reset_head=False, further_heads=("edges",))
+    load_network_weights(model, arrays, "weights=file", reset_classifier=False, further_heads=("edges",))
     np.testing.assert_array_equal(model.get_layer("aspp_1x1_conv").kernel, arrays["aspp_1x1_conv/kernel"])

@@ -32,7 +32,14 @@ class ResourceExhaustedError(Exception):
 def test_a_lack_of_memory_says_what_to_lower(error):
     found = str(out_of_memory(error))
     assert found.startswith("out of memory") and "\n" not in found
-    for key in ("batch_size", "crop_size", "workers", "accumulate=2", "recompute=true", "resize"):
+    for key in (
+        "batch_size",
+        "crop_size",
+        "workers",
+        "gradient_accumulation_steps=2",
+        "activation_checkpointing=true",
+        "resize",
+    ):
         assert key in found.partition("Fix: ")[2]
 
 

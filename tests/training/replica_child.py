@@ -38,7 +38,7 @@ def batch_of(step, places):
     return images[places], labels[places]
 
 
-def main(out, strategy, replicas, accumulate):
+def main(out, strategy, replicas, gradient_accumulation_steps):
     replicas = find_replicas(strategy, replicas)
     keras.utils.set_random_seed(replicas.process)  # the chief's weights count
     loss = Sum(
@@ -54,10 +54,15 @@ def main(out, strategy, replicas, accumulate):
             loss,
             CLASSES,
             VOID,
-            recipe=Recipe(ema=0.9, accumulate=accumulate, clip_norm=1.0, factors={"conv/kernel": 0.5}),
+            recipe=Recipe(
+                ema_decay=0.9,
+                gradient_accumulation_steps=gradient_accumulation_steps,
+                clip_norm=1.0,
+                factors={"conv/kernel": 0.5},
+            ),
             replicas=replicas,
         )
-    places = replicas.places(BATCH, accumulate)
+    places = replicas.places(BATCH, gradient_accumulation_steps)
     logs = []
     with replicas.together():
         for step in range(STEPS):

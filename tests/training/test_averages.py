@@ -25,10 +25,12 @@ def _network():
     return keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(x))
 
 
-def _trainer(seed=0, ema=DECAY):
+def _trainer(seed=0, ema_decay=DECAY):
     keras.utils.set_random_seed(seed)
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, name="sgd")
-    return Trainer(_network(), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, recipe=Recipe(ema=ema))
+    return Trainer(
+        _network(), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, recipe=Recipe(ema_decay=ema_decay)
+    )
 
 
 def _run(trainer, steps, each_step=lambda batch, logs: None):
@@ -71,7 +73,7 @@ def test_a_weight_that_stands_still_is_its_own_average():
 
 
 def test_the_weights_that_train_are_those_of_a_training_without_averages():
-    averaged, plain = _trainer(), _trainer(ema=0)
+    averaged, plain = _trainer(), _trainer(ema_decay=0)
     for trainer in (averaged, plain):
         _run(trainer, 3)
     assert plain.averages is None and plain.scored_model is plain.model
@@ -113,7 +115,7 @@ def test_a_restored_training_has_both_and_eval_takes_the_averages():
 
 
 def test_averages_may_begin_or_end_with_a_resumed_training():
-    averaged, plain = _trainer(seed=0), _trainer(seed=1, ema=0)
+    averaged, plain = _trainer(seed=0), _trainer(seed=1, ema_decay=0)
     _run(plain, 2)
     restore(averaged.model, averaged.optimizer, _state(plain), averaged.averages)
     for average, weight in zip(averaged.scored_model.get_weights(), plain.model.get_weights(), strict=True):

@@ -43,18 +43,18 @@ def test_a_factor_of_1_is_none():
 
 
 @pytest.mark.parametrize(
-    "multipliers, expected",
+    "lr_multipliers, expected",
     [
-        ({"asppp": 2.0}, r"multipliers\.asppp: no layer that is trained begins so; did you mean aspp\?"),
-        ({"xyz": 2.0}, r"multipliers\.xyz: .*Fix: take one of block_11, aspp, classifier or backbone"),
-        ({"aspp": -1.0}, r"multipliers\.aspp=-1\.0: expected a number from 0 up"),
-        ({"aspp": float("nan")}, r"multipliers\.aspp=nan: expected"),
-        ({"backbone": 0.0, "aspp": 0.0, "classifier": 0.0}, "multipliers: 0 for every layer"),
+        ({"asppp": 2.0}, r"lr_multipliers\.asppp: no layer that is trained begins so; did you mean aspp\?"),
+        ({"xyz": 2.0}, r"lr_multipliers\.xyz: .*Fix: take one of block_11, aspp, classifier or backbone"),
+        ({"aspp": -1.0}, r"lr_multipliers\.aspp=-1\.0: expected a number from 0 up"),
+        ({"aspp": float("nan")}, r"lr_multipliers\.aspp=nan: expected"),
+        ({"backbone": 0.0, "aspp": 0.0, "classifier": 0.0}, "lr_multipliers: 0 for every layer"),
     ],
 )
-def test_what_fits_no_layer_is_refused(multipliers, expected):
+def test_what_fits_no_layer_is_refused(lr_multipliers, expected):
     with pytest.raises(ConfigError, match=expected):
-        factors(_network(), BACKBONE, multipliers)
+        factors(_network(), BACKBONE, lr_multipliers)
 
 
 @pytest.mark.parametrize("optimizer", [keras.optimizers.SGD, keras.optimizers.AdamW])

@@ -118,7 +118,7 @@ def _train(recipe, batches, norm=False):
 
 def test_a_step_of_two_parts_is_one_step_of_the_optimizer():
     batches = [_batch(seed) for seed in range(3)]
-    (plain, before), (parted, _) = _train(Recipe(), batches), _train(Recipe(accumulate=2), batches)
+    (plain, before), (parted, _) = _train(Recipe(), batches), _train(Recipe(gradient_accumulation_steps=2), batches)
     assert int(parted.optimizer.iterations) == parted.step == 3
     for one, other, earlier in zip(parted.model.get_weights(), plain.model.get_weights(), before, strict=True):
         assert np.abs(other - earlier).max() > 1e-3
@@ -129,7 +129,7 @@ def test_a_step_of_two_parts_is_one_step_of_the_optimizer():
 
 def test_batch_norm_sees_each_part_by_itself():
     images, labels = _batch()
-    trainer, _ = _train(Recipe(accumulate=2), [(images, labels)], norm=True)
+    trainer, _ = _train(Recipe(gradient_accumulation_steps=2), [(images, labels)], norm=True)
     first, second = (images.numpy()[part].mean(axis=(0, 1, 2)) / 127.5 - 1 for part in (slice(2), slice(2, 4)))
     # Momentum 1/2, from 0, the second part after the first.
     np.testing.assert_allclose(trainer.model.get_layer("bn").moving_mean, first / 4 + second / 2, atol=1e-5)

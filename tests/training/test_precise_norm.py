@@ -70,5 +70,7 @@ def test_batch_norm_that_is_frozen_keeps_its_statistics():
 
 def test_a_network_without_batch_norm_is_refused():
     pixels = keras.Input((None, None, 3))
-    with pytest.raises(ConfigError, match="precise_norm: the network has no batch norm .*Fix: precise_norm=0"):
+    with pytest.raises(
+        ConfigError, match="precise_bn_batches: the network has no batch norm .*Fix: precise_bn_batches=0"
+    ):
         PreciseNorm(keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels)))

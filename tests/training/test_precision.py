@@ -78,7 +78,7 @@ def test_a_loss_scale_changes_no_step_not_even_a_clipped_one():
 
 
 def test_a_step_that_overflows_is_skipped_and_halves_the_scale():
-    trainer = _trainer("mixed_float16", _scaled(initial_scale=2.0**127), ema=0.5, clip_norm=1.0)
+    trainer = _trainer("mixed_float16", _scaled(initial_scale=2.0**127), ema_decay=0.5, clip_norm=1.0)
     before = trainer.model.get_weights()
     _run(trainer, 1)
     assert trainer.progress.history[0]["skipped_steps"] == 1
@@ -113,7 +113,7 @@ def test_the_scale_is_part_of_the_state_and_resumes_exactly():
 
 
 def test_xla_takes_the_same_steps_with_every_part_of_a_recipe():
-    recipe = {"ema": 0.5, "accumulate": 2, "clip_norm": 0.1}
+    recipe = {"ema": 0.5, "gradient_accumulation_steps": 2, "clip_norm": 0.1}
     plain, compiled = _trainer(**recipe), _trainer(jit=True, **recipe)
     for trainer in (plain, compiled):
         _run(trainer, 2)

@@ -76,7 +76,9 @@ def _inner(graph):
 
 def test_synchronized_batch_norm_is_refused():
     model, backbone = _network()
-    with pytest.raises(ConfigError, match=r"recompute=true: layer bn_Conv1 .* cannot be computed twice alike"):
+    with pytest.raises(
+        ConfigError, match=r"activation_checkpointing=true: layer bn_Conv1 .* cannot be computed twice alike"
+    ):
         recomputing(synchronized_norm(model, backbone), ENDS)
 
 

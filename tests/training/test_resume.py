@@ -37,8 +37,8 @@ def make_trainer(seed):
     schedule = Poly(0.01, STEPS_PER_EPOCH * EPOCHS, warmup_steps=2)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.01, name="adamw")
     recipe = Recipe(
-        ema=0.9,
-        accumulate=2,
+        ema_decay=0.9,
+        gradient_accumulation_steps=2,
         clip_norm=0.5,
         factors={"conv/kernel": 0.1},
         freeze_backbone_epochs=2,
@@ -55,10 +55,10 @@ def batches(first):
 
 def run(trainer, callbacks, validate=None):
     images = next(batches(0))[0]
-    precise_norm = PreciseNorm(trainer.scored_model)
+    precise_bn_batches = PreciseNorm(trainer.scored_model)
 
     def score():
-        precise_norm.measure(itertools.islice(batches(trainer.step - 2), 2))
+        precise_bn_batches.measure(itertools.islice(batches(trainer.step - 2), 2))
         logits = trainer.scored_model(images, training=False)
         return {"val_mean_iou": float(tf.reduce_mean(tf.sin(logits)))}
 

@@ -130,7 +130,7 @@ def rare_classes(evidence: Evidence) -> Iterator[Finding]:
 def one_sided_pairs(evidence: Evidence) -> Iterator[Finding]:
     """Pairs of left and right of which only one occurs: the labels do not tell the sides apart."""
     files = evidence.everywhere.images
-    for left, right in evidence.swap_pairs:
+    for left, right in evidence.flip_pairs:
         present, absent = (left, right) if files[left] else (right, left)
         if files[present] >= _MIN_SIDED and not files[absent]:
             yield Finding(

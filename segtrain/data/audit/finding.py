@@ -68,7 +68,7 @@ class Evidence:
         class_names: Of the dataset, as are the next four.
         ignore_class: The id of void.
         known_values: Stored values that stand for a class or for void; none where that differs from file to file.
-        swap_pairs: Ids that change places in a mirrored image.
+        flip_pairs: Ids that change places in a mirrored image.
         colors: RGB by class.
         crop_size: (H, W) of the training crops, None where images are resized instead.
         batch_size: Images in one step.
@@ -81,7 +81,7 @@ class Evidence:
     class_names: Sequence[str]
     ignore_class: int = 255
     known_values: Sequence[int] = ()
-    swap_pairs: Sequence[tuple[int, int]] = ()
+    flip_pairs: Sequence[tuple[int, int]] = ()
     colors: Sequence[Sequence[int]] = ()
     crop_size: tuple[int, int] | None = None
     batch_size: int = 1

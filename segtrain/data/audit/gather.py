@@ -59,7 +59,7 @@ def gather(
         dataset.class_names,
         ignore_class=dataset.ignore_class,
         known_values=() if isinstance(dataset, Concat) else dataset.known_values,
-        swap_pairs=dataset.swap_pairs,
+        flip_pairs=dataset.flip_pairs,
         colors=dataset.colors.tolist(),
         crop_size=crop_size,
         batch_size=batch_size,

@@ -124,7 +124,7 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
             "labels_size": labels.shape,
             "ids": _digest(labels),
             "classes": _counts(labels),
-            "columns": _columns(labels, dataset.swap_pairs),
+            "columns": _columns(labels, dataset.flip_pairs),
             "interpolated": interpolated_share(labels),
         }
         if owner.label_colors is None and (palette := read_palette(sample.labels)):

@@ -185,7 +185,7 @@ def _keeps_sides(evidence: Evidence, one: int, other: int) -> bool:
     """Whether a class lies where the mirror put it though its partner should: both sides must be shown, well apart."""
     first, second = evidence.every_record[one].columns, evidence.every_record[other].columns
     kept = swapped = 0
-    for left, right in evidence.swap_pairs:
+    for left, right in evidence.flip_pairs:
         if all(class_id in columns for class_id in (left, right) for columns in (first, second)):
             for class_id, partner in ((left, right), (right, left)):
                 mirrored = 1 - first[class_id]

@@ -64,10 +64,10 @@ def put(pair: Pair, out: Pair) -> None:
             wanted[...] = given
 
 
-def mirrored_classes(swap_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+def mirrored_classes(flip_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     """Tabulate what each id becomes in a mirrored image, (256,) uint8."""
     table = np.arange(256, dtype=np.uint8)
-    for left, right in swap_pairs:
+    for left, right in flip_pairs:
         table[left], table[right] = right, left
     return table
 

@@ -33,10 +33,10 @@ class ScaleCropFlip:
     Args:
         crop_size: Height and width of the result, in pixels.
         ignore_class: What the labels hold beyond the image's edge.
-        swap_pairs: Ids that change places in a mirrored image.
+        flip_pairs: Ids that change places in a mirrored image.
         scale: Smallest and largest factor; drawn uniformly.
         flip: Probability of a mirror image.
-        vertical_flip: Probability of an image upside down. That is a mirror image too, so `swap_pairs` change
+        vertical_flip: Probability of an image upside down. That is a mirror image too, so `flip_pairs` change
             places; with both flips it is a turn by 180 degrees, and they do not.
         rotate: Largest turn in degrees, either way, about the crop's center; drawn uniformly.
         max_class_share: A window is drawn anew, up to ten times, while one class has more of its labeled pixels; 0.75
@@ -54,7 +54,7 @@ class ScaleCropFlip:
         self,
         crop_size: tuple[int, int],
         ignore_class: int,
-        swap_pairs: Sequence[tuple[int, int]],
+        flip_pairs: Sequence[tuple[int, int]],
         scale: Sequence[Annotated[float, Limits(0.01, 100)]] = (0.5, 2.0),
         flip: Probability = 0.5,
         vertical_flip: Probability = 0.0,
@@ -69,8 +69,8 @@ class ScaleCropFlip:
             )
         self._crop_size = crop_size
         self._ignore_class = ignore_class
-        self._mirrored_class = mirrored_classes(swap_pairs)
-        self._swaps = bool(swap_pairs)
+        self._mirrored_class = mirrored_classes(flip_pairs)
+        self._swaps = bool(flip_pairs)
         self._scale = scale
         self._flip = flip
         self._vertical_flip = vertical_flip

@@ -77,7 +77,7 @@ class Cihp(Dataset):
         super().__init__(
             CLASS_NAMES,
             np.clip(COLORS / 256 * colormap_scale, 0, 255).astype(np.uint8),
-            swap_pairs=SWAP_PAIRS,
+            flip_pairs=SWAP_PAIRS,
             exif=exif,
             max_pixels=max_pixels,
         )

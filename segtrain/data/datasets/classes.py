@@ -121,8 +121,8 @@ def _for_other_classes(key: str, names: Sequence[str]) -> str:
             f". Fix: {setting(argument('label_values'), 'ids')} where label files hold 0..{len(names) - 1}, else a "
             f"table like {setting(argument('label_values'), table)}"
         )
-    if "swap_pairs" in key:
-        none = setting(argument("swap_pairs"), [])
+    if "flip_pairs" in key:
+        none = setting(argument("flip_pairs"), [])
         return f". Fix: correct the name, or {none} where no class has a left and a right"
     return ". Fix: correct the name"
 

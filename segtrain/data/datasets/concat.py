@@ -21,7 +21,7 @@ class Concat(Dataset):
         mapping: By dataset, the common class, by name, or `ignore` for each of its classes that is not in the common
             table under its own name. {} where all names agree.
         classes: The common table, names or [red, green, blue] by name; that of the first dataset where None.
-        swap_pairs: Pairs of common classes, [left, right], by name or id; the first dataset's where `classes` is None.
+        flip_pairs: Pairs of common classes, [left, right], by name or id; the first dataset's where `classes` is None.
         ignore_class: The id of void.
         val_datasets: Those that validate, as {"cihp"} alone for scores to compare with published ones; all where None.
             Any other split is that of all datasets that have it.
@@ -35,7 +35,7 @@ class Concat(Dataset):
         datasets: Mapping[str, Dataset],
         mapping: Mapping[str, Mapping[str, str]] | None = None,
         classes: ClassTable | None = None,
-        swap_pairs: Sequence[Sequence[int | str]] = (),
+        flip_pairs: Sequence[Sequence[int | str]] = (),
         ignore_class: int = 255,
         val_datasets: Sequence[str] | None = None,
     ) -> None:
@@ -59,13 +59,13 @@ class Concat(Dataset):
         self._val_datasets = list(datasets) if val_datasets is None else list(val_datasets)
         first = next(iter(datasets.values()))
         names, colors = (first.class_names, first.colors) if classes is None else class_table(classes)
-        pairs = first.swap_pairs if classes is None and not swap_pairs else swap_pairs
+        pairs = first.flip_pairs if classes is None and not flip_pairs else flip_pairs
         super().__init__(
             names,
             colors,
             ignore_class=ignore_class,
-            swap_pairs=[
-                [class_id(each, names, ignore_class, argument("swap_pairs")) for each in pair] for pair in pairs
+            flip_pairs=[
+                [class_id(each, names, ignore_class, argument("flip_pairs")) for each in pair] for pair in pairs
             ],
         )
         self._class_tables = {

@@ -28,7 +28,7 @@ class Dataset(abc.ABC):
         colors: (K, 3) uint8 RGB, one color a class.
         ignore_class: The id of pixels that are no class at all: never trained on, never scored. Crops that reach
             beyond an image are padded with it, so it must not be a class.
-        swap_pairs: Ids that change places when an image is mirrored, such as (left arm, right arm).
+        flip_pairs: Ids that change places when an image is mirrored, such as (left arm, right arm).
         label_values: Stored value to class id or `ignore_class`, where the files do not hold ids (masks of 0 and 255).
         label_colors: RGB color to stored value, where the label files are in colors.
         exif: What to do with images whose orientation tag asks for a turn: "refuse", "apply" or "ignore".
@@ -46,7 +46,7 @@ class Dataset(abc.ABC):
         colors: np.ndarray,
         *,
         ignore_class: int = 255,
-        swap_pairs: Iterable[Sequence[int]] = (),
+        flip_pairs: Iterable[Sequence[int]] = (),
         label_values: Mapping[int, int] | None = None,
         label_colors: Mapping[tuple[int, int, int], int] | None = None,
         exif: ExifPolicy = "refuse",
@@ -74,7 +74,7 @@ class Dataset(abc.ABC):
         self.class_names = tuple(class_names)
         self.colors = np.asarray(colors, np.uint8)
         self.ignore_class = ignore_class
-        self.swap_pairs = _checked_pairs(swap_pairs, num_classes)
+        self.flip_pairs = _checked_pairs(flip_pairs, num_classes)
         self.label_colors = label_colors
         self.exif = exif
         self.alpha = alpha
@@ -226,13 +226,13 @@ def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) ->
     Raises:
         DataError: A label file cannot be read.
     """
-    looked_at = samples[:: max(1, len(samples) // most)] if dataset.swap_pairs else []
+    looked_at = samples[:: max(1, len(samples) // most)] if dataset.flip_pairs else []
     files_with = np.zeros(256, np.int64)
     for sample in looked_at:
         files_with += np.bincount(dataset.read_labels(sample).ravel(), minlength=256) > 0
     return [
         (left, right)
-        for left, right in dataset.swap_pairs
+        for left, right in dataset.flip_pairs
         if max(files_with[left], files_with[right]) >= 50 and min(files_with[left], files_with[right]) == 0
     ]
 
@@ -247,7 +247,7 @@ def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tu
     for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= index < num_classes for index in pair):
             raise ConfigError(
-                f"{argument('swap_pairs')}: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, "
+                f"{argument('flip_pairs')}: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, "
                 "15]"
             )
     return tuple((pair[0], pair[1]) for pair in pairs)

@@ -55,7 +55,7 @@ class Folder(Dataset):
             or the class (name, id or `ignore`) of each stored value, {0: background, 255: cell}.
         ignore_class: The id of void; where files hold ids, the value of unlabeled pixels in them.
         ignore_colors: Where files hold colors, those of void.
-        swap_pairs: Pairs of classes, [left, right], by name or id, that change places in a mirrored image.
+        flip_pairs: Pairs of classes, [left, right], by name or id, that change places in a mirrored image.
         exif: What to do with images that a camera marked as turned: "refuse", "apply" or "ignore".
         alpha: What to do with transparency in label files: "refuse" or "drop".
         max_pixels: Larger pictures are refused by their headers.
@@ -94,7 +94,7 @@ class Folder(Dataset):
         label_values: LabelValues = "ids",
         ignore_class: int = 255,
         ignore_colors: Sequence[Sequence[int]] = (),
-        swap_pairs: Sequence[Sequence[int | str]] = (),
+        flip_pairs: Sequence[Sequence[int | str]] = (),
         exif: ExifPolicy = "refuse",
         alpha: AlphaPolicy = "refuse",
         max_pixels: PositiveCount = MAX_PIXELS,
@@ -122,8 +122,8 @@ class Folder(Dataset):
             names,
             colors,
             ignore_class=ignore_class,
-            swap_pairs=[
-                [class_id(each, names, ignore_class, argument("swap_pairs")) for each in pair] for pair in swap_pairs
+            flip_pairs=[
+                [class_id(each, names, ignore_class, argument("flip_pairs")) for each in pair] for pair in flip_pairs
             ],
             **stored_labels(label_values, names, classes, ignore_class, ignore_colors)._asdict(),
             exif=exif,

@@ -67,7 +67,7 @@ class People(Dataset):
         self._num_images = {"num_train": num_train_images, "num_val": num_val_images}
         self._size = (size[0], size[1])  # a list from YAML
         self._seed = seed
-        super().__init__(CLASS_NAMES, COLORS, swap_pairs=SWAP_PAIRS)
+        super().__init__(CLASS_NAMES, COLORS, flip_pairs=SWAP_PAIRS)
 
     def samples(self, split: str) -> list[Sample]:
         require_split(split, ("train", "val"))

@@ -18,7 +18,7 @@ PAIRS = ((1, 2), (4, 3))
 
 
 def augment(crop_size=(24, 32), **options):
-    return ScaleCropFlip(crop_size, VOID, options.pop("swap_pairs", ()), **options)
+    return ScaleCropFlip(crop_size, VOID, options.pop("flip_pairs", ()), **options)
 
 
 # Crop and padding at scale 1 ----------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_every_window_is_drawn():
 
 def test_mirror_turns_columns_and_changes_left_into_right():
     image, labels = painted(24, 32)
-    out, ids = augment(scale=(1, 1), flip=1, swap_pairs=PAIRS)(image, labels, keyed(0))
+    out, ids = augment(scale=(1, 1), flip=1, flip_pairs=PAIRS)(image, labels, keyed(0))
     np.testing.assert_array_equal(out, image[:, ::-1])
     new_id = np.array([0, 2, 1, 4, 3])  # 1 <-> 2, 3 <-> 4, 0 stays
     np.testing.assert_array_equal(ids, new_id[labels[:, ::-1]])
@@ -87,13 +87,13 @@ def test_mirror_without_pairs_keeps_ids():
 def test_without_mirror_nothing_changes_sides():
     image, labels = painted(24, 32)
     for key in range(10):
-        _, ids = augment(scale=(1, 1), flip=0, swap_pairs=PAIRS)(image, labels, keyed(key))
+        _, ids = augment(scale=(1, 1), flip=0, flip_pairs=PAIRS)(image, labels, keyed(key))
         np.testing.assert_array_equal(ids, labels)
 
 
 def test_mirrored_twice_is_the_same():
     image, labels = painted(24, 32)
-    mirror = augment(scale=(1, 1), flip=1, swap_pairs=PAIRS)
+    mirror = augment(scale=(1, 1), flip=1, flip_pairs=PAIRS)
     twice = mirror(*mirror(image, labels, keyed(0)), keyed(1))
     np.testing.assert_array_equal(twice[0], image)
     np.testing.assert_array_equal(twice[1], labels)
@@ -102,7 +102,7 @@ def test_mirrored_twice_is_the_same():
 def test_void_stays_void_in_the_mirror():
     image, labels = painted(24, 32)
     labels[3, 0] = 255
-    _, ids = augment(scale=(1, 1), flip=1, swap_pairs=PAIRS)(image, labels, keyed(0))
+    _, ids = augment(scale=(1, 1), flip=1, flip_pairs=PAIRS)(image, labels, keyed(0))
     assert ids[3, 31] == 255
 
 
@@ -236,7 +236,7 @@ def test_a_turned_window_shows_the_photograph_around_it():
 )
 def test_left_and_right_change_with_an_odd_number_of_mirrors(flip, vertical_flip, turned, swapped):
     image, labels = painted(24, 32)
-    options = {"flip": flip, "vertical_flip": vertical_flip, "swap_pairs": PAIRS}
+    options = {"flip": flip, "vertical_flip": vertical_flip, "flip_pairs": PAIRS}
     out, ids = augment(scale=(1, 1), **options)(image, labels, keyed(0))
     new_id = np.array([0, 2, 1, 4, 3] if swapped else range(5))
     np.testing.assert_array_equal(out, turned(image))
@@ -254,7 +254,7 @@ def test_left_and_right_of_real_people_change_places(test_data, pair):
     samples = {sample.name: sample for sample in dataset.samples("train")}
     assert len(samples) == 5
     image, labels = dataset.read(samples[pair])
-    mirror = ScaleCropFlip(labels.shape, dataset.ignore_class, dataset.swap_pairs, scale=(1, 1), flip=1)
+    mirror = ScaleCropFlip(labels.shape, dataset.ignore_class, dataset.flip_pairs, scale=(1, 1), flip=1)
     out, ids = mirror(image, labels, keyed(0))
     np.testing.assert_array_equal(out, image[:, ::-1])
     # Arms 14 and 15, legs 16 and 17, shoes 18 and 19; all else stays.
@@ -396,7 +396,7 @@ def test_other_keys_give_other_results():
 def test_a_crop_is_written_into_its_part_of_a_batch_and_nowhere_else(scale, flip, vertical_flip, rotate):
     image, labels = painted(60, 70)
     options = {"scale": (scale, scale), "flip": flip, "vertical_flip": vertical_flip, "rotate": rotate}
-    changes = augment(**options, swap_pairs=PAIRS, steps={"cutout": Cutout(VOID, probability=0.5)})
+    changes = augment(**options, flip_pairs=PAIRS, steps={"cutout": Cutout(VOID, probability=0.5)})
     images, ids = np.full((4, 24, 32, 3), 77, np.uint8), np.full((4, 24, 32), 77, np.uint8)
     for key in (1, 2):
         changes.write(image, labels, keyed(key), None, (images[key], ids[key]))
@@ -418,7 +418,7 @@ def test_a_step_that_gives_another_size_is_told_not_spread_over_the_crop():
 def test_the_source_is_left_as_it_was():
     image, labels = painted(24, 32)
     copies = image.copy(), labels.copy()
-    augment(flip=1, swap_pairs=PAIRS)(image, labels, keyed(0))
+    augment(flip=1, flip_pairs=PAIRS)(image, labels, keyed(0))
     np.testing.assert_array_equal(image, copies[0])
     np.testing.assert_array_equal(labels, copies[1])
 

@@ -31,7 +31,7 @@ def test_samples_follow_one_another_under_their_datasets_name(parts):
 
 def test_classes_find_each_other_by_name_or_by_the_mapping(parts):
     dataset = Concat(parts, {"street": {"wall": "Coat"}})
-    assert dataset.class_names == parts["people"].class_names and dataset.swap_pairs == parts["people"].swap_pairs
+    assert dataset.class_names == parts["people"].class_names and dataset.flip_pairs == parts["people"].flip_pairs
     common = np.full(256, 255)
     common[[0, 1, 2, 3, 4]] = [0, 1, 7, 13, 15]  # Background, Hat, Coat, Face, Right-arm of CIHP
     for part, table in (("people", np.arange(256)), ("street", common)):
@@ -55,7 +55,7 @@ def test_a_table_of_its_own_joins_what_the_datasets_have_apart(parts, tmp_path):
         classes={"rest": [0, 0, 0], "person": [255, 0, 0]},
         ignore_class=7,
     )
-    assert dataset.colors.tolist() == [[0, 0, 0], [255, 0, 0]] and dataset.swap_pairs == ()
+    assert dataset.colors.tolist() == [[0, 0, 0], [255, 0, 0]] and dataset.flip_pairs == ()
     found = {part: set() for part in ("voc", "people")}
     for sample in dataset.samples("train"):
         found[sample.name.split("/")[0]] |= set(np.unique(dataset.read(sample)[1]).tolist())

@@ -224,8 +224,8 @@ def test_colours_must_be_one_a_class():
 @pytest.mark.parametrize("pair", [(1, 3), (1, 300), (-1, 1), (1, 255)])
 def test_swap_pairs_must_be_classes(pair):
     # (1, 255) would turn a class into void, and void into a class, in every second image.
-    with pytest.raises(ConfigError, match="swap_pairs"):
-        Listed(swap_pairs=[pair])
+    with pytest.raises(ConfigError, match="flip_pairs"):
+        Listed(flip_pairs=[pair])
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_pair_is_one_sided_when_fifty_files_have_one_id_and_none_the_other(tmp
         write_ids(tmp_path / f"{name}.png", rows)
     names = ["left"] * left_files + ["right"] * right_files + ["neither"] * 5
     samples = [Sample(str(index), tmp_path / "image.png", tmp_path / f"{name}.png") for index, name in enumerate(names)]
-    assert one_sided_pairs(Listed(swap_pairs=[(1, 2)]), samples) == found
+    assert one_sided_pairs(Listed(flip_pairs=[(1, 2)]), samples) == found
 
 
 def test_shoes_of_the_clothing_set_are_all_left_and_nothing_else_is_one_sided(test_data):

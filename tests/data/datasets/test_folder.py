@@ -42,13 +42,13 @@ def test_colours_are_vocs_where_none_are_given(folder_root):
 
 @pytest.mark.parametrize("pairs", [[[1, 2]], [["building", "road"]], [["building", 2]]])
 def test_pairs_are_told_by_name_or_id(folder_root, pairs):
-    assert street(folder_root, swap_pairs=pairs).swap_pairs == ((1, 2),)
+    assert street(folder_root, flip_pairs=pairs).flip_pairs == ((1, 2),)
 
 
 @pytest.mark.parametrize("pairs", [[[1, 2, 3]], [[1]], [[1, 5]], [["sky", "ignore"]], [["sky", "raod"]]])
 def test_bad_swap_pairs_are_refused(folder_root, pairs):
-    with pytest.raises(ConfigError, match="swap_pairs"):
-        street(folder_root, swap_pairs=pairs)
+    with pytest.raises(ConfigError, match="flip_pairs"):
+        street(folder_root, flip_pairs=pairs)
 
 
 @pytest.mark.parametrize(

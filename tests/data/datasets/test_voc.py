@@ -19,7 +19,7 @@ def real_root(test_data):
 
 def test_there_are_twenty_objects_and_background(voc_root):
     dataset = Voc(str(voc_root))
-    assert dataset.num_classes == 21 and dataset.ignore_class == 255 and dataset.swap_pairs == ()
+    assert dataset.num_classes == 21 and dataset.ignore_class == 255 and dataset.flip_pairs == ()
     assert (dataset.class_names[0], dataset.class_names[15], dataset.class_names[20]) == (
         "background",
         "person",

@@ -153,7 +153,7 @@ def test_epochs_samples_and_seeds_have_chances_of_their_own(tmp_path):
 
 def test_augmented_batches_are_what_the_parts_give_by_hand(cihp_root):
     dataset = Cihp(str(cihp_root))
-    augment = ScaleCropFlip((32, 40), dataset.ignore_class, dataset.swap_pairs)
+    augment = ScaleCropFlip((32, 40), dataset.ignore_class, dataset.flip_pairs)
     pipeline = batches(dataset, augment, crop_size=(32, 40), shuffle=False, seed=5, last_step=4)
     seen = [pair for images, labels in pipeline for pair in zip(images.numpy(), labels.numpy(), strict=True)]
     for position, (image, labels) in enumerate(seen):
