@@ -35,7 +35,7 @@ from workers import TICKS, busy_ticks  # noqa: E402
 from segtrain.builders.network import build_network  # noqa: E402
 from segtrain.builders.optimization import build_optimizer  # noqa: E402
 from segtrain.config import build, config_dir, set_up  # noqa: E402
-from segtrain.training.callbacks import Checkpoints  # noqa: E402
+from segtrain.training.checkpoints import Checkpoints  # noqa: E402
 from segtrain.training.trainer import Trainer  # noqa: E402
 
 WARM_UP, NUM_CLASSES, IGNORE = 3, 20, 255

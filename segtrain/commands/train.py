@@ -54,13 +54,14 @@ from segtrain.runs.folder import as_json, new_run_folder, only_process, require_
 from segtrain.storage import write_whole
 from segtrain.suggest import did_you_mean
 from segtrain.terminal import printable
-from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
+from segtrain.training.checkpoints import Checkpoints
 from segtrain.training.fingerprint import fingerprint
 from segtrain.training.log_file import log_file
 from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.pruning import Pruning
 from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.replicas import Replicas, find_replicas
+from segtrain.training.reports import Curves, MetricsLog, ProgressBar
 from segtrain.training.rescue import saving_on_error
 from segtrain.training.signals import listening
 from segtrain.training.state import count_bytes, hand_over

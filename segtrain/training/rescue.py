@@ -8,7 +8,7 @@ from pathlib import Path
 from segtrain.errors import NumericError, SegtrainError, Stopped
 from segtrain.process.memory import out_of_memory
 from segtrain.shell import command, override
-from segtrain.training.callbacks import Checkpoints
+from segtrain.training.checkpoints import Checkpoints
 
 logger = logging.getLogger(__name__)
 

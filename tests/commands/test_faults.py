@@ -26,7 +26,8 @@ WITH_FAULTS = textwrap.dedent(
     from pathlib import Path
     import numpy as np
     from segtrain.data.datasets.dataset import Dataset
-    from segtrain.training.callbacks import Checkpoints, ProgressBar
+    from segtrain.training.checkpoints import Checkpoints
+    from segtrain.training.reports import ProgressBar
 
     read, end_of_step = Dataset.read, ProgressBar.on_train_batch_end
     finished = [-1]

@@ -14,9 +14,10 @@ from segtrain.losses import CrossEntropy
 from segtrain.models.layers import BatchNormalization
 from segtrain.runs.checkpoint import find_checkpoints, newest_whole
 from segtrain.training import Poly
-from segtrain.training.callbacks import Checkpoints, MetricsLog
+from segtrain.training.checkpoints import Checkpoints
 from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.recipe import Recipe
+from segtrain.training.reports import MetricsLog
 from segtrain.training.signals import Wishes, listening
 from segtrain.training.state import restore, snapshot
 from segtrain.training.trainer import Trainer

@@ -18,7 +18,7 @@ from segtrain.data.images.sample import Sample
 from segtrain.errors import ResourceError
 from segtrain.evaluation.scoring import Prediction
 from segtrain.losses import CrossEntropy
-from segtrain.training.callbacks import MetricsLog
+from segtrain.training.reports import MetricsLog
 from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars, writing_events
 from segtrain.training.trainer import Trainer
 

@@ -1,111 +1,33 @@
-"""What surrounds the steps: logs, TensorBoard, checkpoints, curves, the bar."""
+"""When checkpoints are saved during a run, which one is the best, and what is saved after an error."""
 
-import csv
-import io
-import json
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from segtrain.errors import ConfigError, DataError, NumericError, ResourceError, Stopped
 from segtrain.losses import CrossEntropy
 from segtrain.runs.checkpoint import find_checkpoints, pick_checkpoint
-from segtrain.training.callbacks import Checkpoints, Curves, MetricsLog, ProgressBar
+from segtrain.training.checkpoints import Checkpoints
+from segtrain.training.reports import MetricsLog
 from segtrain.training.rescue import saving_on_error
 from segtrain.training.trainer import Trainer
+from training.callback_runs import run_steps, small_network
 
 pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture(scope="module")
 def network():
-    pixels = keras.Input((None, None, 3))
-    return keras.Model(pixels, keras.layers.Conv2D(2, 1, name="classifier")(pixels))
+    return small_network()
 
 
 @pytest.fixture
 def trainer(network):
     return Trainer(network, keras.optimizers.SGD(0.01, name="sgd"), CrossEntropy(255, 2), 2, 255)
-
-
-def _run(trainer, callbacks, *, epochs=2, steps_per_epoch=3, validate=dict):
-    batch = tf.ones((2, 4, 4, 3)), tf.ones((2, 4, 4), tf.uint8)
-    trainer.run(
-        [batch] * (epochs * steps_per_epoch - trainer.step),
-        steps_per_epoch=steps_per_epoch,
-        epochs=epochs,
-        validate=validate,
-        validate_every=1,
-        callbacks=callbacks,
-    )
-
-
-def _lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_there_is_one_line_an_epoch_with_its_step_and_scores(trainer, tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    _run(trainer, [MetricsLog(path, trainer)], epochs=3, validate=lambda: {"val_loss": 0.25})
-    lines = _lines(path)
-    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 3), (2, 6), (3, 9)]
-    for line in lines:
-        assert line.keys() == {
-            *("epoch", "step"),
-            *("loss", "pixel_accuracy", "mean_iou", "learning_rate", "val_loss"),
-        }
-        assert line["val_loss"] == 0.25
-
-
-def test_a_score_that_is_no_number_is_null(trainer, tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    _run(trainer, [MetricsLog(path, trainer)], epochs=1, validate=lambda: {"a": math.nan, "b": -math.inf, "c": 0.5})
-    assert "NaN" not in path.read_text() and "Infinity" not in path.read_text()
-    assert {name: _lines(path)[0][name] for name in "abc"} == {"a": None, "b": None, "c": 0.5}
-
-
-def test_a_resumed_run_has_the_lines_of_its_history_and_no_other(trainer, tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.with_suffix(".csv").write_text("epoch,loss\n1,98\n2,99\n")
-    # Of epochs that come again, and one that a kill has cut.
-    path.write_text('{"epoch": 1, "step": 3, "loss": 98}\n{"epoch": 2, "step": 6, "loss": 99}\n{"epoch": 3, "st')
-    trainer.progress.history = [{"epoch": 1, "step": 3, "loss": 98}]
-    trainer.progress.step, trainer.progress.epochs_done = 3, 1
-    _run(trainer, [MetricsLog(path, trainer)], epochs=3)
-    assert [(line["epoch"], line["step"], line["loss"] >= 98) for line in _lines(path)] == [
-        (1, 3, True),
-        (2, 6, False),
-        (3, 9, False),
-    ]
-    assert [line.split(",")[0] for line in path.with_suffix(".csv").read_text().splitlines()] == ["epoch", *"123"]
-
-
-def test_the_log_says_each_epochs_scores(trainer, tmp_path, caplog):
-    caplog.set_level("INFO", "segtrain")
-    metrics = MetricsLog(tmp_path / "metrics.jsonl", trainer)
-    _run(trainer, [metrics], epochs=2, validate=lambda: {"val_loss": 0.25, "val_mean_iou": 0.75})
-    assert [record.getMessage()[:9] for record in caplog.records] == ["epoch 1/2", "epoch 2/2"]
-    assert "val_loss 0.2500, val_mean_iou 0.7500" in caplog.text
-
-
-def test_the_table_holds_the_lines_with_a_column_for_every_score(trainer, tmp_path):
-    scores = iter([{"val_loss": 0.25}, {"val_loss": math.nan, "val_mean_iou": 0.5}])
-    _run(trainer, [MetricsLog(tmp_path / "metrics.jsonl", trainer)], epochs=2, validate=lambda: next(scores))
-    lines = _lines(tmp_path / "metrics.jsonl")
-    with (tmp_path / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [
-        *("epoch", "step", "loss", "pixel_accuracy", "mean_iou", "learning_rate", "val_loss", "val_mean_iou")
-    ]
-    assert [row["val_loss"] for row in rows] == ["0.25", ""]
-    assert [row["val_mean_iou"] for row in rows] == ["", "0.5"]
-    assert [(int(row["step"]), float(row["loss"])) for row in rows] == [(line["step"], line["loss"]) for line in lines]
 
 
 def _end_epochs(callback, trainer, values):
@@ -142,7 +64,7 @@ def test_the_best_is_the_highest_number(trainer, tmp_path, values, best_step, be
 
 def test_a_checkpoint_holds_the_weights_of_its_step(trainer, tmp_path):
     callback = Checkpoints(tmp_path, trainer, "val_mean_iou")
-    _run(trainer, [callback], epochs=2, steps_per_epoch=2, validate=lambda: {"val_mean_iou": 0.5})
+    run_steps(trainer, [callback], epochs=2, steps_per_epoch=2, validate=lambda: {"val_mean_iou": 0.5})
     last = pick_checkpoint(tmp_path, "last")
     assert last.step == 4
     assert last.facts["monitor"] == "val_mean_iou" and last.facts["best"] == 0.5
@@ -185,59 +107,7 @@ def test_an_unknown_monitor_is_refused_with_the_known_ones(trainer, tmp_path):
         callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0, "val_mean_iou": 0.5})
 
 
-def test_a_run_leaves_its_curves(trainer, tmp_path):
-    metrics = tmp_path / "metrics.jsonl"
-    _run(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots")])
-    assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == [
-        "learning_rate",
-        "loss",
-        "mean_iou",
-        "pixel_accuracy",
-    ]
-    for path in (tmp_path / "plots").iterdir():
-        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
-
-
-def test_quick_epochs_are_drawn_once_and_again_at_the_end(trainer, tmp_path):
-    metrics, loss = tmp_path / "metrics.jsonl", tmp_path / "plots" / "loss.png"
-    drawn = []
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: drawn.append(loss.read_bytes()))
-    _run(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots"), watch], epochs=4)
-    assert len(set(drawn)) == 1
-    assert loss.read_bytes() != drawn[0]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def _shown(trainer, monkeypatch, stream):
-    monkeypatch.setattr(sys, "stderr", stream)
-    _run(trainer, [ProgressBar(trainer, batch_size=2, total_steps=6)])
-    return stream.getvalue()
-
-
-def test_the_bar_shows_epoch_loss_mean_iou_speed_and_time_left(trainer, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    last = _shown(trainer, monkeypatch, Terminal()).split("\r")[-1]
-    assert last.startswith("epoch 2/2: 100%")
-    assert "6/6 [" in last and "<00:00" in last
-    for word in ("loss ", "mIoU ", "images/s"):
-        assert word in last
-
-
-def test_the_bar_of_a_resumed_run_begins_where_it_stopped(trainer, monkeypatch):
-    trainer.progress.step, trainer.progress.epochs_done = 3, 1
-    first = _shown(trainer, monkeypatch, Terminal()).split("\r")[1]
-    assert " 3/6 [" in first
-
-
-def test_there_is_no_bar_in_a_file(trainer, monkeypatch):
-    assert _shown(trainer, monkeypatch, io.StringIO()) == ""
-
-
-# Errors that end a training -----------------------------------------------------------------------------------
+# After an error ----------------------------------------------------------------------------------------------
 
 
 def _rescued(trainer, tmp_path, error, *, at=4, **options):
@@ -251,7 +121,7 @@ def _rescued(trainer, tmp_path, error, *, at=4, **options):
             raise error
 
     with pytest.raises(type(error)) as caught, saving_on_error(checkpoints, run):
-        _run(trainer, [checkpoints, keras.callbacks.LambdaCallback(on_train_batch_end=fail)], epochs=3)
+        run_steps(trainer, [checkpoints, keras.callbacks.LambdaCallback(on_train_batch_end=fail)], epochs=3)
     return caught.value
 
 
@@ -332,5 +202,5 @@ def test_a_run_folder_that_was_removed_is_named_and_not_made_again(trainer, tmp_
     remove = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: shutil.rmtree(run, True))
     metrics = MetricsLog(run / "metrics.jsonl", trainer)
     with pytest.raises(ResourceError, match=rf"^{run} was removed while "), saving_on_error(checkpoints, run):
-        _run(trainer, [metrics, checkpoints, remove])
+        run_steps(trainer, [metrics, checkpoints, remove])
     assert not run.exists()

@@ -1,10 +1,7 @@
-"""What happens around the steps of a training: the bar, logs, checkpoints, curves. Each is a Keras callback."""
+"""Keras callback that saves checkpoints during a run, on signals and after errors."""
 
-import json
-import logging
 import math
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,102 +12,18 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import keras
-from tqdm import tqdm
 
 from segtrain.errors import ConfigError, ResourceError, SegtrainError
 from segtrain.runs.checkpoint import RESERVE_BYTES, save_checkpoint
-from segtrain.runs.history import as_lines, as_table
-from segtrain.storage import NO_ROOM, append, removed, write_whole
+from segtrain.storage import NO_ROOM, removed
 from segtrain.training.signals import Wishes
 from segtrain.training.state import require_finite, snapshot
 from segtrain.training.trainer import Trainer
-from segtrain.visual.curves import draw_curves
-
-logger = logging.getLogger(__name__)
 
 Logs = Mapping[str, float]
-# What Keras passes to the hooks that have no logs.
+# The value for Keras hooks that are called without logs.
 NO_LOGS: Logs = MappingProxyType({})
 _SECONDS_TO_AGREE = 4
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """One bar over all steps of the run, with loss, mean IoU, images a second and the time left; on a terminal only.
-
-    Args:
-        trainer: Tells the step.
-        batch_size: Images in a step.
-        total_steps: Steps of the whole run.
-    """
-
-    def __init__(self, trainer: Trainer, batch_size: int, total_steps: int) -> None:
-        super().__init__()
-        self._trainer = trainer
-        self._batch_size = batch_size
-        self._total_steps = total_steps
-
-    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
-        self._bar = tqdm(
-            total=self._total_steps,
-            initial=self._trainer.step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        self._bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
-
-    def on_train_batch_end(self, batch: int, logs: Logs = NO_LOGS) -> None:
-        rate = self._bar.format_dict["rate"] or 0.0
-        self._bar.set_postfix_str(
-            f"loss {logs['loss']:.4f}, mIoU {logs['mean_iou']:.3f}, {rate * self._batch_size:.1f} images/s",
-            refresh=False,
-        )
-        self._bar.update()
-
-    def on_train_end(self, logs: Logs = NO_LOGS) -> None:
-        self._bar.close()
-
-
-class MetricsLog(keras.callbacks.Callback):
-    """One line of JSON an epoch in `metrics.jsonl`, the same as a table in `metrics.csv`, a readable line in the log.
-
-    Both files are the run's history, whatever was killed when: each epoch stands in them once.
-
-    Args:
-        path: Of metrics.jsonl; the table is written next to it.
-        trainer: Its history is written.
-        monitor: Name of a score that the log shows in any case.
-    """
-
-    def __init__(self, path: Path, trainer: Trainer, monitor: str = "val_mean_iou") -> None:
-        super().__init__()
-        self._path = path
-        self._monitor = monitor
-        self._trainer = trainer
-        self._epoch_began = 0.0
-
-    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
-        # A resumed run begins anew what was logged after its checkpoint; a line that a kill has cut goes, too.
-        if self._trainer.progress.history or self._path.exists():
-            write_whole(self._path, as_lines(self._trainer.progress.history))
-            self._write_table()
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        self._epoch_began = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        append(self._path, f"{json.dumps(self._trainer.progress.history[-1])}\n".encode())
-        self._write_table()
-        seconds = time.monotonic() - self._epoch_began
-        left_out = ("learning_rate", "pixel_accuracy", "val_mean_accuracy", "val_frequency_weighted_iou")
-        shown = [name for name in logs if "/" not in name and name not in left_out or name == self._monitor]
-        listed = ", ".join(f"{name} {logs[name]:.4f}" for name in shown)
-        logger.info("epoch %d/%d (%.0f s): %s", epoch + 1, self.params["epochs"], seconds, listed)
-
-    def _write_table(self) -> None:
-        write_whole(self._path.with_suffix(".csv"), as_table(self._trainer.progress.history))
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -324,26 +237,3 @@ class Checkpoints(keras.callbacks.Callback):
         """Those of the epochs so far that were validated."""
         found = [record.get(self._monitor) for record in self._trainer.progress.history]
         return [score for score in found if score is not None]
-
-
-class Curves(keras.callbacks.Callback):
-    """Training and validation curves as PNGs, drawn anew at most once a minute and at the end.
-
-    Args:
-        metrics: The run's `metrics.jsonl`.
-        folder: The run's `plots` folder.
-    """
-
-    def __init__(self, metrics: Path, folder: Path) -> None:
-        super().__init__()
-        self._metrics = metrics
-        self._folder = folder
-        self._drawn = -math.inf
-
-    def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        if time.monotonic() - self._drawn > 60:
-            draw_curves(self._metrics, self._folder)
-            self._drawn = time.monotonic()
-
-    def on_train_end(self, logs: Logs = NO_LOGS) -> None:
-        draw_curves(self._metrics, self._folder)
