@@ -2,18 +2,19 @@
 
 import sys
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, ListConfig
 
 from segtrain import config
-from segtrain.download.connection import Patience
-from segtrain.download.install import Installed, install
 from segtrain.download.sources import SOURCES, Source
 from segtrain.errors import ConfigError
 from segtrain.shell import override, setting
 from segtrain.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from segtrain.download.install import Installed
 
 LIST = "list"
 
@@ -37,11 +38,15 @@ def download(cfg: DictConfig) -> None:
     source = SOURCES[cfg.name]
     root = Path(cfg.root).expanduser().absolute()
     print(f"{source.title}. Licence: {source.licence}; read {source.home}")
-    patience = Patience(timeout=cfg.timeout, attempts=cfg.attempts)
+    # Imported here because requests takes long to import, and `list` does not need it.
+    from segtrain.download.connection import RetryPolicy
+    from segtrain.download.install import install
+
+    policy = RetryPolicy(timeout=cfg.timeout, attempts=cfg.attempts)
     try:
-        done = install(cfg.name, source, root, _paths(cfg.archive), cfg.keep_archive, patience)
+        done = install(cfg.name, source, root, _paths(cfg.archive), cfg.keep_archive, policy)
     except KeyboardInterrupt:
-        print("What has come is kept: the same command goes on from there.", file=sys.stderr)
+        print("Partial download kept. Run the same command to resume.", file=sys.stderr)
         raise
     _print_installed(done)
     for line in command_lines(source, done.folder):
@@ -85,7 +90,7 @@ def _paths(archive: Any) -> list[Path]:
     return paths
 
 
-def _print_installed(done: Installed) -> None:
+def _print_installed(done: "Installed") -> None:
     if not done.files:
         print(f"{done.folder} is there already and whole; nothing to do")
         return

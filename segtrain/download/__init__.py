@@ -1,5 +1,5 @@
-"""Public datasets from their archives to a folder: the one part of segtrain that touches a network.
+"""Download public datasets. This is the only package of segtrain that opens network connections.
 
-sources names what there is; connection, transfer and fetch bring a file; decompress, tar and extract unpack it; install
-keeps the order.
+`sources` lists the datasets; `connection`, `transfer` and `fetch` download a file; `decompress`, `tar` and `extract`
+unpack it; `install` runs the steps in order.
 """

@@ -1,4 +1,4 @@
-"""Pages where a file was expected: Google Drive's question whether to go on unscanned, and what else a page says."""
+"""Parse HTML pages served where a file was expected, such as Google Drive's confirmation form for large files."""
 
 import re
 from html.parser import HTMLParser
@@ -6,16 +6,16 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from segtrain import terminal
 
-# Google Drive asks before it hands out what is too large for its virus scan: a form with the real address.
+# For files too large for its virus scan, Google Drive serves a form whose action is the real address.
 CONFIRMING_HOSTS = frozenset({"drive.google.com", "drive.usercontent.google.com"})
 PAGE_LENGTH = 2**20
 _FORM = "download-form"
 
 
 def confirmed_address(page: str, url: str) -> str | None:
-    """The address that the form of a page of Google Drive leads to; None where the page has none.
+    """Return the address that the confirmation form of a Google Drive page submits to; None without a form.
 
-    The form may only lead to a host that asks so itself.
+    Addresses on hosts outside CONFIRMING_HOSTS are rejected with None.
     """
     form = _Form()
     form.feed(page)
@@ -28,18 +28,18 @@ def confirmed_address(page: str, url: str) -> str | None:
 
 
 def page_title(page: str) -> str:
-    """What a page calls itself: `Google Drive - Quota exceeded`."""
+    """Return the title of an HTML page, such as `Google Drive - Quota exceeded`."""
     found = re.search(r"<title[^>]{0,200}>([^<]{1,200})</title", page, re.IGNORECASE)
-    return printable(" ".join(found[1].split())) if found else "it has no title"
+    return printable(" ".join(found[1].split())) if found else "a page without a title"
 
 
 def printable(text: str) -> str:
-    """Text of a stranger for a message: nothing that steers a terminal, and not endless."""
+    """Escape untrusted text for a message and cut it to 200 characters."""
     return terminal.printable(text)[:200]
 
 
 class _Form(HTMLParser):
-    """The action and the hidden fields of the form."""
+    """Parser that collects the action and the input fields of the confirmation form."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Responses of HTTPS addresses by requests: redirects to HTTPS only, and HTML pages told from files."""
+"""Open HTTPS addresses with requests: redirects to HTTPS only, and HTML pages rejected where a file is expected."""
 
 import re
 import socket
@@ -19,16 +19,16 @@ from segtrain.download.confirm import CONFIRMING_HOSTS, PAGE_LENGTH, confirmed_a
 from segtrain.process.threads import Threads
 
 CHUNK = 2**18
-_WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
-_LONGEST_REQUESTED_PAUSE = 60
-_MOST_REDIRECTS = 8
+_RETRYABLE_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+_MAX_RETRY_AFTER = 60
+_MAX_REDIRECTS = 8
 
 
 class Refused(Exception):
-    """An address that does not serve the file, however often it is asked.
+    """The address does not serve the file, and retrying does not help.
 
     Attributes:
-        found: Whether anything was found there at all.
+        found: Whether a server answered at all.
     """
 
     def __init__(self, reason: str, found: bool = True) -> None:
@@ -37,10 +37,10 @@ class Refused(Exception):
 
 
 class Broken(Exception):
-    """A connection that broke, or a busy server: worth another try.
+    """A broken connection or a busy server; retrying may help.
 
     Attributes:
-        pause: Seconds to wait that the server has asked for.
+        pause: Seconds to wait as requested by the server (Retry-After).
     """
 
     def __init__(self, reason: str, pause: float = 0) -> None:
@@ -49,15 +49,15 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Timeouts and retries.
+class RetryPolicy:
+    """Timeouts and retries of a download.
 
     Attributes:
-        timeout: Seconds to connect, and seconds without a byte.
-        slowest: Bytes a second, averaged over `timeout`, below which a server counts as stalled.
-        attempts: Fruitless tries at one address.
-        pause: Seconds before the second try; doubled before each further one.
-        plain_hosts: Hosts that may be asked over HTTP without TLS: for tests.
+        timeout: Seconds to wait for a connection, and for the next byte.
+        slowest: Bytes per second, averaged over `timeout`, below which a server counts as stalled.
+        attempts: Attempts without progress at one address before giving up.
+        pause: Seconds before the second attempt; doubled before each further one.
+        plain_hosts: Hosts that may be requested over HTTP without TLS, for tests.
     """
 
     timeout: float = 60
@@ -68,32 +68,32 @@ class Patience:
 
 
 def next_bytes(response: requests.Response, length: int) -> bytes:
-    """Return the bytes that have arrived, at least one; none at the end."""
+    """Return the bytes that have arrived, at least one; empty at the end of the response."""
     try:
         return response.raw.read1(CHUNK, decode_content=False)
     except urllib3.exceptions.ReadTimeoutError:
         raise Broken(f"stalled after {length:,} bytes") from None
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # a ValueError is a chunk without a length
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: a chunk without a length
         missing = response.raw.length_remaining
-        whole = f" of {length + missing:,}" if missing else ""
-        raise Broken(f"the connection broke after {length:,}{whole} bytes ({type(error).__name__})") from None
+        total = f" of {length + missing:,}" if missing else ""
+        raise Broken(f"the connection broke after {length:,}{total} bytes ({type(error).__name__})") from None
 
 
 class Opener:
-    """Requests addresses of HTTPS, follows redirects to such, and answers a page that asks to confirm."""
+    """HTTPS client that follows redirects to HTTPS only and submits Google Drive's confirmation form."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
         self._session = requests.Session()
-        self._session.max_redirects = _MOST_REDIRECTS
-        # Another encoding would change the lengths, and with them the meaning of a range.
+        self._session.max_redirects = _MAX_REDIRECTS
+        # A content encoding would change the length of the body, which byte ranges refer to.
         self._session.headers.update({"User-Agent": f"segtrain/{__version__}", "Accept-Encoding": "identity"})
-        adapter = _Adapter(patience)
+        adapter = _Adapter(policy)
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, adapter)
 
     def open(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        response = self._ask(url, headers)
+        response = self._get(url, headers)
         if not _is_page(response):
             return response
         with response:
@@ -101,25 +101,25 @@ class Opener:
         address = confirmed_address(page, url) if urlsplit(url).hostname in CONFIRMING_HOSTS else None
         if address is None:
             raise Refused(f"a page instead of an archive: {page_title(page)}")
-        response = self._ask(address, headers)
+        response = self._get(address, headers)
         if _is_page(response):
             response.close()
-            raise Refused("one page after the other instead of an archive")
+            raise Refused("a page instead of an archive, also after confirming the download")
         return response
 
     def _read_page(self, response: requests.Response) -> str:
-        page, latest = b"", time.monotonic() + self._patience.timeout
+        page, latest = b"", time.monotonic() + self._policy.timeout
         while len(page) < PAGE_LENGTH and time.monotonic() < latest and (data := next_bytes(response, len(page))):
             page += data
         return page.decode("utf-8", "replace")
 
-    def _ask(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+    def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         try:
-            response = self._session.get(url, headers=headers, stream=True, timeout=self._patience.timeout)
-        except (ValueError, requests.TooManyRedirects) as error:  # requests' errors of an address are ValueErrors
+            response = self._session.get(url, headers=headers, stream=True, timeout=self._policy.timeout)
+        except (ValueError, requests.TooManyRedirects) as error:  # requests raises ValueErrors for invalid addresses
             raise Refused(f"{printable(str(error))}, expected https://") from None
         except requests.RequestException as error:
-            raise _of_failure(error) from None
+            raise _classify(error) from None
         status = response.status_code
         if status < HTTPStatus.MULTIPLE_CHOICES:
             return response
@@ -127,40 +127,40 @@ class Opener:
             return response
         response.close()
         shown = f"{status} {printable((response.reason or '?').splitlines()[0])}"
-        if status not in _WORTH_ANOTHER_TRY:
+        if status not in _RETRYABLE_STATUSES:
             raise Refused(shown)
-        asked = response.headers.get("Retry-After", "")
-        raise Broken(shown, min(float(asked), _LONGEST_REQUESTED_PAUSE) if re.fullmatch("[0-9]{1,20}", asked) else 0)
+        seconds = response.headers.get("Retry-After", "")
+        raise Broken(shown, min(float(seconds), _MAX_RETRY_AFTER) if re.fullmatch("[0-9]{1,20}", seconds) else 0)
 
 
 class _Adapter(HTTPAdapter):
-    """Sends one request: each hop of a redirect passes here."""
+    """Transport adapter that checks and sends each request, including every hop of a redirect."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> Any:
-        # The system's certificates in addition to certifi's.
+        # Trust the system's certificates in addition to certifi's.
         return super().init_poolmanager(*args, ssl_context=ssl.create_default_context(), **options)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         return super().proxy_manager_for(proxy, ssl_context=ssl.create_default_context(), **options)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        _require_safe(str(request.url), self._patience)
-        request.headers.pop("Authorization", None)  # requests takes passwords from a .netrc file, also for redirects
-        # The timeout of a socket begins anew with each byte, so that headers could drip in for ever.
+        _require_safe(str(request.url), self._policy)
+        request.headers.pop("Authorization", None)  # requests adds passwords from .netrc, also for redirects
+        # A socket's timeout restarts with each byte, so a server could send headers forever; bound the total instead.
         threads = Threads(1, "segtrain-download")
         try:
             future = threads.submit(lambda: HTTPAdapter.send(self, request, *args, **options))
-            response = future.result(2 * self._patience.timeout)
+            response = future.result(2 * self._policy.timeout)
         except TimeoutError:
             raise requests.Timeout from None
         finally:
             threads.close(seconds=0)
         if response.is_redirect:
-            response.close()  # requests would read the body of a redirect to its end, and it may have none
+            response.close()  # requests would read a redirect's body, which may be endless
         return response
 
 
@@ -168,26 +168,26 @@ def _is_page(response: requests.Response) -> bool:
     return response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
-def _require_safe(url: str, patience: Patience) -> None:
+def _require_safe(url: str, policy: RetryPolicy) -> None:
     parts = urlsplit(url)
-    if not (parts.scheme == "https" and parts.hostname or parts.hostname in patience.plain_hosts):
+    if not (parts.scheme == "https" and parts.hostname or parts.hostname in policy.plain_hosts):
         raise Refused(f"leads to {printable(url)[:80]}, expected https://")
 
 
-def _of_failure(failure: requests.RequestException) -> Exception:
+def _classify(failure: requests.RequestException) -> Exception:
     if isinstance(failure, requests.Timeout):
-        return Broken("no answer in time")
+        return Broken("timed out waiting for a response")
     error = _root(failure)
     if isinstance(error, socket.gaierror):
-        return Refused("no such host, or no network", found=False)
+        return Refused("host not found, or no network connection", found=False)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Refused(f"its certificate does not hold: {printable(error.verify_message)}", found=False)
+        return Refused(f"invalid certificate: {printable(error.verify_message)}", found=False)
     strerror = error.strerror if isinstance(error, OSError) else None
-    return Broken(printable(strerror or f"no sound answer ({type(error).__name__}: {error})"))
+    return Broken(printable(strerror or f"invalid response ({type(error).__name__}: {error})"))
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return the innermost cause: requests wraps errors of urllib3, which wrap those of the system."""
+    """Return the innermost cause: requests wraps the errors of urllib3, which wrap those of the system."""
     causes = (getattr(error, "reason", None), error.__cause__, *error.args, error.__context__)
     cause = next((cause for cause in causes if isinstance(cause, BaseException)), None)
     return error if cause is None else _root(cause)

@@ -1,46 +1,46 @@
-"""The bytes of an archive as they were before gzip, bzip2 or xz, within bounds."""
+"""Decompress gzip, bzip2 and xz archives, with limits against decompression bombs."""
 
 import bz2
 import gzip
 import lzma
 from typing import IO, Protocol
 
-HEAD_LENGTH = 264  # bytes that identify the kind of an archive: tar's magic ends there
-UNWATCHED = 2**24  # bytes that an archive of any length may unpack to
+HEAD_LENGTH = 264  # bytes needed to identify the archive format; tar's magic number ends there
+RATIO_LIMIT_FROM = 2**24  # bytes; below this size the ratio is not limited
 _XZ_MEMORY = 2**28
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
 
 
 class BadArchive(Exception):
-    """A reason to refuse an archive; the message ends a sentence that begins with the archive's name."""
+    """A reason to reject an archive; the message completes a sentence that starts with the archive's name."""
 
 
 class Stream(Protocol):
-    """A source of a member's data."""
+    """Readable binary stream of a member's data."""
 
     def read(self, size: int, /) -> bytes:
-        """Read up to `size` bytes, none at the end."""
+        """Read up to `size` bytes; empty at the end."""
 
 
 def kind_of(head: bytes) -> str | None:
-    """tar, gz, bz2, xz or zip, by the first HEAD_LENGTH bytes of a file; None for anything else."""
+    """Return "tar", "gz", "bz2", "xz" or "zip" from the first HEAD_LENGTH bytes of a file; None for another format."""
     if head[257:262] == b"ustar":
         return "tar"
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 
 class Decompressed:
-    """Reads as many bytes as requested, fewer only at the end, and refuses decompression bombs."""
+    """Decompressing reader that rejects decompression bombs; `read` returns less than requested only at the end."""
 
-    def __init__(self, file: IO[bytes], kind: str, most_ratio: float) -> None:
+    def __init__(self, file: IO[bytes], kind: str, max_ratio: float) -> None:
         self._file = file
         self._stream = _decompressed(file, kind)
-        self._most_ratio = most_ratio
+        self._most_ratio = max_ratio
         self._length = 0
         self._headers: tuple[int, int] | None = None
 
     def expect_headers(self, most: int | None) -> None:
-        """Refuse more than `most` bytes from here on until the next call; None sets no such limit."""
+        """Limit the bytes read until the next call to `most`; None removes the limit."""
         self._headers = None if most is None else (self._length, most)
 
     def read(self, size: int) -> bytes:
@@ -48,11 +48,11 @@ class Decompressed:
         while len(found) < size and (data := self._stream.read(size - len(found))):
             found += data
         self._length += len(found)
-        if self._length > max(UNWATCHED, self._most_ratio * self._file.tell()):
+        if self._length > max(RATIO_LIMIT_FROM, self._most_ratio * self._file.tell()):
             raise BadArchive(f"unpacks to more than {self._most_ratio:g} times its own length")
         if self._headers is not None and self._length - self._headers[0] > self._headers[1] + size:
             raise BadArchive(
-                f"has a member with longer names or headers than expected: at most {self._headers[1]:,} bytes"
+                f"has a member whose names and headers are too long, expected at most {self._headers[1]:,} bytes"
             )
         return found
 
@@ -70,7 +70,7 @@ def _decompressed(file: IO[bytes], kind: str) -> Stream:
 
 
 class _Xz:
-    """xz with a bound on its dictionary, which lzma.LZMAFile does not offer."""
+    """xz reader with a memory limit, which lzma.LZMAFile does not offer."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -80,7 +80,7 @@ class _Xz:
         while not self._decompressor.eof:
             fed = self._file.read(2**16) if self._decompressor.needs_input else b""
             if self._decompressor.needs_input and not fed:
-                raise EOFError("xz data without an end")
+                raise EOFError("truncated xz data")
             if data := self._decompressor.decompress(fed, size):
                 return data
         return b""

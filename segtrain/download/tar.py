@@ -1,7 +1,7 @@
-"""The files and folders of a tar archive, front to back, read by Python's tarfile as a stream.
+"""Read the files and folders of a tar archive as a stream with Python's tarfile.
 
 Only `next` and `extractfile` of tarfile are used. Links escaped the filters of its `extract` more than once
-(CVE-2025-4517, CVE-2025-4330), so `extract` checks every name and type and writes the files itself.
+(CVE-2025-4517, CVE-2025-4330), so `segtrain.download.extract` checks every name and type and writes the files itself.
 """
 
 import tarfile
@@ -12,10 +12,10 @@ from typing import IO, Any
 from segtrain.download.decompress import BadArchive, Decompressed, Stream
 
 _READ_AHEAD = 2**14
-# Of one member, in bytes: its header, and the names and records before it. Before 3.11.10, tarfile parses records in
+# Bytes of one member's header with the names and records before it. Before Python 3.11.10, tarfile parses records in
 # quadratic time: a second for twice as many bytes.
-_LONGEST_HEADERS = 2**14
-_MOST_GLOBAL_RECORDS = 64
+_MAX_HEADER_BYTES = 2**14
+_MAX_GLOBAL_RECORDS = 64
 _FILES_AND_FOLDERS = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.DIRTYPE)
 _EndOfArchive = tarfile.EOFHeaderError  # type: ignore[attr-defined]  # missing in the type stubs
 _KINDS = {
@@ -33,10 +33,10 @@ class Member:
     """A file or folder of an archive.
 
     Attributes:
-        name: As it is stored.
+        name: Name as stored in the archive.
         folder: Whether the member is a folder.
-        size: Of a file, in bytes.
-        stream: Data of a file, readable until the next member is asked for; None for a folder.
+        size: Size of a file in bytes.
+        stream: Data of a file, readable until the next member is requested; None for a folder.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Member:
 
 
 class _Header(tarfile.TarInfo):
-    """A header that reports damage: TarFile takes a damaged header after the first for the end of the archive."""
+    """Header that raises on damage; TarFile would treat a damaged header after the first as the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
@@ -58,33 +58,33 @@ class _Header(tarfile.TarInfo):
             raise BadArchive(f"is cut short or has a damaged header ({error})") from None
 
 
-def members(file: IO[bytes], kind: str, most_ratio: float) -> Iterator[Member]:
-    """Walk through a tar archive.
+def members(file: IO[bytes], kind: str, max_ratio: float) -> Iterator[Member]:
+    """Iterate over the members of a tar archive.
 
     Args:
-        file: At its beginning.
-        kind: The result of `kind_of`.
-        most_ratio: How many times its own length it may unpack to, once that is more than `UNWATCHED` bytes.
+        file: Open archive, at position 0.
+        kind: Archive format as returned by `kind_of`.
+        max_ratio: Maximum ratio of unpacked to packed size; applies above `RATIO_LIMIT_FROM` bytes.
 
     Yields:
-        Its members, in their order.
+        The members in archive order.
 
     Raises:
         BadArchive: A member is neither file nor folder, a header is damaged, or the archive is cut short.
     """
-    stream: Any = Decompressed(file, kind, most_ratio)
-    stream.expect_headers(_LONGEST_HEADERS)
-    archive = tarfile.open(  # noqa: SIM115  it holds nothing to close: the file is the caller's
+    stream: Any = Decompressed(file, kind, max_ratio)
+    stream.expect_headers(_MAX_HEADER_BYTES)
+    archive = tarfile.open(  # noqa: SIM115  the file belongs to the caller
         fileobj=stream, mode="r|", bufsize=_READ_AHEAD, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
     )
     while member := archive.next():
         stream.expect_headers(None)
         _check(member, archive.pax_headers)
         yield Member(member.name, member.isdir(), member.size, archive.extractfile(member))
-        archive.members.clear()  # type: ignore[attr-defined]  # else TarFile keeps every member
-        stream.expect_headers(_LONGEST_HEADERS)
+        archive.members.clear()  # type: ignore[attr-defined]  # TarFile would keep every member in memory
+        stream.expect_headers(_MAX_HEADER_BYTES)
     stream.expect_headers(None)
-    _require_nothing_more(archive.fileobj)
+    _require_end(archive.fileobj)
 
 
 def _check(member: tarfile.TarInfo, global_records: Mapping[str, str]) -> None:
@@ -93,23 +93,23 @@ def _check(member: tarfile.TarInfo, global_records: Mapping[str, str]) -> None:
         raise BadArchive(f"holds {_KINDS.get(member.type, f'a member of type {member.type!r}')}: {shown}")
     if any(key.startswith("GNU.sparse") for key in member.pax_headers):
         raise BadArchive(f"holds a sparse file: {shown}")
-    if {"path", "size"} & global_records.keys() or len(global_records) > _MOST_GLOBAL_RECORDS:
-        raise BadArchive("gives all its members one name or size, or too many records")
+    if {"path", "size"} & global_records.keys() or len(global_records) > _MAX_GLOBAL_RECORDS:
+        raise BadArchive("sets one name or size for all members, or has too many global records")
     if member.size < 0 or "\0" in member.name:
         raise BadArchive(f"has a damaged header: {shown} of {member.size} bytes")
     if member.size and (member.isdir() or member.name.endswith("/")):
         raise BadArchive(f"holds a folder with data: {shown}")
     extended = member.offset_data - member.offset > tarfile.BLOCKSIZE
     if extended and not member.pax_headers and len(member.name.encode("utf-8", "surrogateescape")) < 100:
-        raise BadArchive(f"has a damaged pax header: no record for {shown}")  # tarfile before 3.11.10 skips it
+        raise BadArchive(f"has a damaged pax header: no record for {shown}")  # tarfile before Python 3.11.10 skips it
 
 
-def _require_nothing_more(stream: Any) -> None:
-    """Read to the very end, which also verifies the checksum of gzip: zeros only, and few."""
+def _require_end(stream: Any) -> None:
+    """Require only zero padding up to the end of the stream; reading it also verifies gzip's checksum."""
     for _ in range(2**7):
         data = stream.read(_READ_AHEAD)
         if not data:
             return
         if any(data):
             break
-    raise BadArchive("goes on after its end")
+    raise BadArchive("has data after its end-of-archive marker")

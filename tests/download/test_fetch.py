@@ -12,7 +12,7 @@ import pytest
 from download.hostile import entry, tar
 from download.misbehaving import BODY_ETAG, Server
 from segtrain.download import confirm, fetch, transfer
-from segtrain.download.connection import Patience
+from segtrain.download.connection import RetryPolicy
 from segtrain.download.sources import Archive
 from segtrain.errors import DataError, ResourceError
 from segtrain.process.threads import left_running
@@ -21,8 +21,8 @@ BODY = tar(entry(b"a.png", random.Random(3).randbytes(2_000_000)))
 SIZE = len(BODY)
 OTHER = tar(entry(b"a.png", random.Random(4).randbytes(2_000_000)))
 SHA256 = hashlib.sha256(BODY).hexdigest()
-PATIENCE = Patience(timeout=2, attempts=3, pause=0.01, plain_hosts=frozenset({"127.0.0.1"}))
-HASTY = Patience(timeout=0.2, attempts=2, pause=0.01, plain_hosts=frozenset({"127.0.0.1"}))
+POLICY = RetryPolicy(timeout=2, attempts=3, pause=0.01, plain_hosts=frozenset({"127.0.0.1"}))
+HASTY = RetryPolicy(timeout=0.2, attempts=2, pause=0.01, plain_hosts=frozenset({"127.0.0.1"}))
 PAGE = b"<!DOCTYPE html><html><title>Please\x1b[31m log in</title><body>" + b"x" * 5000
 
 
@@ -42,13 +42,13 @@ def archive(*servers, known=True, **more):
     return Archive("archive.tar", ("a.png",), urls, **(sums | more))
 
 
-def get(wanted, part, patience=PATIENCE):
-    return fetch.fetch(wanted, part, patience)
+def get(wanted, part, policy=POLICY):
+    return fetch.fetch(wanted, part, policy)
 
 
-def refused(error, wanted, part, patience=PATIENCE):
+def refused(error, wanted, part, policy=POLICY):
     with pytest.raises(error) as raised:
-        get(wanted, part, patience)
+        get(wanted, part, policy)
     said = str(raised.value)
     assert said.isprintable()
     assert "Fix:" in said
@@ -123,7 +123,7 @@ def test_cuts_at_any_byte_are_gone_on_from(part):
 def test_another_command_goes_on_where_the_first_was_cut(part):
     with Server(cut(1000), cut(1000), cut(1000), cut(1000), cut(1000), good) as server:
         said = refused(ResourceError, archive(server), part)
-        assert "run the command again to go on after 1,000 bytes" in said
+        assert "after 1,000 bytes" in said.partition("Fix: ")[2]
         get(archive(server), part)
     assert part.read_bytes() == BODY
     assert server.starts[-1] == 1000
@@ -132,7 +132,7 @@ def test_another_command_goes_on_where_the_first_was_cut(part):
 def test_tries_that_bring_something_do_not_count(part):
     places = range(200_000, SIZE, 200_000)
     with Server(*map(cut, places), good) as server:
-        get(archive(server), part, Patience(attempts=1, pause=0.01, plain_hosts=PATIENCE.plain_hosts))
+        get(archive(server), part, RetryPolicy(attempts=1, pause=0.01, plain_hosts=POLICY.plain_hosts))
     assert server.starts == [None, *places]
 
 
@@ -212,7 +212,7 @@ def test_a_part_from_one_mirror_is_gone_on_from_at_another(part):
 def test_without_sums_what_has_come_is_not_given_up_for_another_mirror(part):
     with Server(good) as first, Server(cut(200_000), cut(200_000), cut(200_000), cut(200_000), good) as second:
         wanted = archive("https://nowhere.invalid/a", second, first, known=False)
-        assert "go on after 200,000 bytes" in refused(ResourceError, wanted, part)
+        assert "after 200,000 bytes" in refused(ResourceError, wanted, part)
         assert first.starts == []
         get(archive(first, second, known=False), part)
     assert part.read_bytes() == BODY
@@ -246,7 +246,7 @@ def test_a_range_other_than_asked_for_is_refused(part):
         request.send(BODY[:10])
 
     with Server(cut(200_000), elsewhere) as server:
-        assert "answers the range from 200000 with '0'" in refused(DataError, archive(server), part)
+        assert "'0', expected one from 200000" in refused(DataError, archive(server), part)
 
 
 # What is no archive, or another
@@ -293,7 +293,7 @@ def test_bytes_of_no_archive_are_refused_at_once(part):
         assert "no archive: begins b'GIF89a" in refused(DataError, archive(server, known=False), part)
 
 
-@pytest.mark.parametrize("more", [{}, {"known": False, "at_most": SIZE + 1000}])
+@pytest.mark.parametrize("more", [{}, {"known": False, "max_bytes": SIZE + 1000}])
 def test_a_body_without_end_is_given_up(more, part):
     sent = []
 
@@ -313,7 +313,7 @@ def test_a_body_without_end_is_given_up(more, part):
 
 def test_a_stated_length_beyond_the_bound_is_refused(part):
     with Server(lambda request: request.head(200, Content_Length=10**12)) as server:
-        said = refused(DataError, archive(server, known=False, at_most=10**9), part)
+        said = refused(DataError, archive(server, known=False, max_bytes=10**9), part)
     assert "expected at most 1,000,000,000" in said
 
 
@@ -342,7 +342,7 @@ def test_a_server_that_drips_counts_as_stalled(part):
 
 def test_a_server_that_never_answers_is_told(part):
     with Server(lambda request: request._handler.rfile.read(1)) as server:
-        assert "no answer in time, 2 times" in refused(ResourceError, archive(server), part, HASTY)
+        assert "timed out waiting for a response, 2 times" in refused(ResourceError, archive(server), part, HASTY)
 
 
 def test_headers_that_drip_end_as_well(part):
@@ -351,7 +351,7 @@ def test_headers_that_drip_end_as_well(part):
 
     began = time.monotonic()
     with Server(drips) as server:
-        assert "no answer in time, 2 times" in refused(ResourceError, archive(server), part, HASTY)
+        assert "timed out waiting for a response, 2 times" in refused(ResourceError, archive(server), part, HASTY)
         assert time.monotonic() - began < 2
         while left_running():  # the threads that wait for headers end with their connections
             time.sleep(0.05)
@@ -398,7 +398,7 @@ def test_pauses_double(part, monkeypatch):
     monkeypatch.setattr(fetch, "time", types.SimpleNamespace(sleep=slept.append))
     with Server(status(500)) as server:
         assert "500 Internal Server Error, 5 times" in refused(
-            ResourceError, archive(server), part, Patience(attempts=5, plain_hosts=PATIENCE.plain_hosts)
+            ResourceError, archive(server), part, RetryPolicy(attempts=5, plain_hosts=POLICY.plain_hosts)
         )
     assert slept == [1, 2, 4, 8]
 
@@ -465,7 +465,7 @@ def test_a_redirect_with_a_body_without_end_is_followed_all_the_same(part):
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/a", "file:///etc/passwd", "ftp://127.0.0.1/a", "data:,a"])
 def test_only_https_is_opened_when_no_test_has_said_otherwise(url, part):
-    assert "expected https://" in refused(DataError, archive(url), part, Patience())
+    assert "expected https://" in refused(DataError, archive(url), part, RetryPolicy())
 
 
 @pytest.fixture
@@ -483,18 +483,18 @@ def certificate(tmp_path):
 
 def test_https_is_spoken_and_its_certificates_are_checked(part, certificate, monkeypatch):
     with Server(cut(200_000), good, certificate=certificate) as server:
-        said = refused(ResourceError, archive(server), part, Patience(attempts=1))
-        assert "its certificate does not hold" in said
+        said = refused(ResourceError, archive(server), part, RetryPolicy(attempts=1))
+        assert "certificate" in said
         assert server.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-        get(archive(server), part, Patience(attempts=2, pause=0.01))
+        get(archive(server), part, RetryPolicy(attempts=2, pause=0.01))
     assert part.read_bytes() == BODY
     assert server.starts == [None, 200_000]
 
 
 def test_without_a_net_it_says_so_at_once(part):
     said = refused(ResourceError, archive("https://nowhere.invalid/a"), part)
-    assert "nowhere.invalid: no such host, or no network" in said
+    assert "nowhere.invalid: host not found" in said
 
 
 def test_a_refused_connection_is_tried_again_and_told(part):
@@ -570,7 +570,7 @@ def test_ctrl_c_keeps_the_part(part):
     bar.update = interrupt
     with Server(lambda request: request.ranged(BODY)) as server:
         with pytest.raises(KeyboardInterrupt):
-            transfer.transfer(server.url(), part, archive(server), PATIENCE, bar)
+            transfer.transfer(server.url(), part, archive(server), POLICY, bar)
         assert part.read_bytes() == BODY[: sum(came)]
         get(archive(server), part)
     assert server.starts == [None, sum(came)] if sum(came) < SIZE else [None]
