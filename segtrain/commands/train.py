@@ -8,58 +8,39 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import keras
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from segtrain.builders.data import build_augment, build_dataset, build_loader
-from segtrain.builders.network import build_heads, build_loss, build_metrics, build_network, facts, load_weights
+from segtrain.builders.data import build_loader
+from segtrain.builders.network import facts
 from segtrain.builders.optimization import (
-    build_optimizer,
-    build_recipe,
     check_recipe,
     check_shares,
     warn_of_poor_statistics,
 )
-from segtrain.builders.preflight import (
-    refuse_leaks,
-    require_image_range,
-    require_valid_labels,
-    warn_of_palettes,
-    warn_of_single_class,
-)
-from segtrain.builders.resume import Resumed, restore_run, resumed_config, run_to_resume
-from segtrain.builders.user_parts import require_kind, require_samples
-from segtrain.builders.verdicts import last_verdict, require_fitting_headers
+from segtrain.builders.resume import Resumed, resumed_config, run_to_resume
+from segtrain.builders.training import RunData, build_trainer, prepare_data, restore_or_begin
+from segtrain.builders.user_parts import require_kind
 from segtrain.config import build, validate_calls
 from segtrain.config.paths import make_absolute
 from segtrain.data.datasets.dataset import Dataset
-from segtrain.data.images.sample import Sample
 from segtrain.data.loading.batch_loader import BatchLoader
 from segtrain.data.loading.batches import training_batches
-from segtrain.data.loading.crops import num_steps, spread
-from segtrain.data.people.dataset import People
-from segtrain.errors import ConfigError, DataError
-from segtrain.evaluation.scoring import Scorer, directions_of, process_share
-from segtrain.inference import Predictor
-from segtrain.losses import scored
-from segtrain.models.norm import synchronize
+from segtrain.data.loading.crops import spread
+from segtrain.evaluation.scoring import Scorer, process_share
 from segtrain.process import trials
 from segtrain.runs.checkpoint import require_room
 from segtrain.runs.files import CLASSES, CONFIG, require_regular
 from segtrain.runs.folder import as_json, new_run_folder, only_process, require_run
 from segtrain.storage import write_whole
-from segtrain.suggest import did_you_mean
 from segtrain.terminal import printable
 from segtrain.training.checkpoints import Checkpoints
-from segtrain.training.fingerprint import fingerprint
 from segtrain.training.log_file import log_file
 from segtrain.training.precise_norm import PreciseNorm
 from segtrain.training.pruning import Pruning
-from segtrain.training.recompute import early_stages, recomputing
 from segtrain.training.replicas import Replicas, find_replicas
 from segtrain.training.reports import Curves, MetricsLog, ProgressBar
 from segtrain.training.rescue import saving_on_error
@@ -110,12 +91,12 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     check_shares(cfg, replicas)
     if replicas.is_chief:
         replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
-    data = _prepare_data(cfg, is_new=resumed is None)
+    data = prepare_data(cfg, is_new=resumed is None)
     keras.utils.set_random_seed(cfg.seed)
     own = replicas.places(cfg.batch_size, cfg.gradient_accumulation_steps)
     loader = build_loader(cfg, data.dataset, data.training, own)
-    trainer, scorer = _build_trainer(cfg, data, replicas, load=resumed is None and replicas.is_chief)
-    recorded = _restore_or_begin(cfg, data, resumed, trainer)
+    trainer, scorer = build_trainer(cfg, data, replicas, load=resumed is None and replicas.is_chief)
+    recorded = restore_or_begin(cfg, data, resumed, trainer)
     if replicas.num_processes > 1:
         hand_over(replicas, trainer.model, trainer.optimizer, trainer.averages, trainer.progress)
     if replicas.is_chief:
@@ -124,7 +105,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
         require_room(run, count_bytes(trainer.model, trainer.optimizer, trainer.averages))
         recorded["files"] = _write_facts(run, cfg, data.dataset)
     log = log_file(run / "train.log") if replicas.is_chief else _no_reports()
-    with log, logging_redirect_tqdm(), listening() as signals, ExitStack() as stack:
+    with log, logging_redirect_tqdm(), listening() as signals:
         checkpoints = Checkpoints(
             run / "checkpoints",
             trainer,
@@ -134,18 +115,30 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             minutes=cfg.checkpoint_every_minutes,
             facts=recorded,
         )
-        images = _tensorboard_images(run, cfg, data, trainer)
-        logger.info(
-            "%d training and %d validation images, %d classes, %d epochs of %d steps, into %s",
-            *(
-                len(data.training),
-                len(data.validation),
-                data.dataset.num_classes,
-                cfg.epochs,
-                data.steps_per_epoch,
-                run,
-            ),
-        )
+        _run_steps(run, cfg, data, trainer, scorer, loader, checkpoints)
+    best = math.nan if checkpoints.best is None else checkpoints.best
+    if replicas.is_chief:
+        print(f"best {printable(cfg.monitor)}: {best:.4f}")
+        print(f"curves: {printable(run / 'plots')}")
+        print(f"run folder: {printable(run)}")
+    return best
+
+
+def _run_steps(
+    run: Path,
+    cfg: DictConfig,
+    data: RunData,
+    trainer: Trainer,
+    scorer: Scorer,
+    loader: BatchLoader,
+    checkpoints: Checkpoints,
+) -> None:
+    """Train from where the run stands to its last epoch."""
+    counts = f"{len(data.training)} training and {len(data.validation)} validation images"
+    steps = f"{cfg.epochs} epochs of {data.steps_per_epoch} steps"
+    logger.info("%s, %d classes, %s, into %s", counts, data.dataset.num_classes, steps, run)
+    images = _tensorboard_images(run, cfg, data, trainer)
+    with ExitStack() as stack:
         batches = training_batches(loader, trainer.step, data.total_steps, checkpoints.poll_in_wait)
         stack.callback(batches.close)
         stack.callback(loader.close)  # first: batches that wait for it end at once
@@ -159,85 +152,6 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             callbacks=_callbacks(run, cfg, data, trainer, checkpoints, images),
             name_samples=loader.names,
         )
-    best = math.nan if checkpoints.best is None else checkpoints.best
-    if replicas.is_chief:
-        print(f"best {printable(cfg.monitor)}: {best:.4f}")
-        print(f"curves: {printable(run / 'plots')}")
-        print(f"run folder: {printable(run)}")
-    return best
-
-
-class _Data(NamedTuple):
-    """What a run trains and validates on."""
-
-    dataset: Dataset
-    loss: Any
-    training: list[Sample]
-    validation: list[Sample]
-    steps_per_epoch: int
-    total_steps: int
-
-
-def _prepare_data(cfg: DictConfig, *, is_new: bool) -> _Data:
-    """Build the dataset and its loss, list both splits, and refuse what training would stumble over."""
-    dataset = build_dataset(cfg)
-    loss = build_loss(cfg, dataset)
-    if is_new and isinstance(dataset, People) and not dataset.root.exists():
-        # Before minutes of drawing: weights that cannot be fetched.
-        load_weights(cfg, *build_network(cfg, dataset.num_classes))
-        keras.backend.clear_session()
-    build_augment(cfg, dataset, dataset.flip_pairs)  # refuses what it would refuse when all files are listed
-    every = {split: require_samples(dataset, split, "validation_split") for split in ("train", cfg.validation_split)}
-    refuse_leaks(dataset, every, cfg.validation_split, cfg.limit_samples)
-    samples, validation = (spread(every[split], cfg.limit_samples) for split in ("train", cfg.validation_split))
-    steps_per_epoch = num_steps(samples, cfg.batch_size)
-    require_fitting_headers(dataset, [*samples, *validation], cfg.workers)
-    require_image_range(dataset, [*samples, *validation])
-    warn_of_palettes(dataset, [*samples, *validation])
-    require_valid_labels(cfg, dataset, validation)
-    warn_of_single_class(dataset, samples)
-    logger.info("data: %s", last_verdict(cfg, {"train": samples, "val": validation}))
-    return _Data(dataset, loss, samples, validation, steps_per_epoch, steps_per_epoch * cfg.epochs)
-
-
-def _build_trainer(cfg: DictConfig, data: _Data, replicas: Replicas, *, load: bool) -> tuple[Trainer, Scorer]:
-    """Build the network, what trains it and what scores it; `load` says whether to load its first weights."""
-    dataset = data.dataset
-    with replicas.strategy.scope():
-        model, backbone = build_network(cfg, dataset.num_classes)
-    if replicas.count > 1:
-        synchronize(model)
-    if load:
-        load_weights(cfg, model, backbone)
-    heads = build_heads(cfg, dataset, model)
-    metrics = build_metrics(cfg, dataset)
-    directions = {f"val_{name}": way for name, way in directions_of(dataset, heads, metrics).items()}
-    with replicas.strategy.scope():
-        trainer = Trainer(
-            model,
-            build_optimizer(cfg, data.total_steps, model),
-            data.loss,
-            dataset.num_classes,
-            dataset.ignore_class,
-            heads=heads,
-            forward=recomputing(model, early_stages(model, backbone)) if cfg.activation_checkpointing else None,
-            recipe=build_recipe(cfg, model, backbone, replicas),
-            replicas=replicas,
-            directions=directions,
-        )
-    _require_reported(cfg.monitor, [*directions, *trainer.log_names])
-    resize = None if cfg.resize is None else tuple(cfg.resize)
-    predictor = Predictor(trainer.scored_model, resize=resize, heads=list(scored(heads)))
-    return trainer, Scorer(predictor, data.loss, dataset, heads=heads, metrics=metrics)
-
-
-def _restore_or_begin(cfg: DictConfig, data: _Data, resumed: Resumed | None, trainer: Trainer) -> dict[str, Any]:
-    """Restore a resumed run; return what the checkpoints record of the run."""
-    now = fingerprint(data.training, data.validation, trainer.replicas)
-    _require_same_data(trainer.replicas, now["data"])
-    if resumed is not None:
-        return restore_run(resumed, trainer, now, data.steps_per_epoch)
-    return {"config": OmegaConf.to_yaml(cfg, resolve=True), "fingerprint": now, "exact_until": None}
 
 
 def _report_finished(run: Path, cfg: DictConfig, trainer: Trainer) -> None:
@@ -246,23 +160,9 @@ def _report_finished(run: Path, cfg: DictConfig, trainer: Trainer) -> None:
         print(f"{where} is finished: all of its {cfg.epochs} epochs are done; resume={where} epochs=N adds to them")
 
 
-def _require_reported(monitor: str, names: list[str]) -> None:
-    """Refuse, before the first step, a monitor that no epoch will report.
-
-    Raises:
-        ConfigError: It is not among the names.
-    """
-    if monitor not in names:
-        listed = ", ".join(name for name in names if "/" not in name)
-        near = did_you_mean(monitor, names) or ". Fix: monitor=val_mean_iou"
-        raise ConfigError(
-            f"monitor={printable(monitor)}: not a reported score, expected one of {listed}, or val_iou/CLASS{near}"
-        )
-
-
 def _validation(
     cfg: DictConfig,
-    data: _Data,
+    data: RunData,
     trainer: Trainer,
     scorer: Scorer,
     loader: BatchLoader,
@@ -296,7 +196,7 @@ def _validation(
     return validate
 
 
-def _tensorboard_images(run: Path, cfg: DictConfig, data: _Data, trainer: Trainer) -> TensorBoardImages:
+def _tensorboard_images(run: Path, cfg: DictConfig, data: RunData, trainer: Trainer) -> TensorBoardImages:
     own = process_share(data.validation, trainer.replicas.process, trainer.replicas.num_processes)
     shown = {sample.name for sample in spread(own, cfg.tensorboard_images)}
     return TensorBoardImages(run / "tensorboard", trainer, data.dataset, shown)
@@ -305,7 +205,7 @@ def _tensorboard_images(run: Path, cfg: DictConfig, data: _Data, trainer: Traine
 def _callbacks(
     run: Path,
     cfg: DictConfig,
-    data: _Data,
+    data: RunData,
     trainer: Trainer,
     checkpoints: Checkpoints,
     images: TensorBoardImages,
@@ -338,20 +238,6 @@ def _pruning(run: Path, monitor: str, trainer: Trainer) -> list[keras.callbacks.
         return []
     study.report(run=str(run), direction=trainer.direction(monitor))
     return [Pruning(monitor, study.should_prune)]
-
-
-def _require_same_data(replicas: Replicas, data: str) -> None:
-    """Refuse that processes train on different samples, as the order of each epoch would differ.
-
-    Raises:
-        DataError: The chief has others.
-    """
-    chief = replicas.tell(data.encode()).decode()
-    if chief != data:
-        raise DataError(
-            f"process {replicas.process} has other training data than process 0: {data} and {chief}, expected the "
-            f"same in dataset.root on every machine. Fix: copy the data anew"
-        )
 
 
 @contextmanager
