@@ -58,7 +58,7 @@ def config_edits(run: Path, stored: DictConfig, checkpoint: Checkpoint) -> str:
         stored: Its config, as `stored_config` reads it.
         checkpoint: One of its checkpoints.
     """
-    text = checkpoint.facts.get("config")
+    text = checkpoint.metadata.get("config")
     if isinstance(text, str):
         try:
             recorded = recorded_config(text, checkpoint.path / MANIFEST)
@@ -130,7 +130,7 @@ def other_rows(run: Path) -> Iterator[Row]:
 
 def _is_recorded(run: Path, name: str, checkpoint: Checkpoint) -> bool | None:
     """Whether a file is the one whose SHA-256 a checkpoint records; None where it records none."""
-    files = checkpoint.facts.get("files")
+    files = checkpoint.metadata.get("files")
     recorded = files.get(name) if isinstance(files, dict) else None
     if recorded is None:
         return None

@@ -18,7 +18,7 @@ from segtrain.errors import CheckpointError, ConfigError
 from segtrain.runs.checkpoint import find_checkpoints, newest_whole, sweep
 from segtrain.runs.environment import differences
 from segtrain.runs.folder import RUNS
-from segtrain.runs.manifest import MANIFEST, require_run_facts
+from segtrain.runs.manifest import MANIFEST, require_run_metadata
 from segtrain.training.state import restore
 from segtrain.training.trainer import Trainer
 
@@ -91,8 +91,8 @@ def run_to_resume(cfg: DictConfig) -> Path | None:
         if not found:
             continue
         try:
-            require_run_facts(found[-1].path, found[-1].facts)
-            if found[-1].facts["progress"]["epochs_done"] >= cfg.epochs:
+            require_run_metadata(found[-1].path, found[-1].metadata)
+            if found[-1].metadata["progress"]["epochs_done"] >= cfg.epochs:
                 continue
             changes = changes_of(stored_config(run, cfg.get("trusted_modules") or ()), cfg)
         except (CheckpointError, ConfigError) as error:
@@ -122,22 +122,22 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_p
     """
     sweep(resumed.run / "checkpoints")
     checkpoint, arrays = newest_whole(resumed.run / "checkpoints")
-    require_run_facts(checkpoint.path, checkpoint.facts)
-    then = checkpoint.facts["fingerprint"]
+    require_run_metadata(checkpoint.path, checkpoint.metadata)
+    then = checkpoint.metadata["fingerprint"]
     if then["data"] != now["data"]:
         raise CheckpointError(
             f"{resumed.run} cannot go on: it was trained on {then['data']}, dataset.root has {now['data']}, expected "
             f"the same. Fix: restore the data, or start a new run with weights={resumed.run}"
         )
     # Not with the run's config.yaml: it is written anew before the first save of a run that goes on.
-    recorded = recorded_config(checkpoint.facts["config"], checkpoint.path / MANIFEST)
+    recorded = recorded_config(checkpoint.metadata["config"], checkpoint.path / MANIFEST)
     changes = changes_of(recorded, resumed.cfg)
     restore(trainer.model, trainer.optimizer, arrays, trainer.averages)
     if "optimizer/learning_rate" in arrays and any(each.startswith("optimizer.learning_rate ") for each in changes):
         trainer.optimizer.learning_rate = resumed.cfg.optimizer.learning_rate  # a variable: restored to the former one
-    trainer.progress.restore(checkpoint.step, arrays, checkpoint.facts["progress"])
+    trainer.progress.restore(checkpoint.step, arrays, checkpoint.metadata["progress"])
     reasons = [*changes, *differences(then, now)]
-    exact_until = checkpoint.facts["exact_until"]
+    exact_until = checkpoint.metadata["exact_until"]
     if reasons and exact_until is None:
         exact_until = checkpoint.step
     logger.info("%s goes on at step %d", resumed.run, checkpoint.step)

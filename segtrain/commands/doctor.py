@@ -18,7 +18,7 @@ from segtrain.errors import CheckpointError, ConfigError, SegtrainError, naming
 from segtrain.runs.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
 from segtrain.runs.environment import differences, installed
 from segtrain.runs.folder import holder, newest_run, require_run
-from segtrain.runs.manifest import MANIFEST, require_run_facts
+from segtrain.runs.manifest import MANIFEST, require_run_metadata
 from segtrain.terminal import printable, printable_lines
 
 _STYLES = {"ok": "green", "note": "yellow", "bad": "bold red"}
@@ -36,7 +36,9 @@ def doctor(cfg: DictConfig) -> None:
         require_run(run)
     checkpoints, newest = _checkpoint_rows(folder)
     stored, read = _read_config(run, cfg.trusted_modules, newest)
-    is_finished = newest is not None and stored is not None and newest.facts["progress"]["epochs_done"] >= stored.epochs
+    is_finished = (
+        newest is not None and stored is not None and newest.metadata["progress"]["epochs_done"] >= stored.epochs
+    )
     around = [*read, *_surroundings(run, newest), *other_rows(run)]
     if newest is not None and stored is not None and not is_finished:
         around.append(_likeness(stored, newest))
@@ -59,7 +61,7 @@ def _checkpoint_rows(folder: Path) -> tuple[list[Row], Checkpoint | None]:
     best = [checkpoint for checkpoint in found if checkpoint.is_best][-1:]
     for checkpoint in found:
         try:
-            require_run_facts(checkpoint.path, checkpoint.facts)
+            require_run_metadata(checkpoint.path, checkpoint.metadata)
         except CheckpointError as error:
             rows.append(Row("note", checkpoint.path.name, _first(error)))
             continue
@@ -78,11 +80,11 @@ def _checkpoint_rows(folder: Path) -> tuple[list[Row], Checkpoint | None]:
 
 
 def _about(checkpoint: Checkpoint, *, is_best: bool) -> str:
-    progress = checkpoint.facts["progress"]
+    progress = checkpoint.metadata["progress"]
     size = sum(path.stat().st_size for path in checkpoint.path.iterdir())
     found = [f"step {checkpoint.step}", f"{_epochs(progress['epochs_done'])} done", f"{size / 1e6:.1f} MB"]
-    if is_best and checkpoint.facts["best"] is not None:
-        found.append(f"the best: {checkpoint.facts['monitor']} {checkpoint.facts['best']:.4f}")
+    if is_best and checkpoint.metadata["best"] is not None:
+        found.append(f"the best: {checkpoint.metadata['monitor']} {checkpoint.metadata['best']:.4f}")
     return ", ".join(found)
 
 
@@ -113,7 +115,7 @@ def _surroundings(run: Path, newest: Checkpoint | None) -> Iterator[Row]:
         yield Row("ok", "lock", "no process holds the run")
     if newest is None:
         return
-    yield from metrics_rows(run, newest.facts["progress"]["history"])
+    yield from metrics_rows(run, newest.metadata["progress"]["history"])
     size = sum(path.stat().st_size for path in newest.path.iterdir())
     free = shutil.disk_usage(run).free
     found = f"{free / 1e6:.0f} MB free, a checkpoint takes {size / 1e6:.1f} MB"
@@ -125,7 +127,7 @@ def _surroundings(run: Path, newest: Checkpoint | None) -> Iterator[Row]:
 
 def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
     """Say whether the data are those of the run, and what tells that it goes on to the bit."""
-    then = newest.facts["fingerprint"]
+    then = newest.metadata["fingerprint"]
     try:
         require_drawn(stored, ())
         with naming("dataset"):
@@ -136,12 +138,12 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
         fix = f"restore the data, or start a new run with weights={newest.path.parent.parent}"
         return Row("bad", "data", f"trained on {then['data']}, now {now['data']}", fix)
     try:
-        changes = changes_of(recorded_config(newest.facts["config"], newest.path / MANIFEST), stored)
+        changes = changes_of(recorded_config(newest.metadata["config"], newest.path / MANIFEST), stored)
     except (CheckpointError, ConfigError) as error:
         return Row("bad", "config.yaml", _first(error), "undo it in the file")
     if reasons := [*changes, *differences({name: then.get(name) for name in now}, now)]:
         return Row("note", "exactness", f"compatible, not exact to the bit: {'; '.join(reasons)}")
-    since = newest.facts["exact_until"]
+    since = newest.metadata["exact_until"]
     known = "" if since is None else f" since step {since}, where something changed"
     return Row("ok", "exactness", f"exact to the bit{known}, unless threads or devices differ; same data and versions")
 
@@ -156,7 +158,7 @@ def _print(run: Path, checkpoints: Sequence[Row], around: Sequence[Row]) -> None
 
 
 def _outlook(run: Path, newest: Checkpoint, epochs: int, is_finished: bool) -> str:
-    done = newest.facts["progress"]["epochs_done"]
+    done = newest.metadata["progress"]["epochs_done"]
     if is_finished:
         return f"finished: {done} of {_epochs(epochs)} done; score it with: segtrain eval run={run}"
     return (

@@ -118,7 +118,7 @@ def _log_data(run: StoredRun, config: DictConfig, dataset: Dataset, split: str, 
     """Log what is evaluated, and whether it is the data that the run was validated on."""
     roots, step = roots_of(dataset), run.checkpoint.step
     logger.info("%s at step %d, on %d images of split %s in %s", run.folder, step, len(samples), split, roots)
-    if other := other_data(run.checkpoint.facts["fingerprint"], config, dataset, split, samples):
+    if other := other_data(run.checkpoint.metadata["fingerprint"], config, dataset, split, samples):
         logger.warning("split %s in %s is not the data of the run: %s", split, roots, other)
 
 

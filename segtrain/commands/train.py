@@ -113,7 +113,7 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
             wishes=signals,
             keep_last=cfg.keep_last,
             minutes=cfg.checkpoint_every_minutes,
-            facts=recorded,
+            metadata=recorded,
         )
         _run_steps(run, cfg, data, trainer, scorer, loader, checkpoints)
     best = math.nan if checkpoints.best is None else checkpoints.best

@@ -26,7 +26,7 @@ import safetensors.numpy
 from segtrain.errors import CheckpointError, ResourceError
 from segtrain.runs.disk import Disk, remove_files, write_file
 from segtrain.runs.files import read_file
-from segtrain.runs.manifest import MANIFEST, read_manifest, sealed
+from segtrain.runs.manifest import MANIFEST, METADATA_FIELD, read_manifest, sealed
 from segtrain.shell import command, override
 from segtrain.storage import NO_ROOM, amount, disk_error, removed
 
@@ -46,13 +46,13 @@ class Checkpoint:
         path: Its folder.
         step: Training steps done when it was written.
         is_best: Whether it was the best so far when it was written.
-        facts: What else was recorded beside the arrays.
+        metadata: What else was recorded beside the arrays.
     """
 
     path: Path
     step: int
     is_best: bool
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Read the arrays.
@@ -88,7 +88,7 @@ def save_checkpoint(
     arrays: Mapping[str, np.ndarray],
     *,
     is_best: bool,
-    facts: dict[str, Any],
+    metadata: dict[str, Any],
     suffix: str = "",
     keep_last: int = 1,
     reserve: int = RESERVE_BYTES,
@@ -101,7 +101,7 @@ def save_checkpoint(
         step: Training steps done.
         arrays: What to keep, by name.
         is_best: Whether no earlier one is better.
-        facts: What else to record; must fit JSON.
+        metadata: What else to record; must fit JSON.
         suffix: Ends the folder's name, where a step has more than one state: before its validation and after.
         keep_last: How many of the last to keep, the new one among them.
         reserve: Bytes that must stay free.
@@ -119,13 +119,13 @@ def save_checkpoint(
             disk.create_folder(folder)
         if disk.free_bytes(folder) < len(data) + reserve:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _write_whole(disk, final, data, {"step": step, "is_best": is_best, "facts": facts})
+        _write_whole(disk, final, data, {"step": step, "is_best": is_best, METADATA_FIELD: metadata})
     except OSError as error:
         with suppress(OSError):
             remove_files(disk, final.with_name(_UNFINISHED + final.name))
         raise _cannot_write(final, error, len(data), reserve, disk) from error
     _drop_old(folder, step, keep_last, disk)
-    return Checkpoint(final, step, is_best, facts)
+    return Checkpoint(final, step, is_best, metadata)
 
 
 def require_room(run: Path, size: int, disk: Disk | None = None) -> None:
@@ -162,7 +162,7 @@ def find_checkpoints(folder: Path) -> list[Checkpoint]:
     for path in _checkpoint_folders(folder):
         with suppress(CheckpointError):
             manifest = read_manifest(path)
-            found.append(Checkpoint(path, manifest["step"], manifest["is_best"], manifest["facts"]))
+            found.append(Checkpoint(path, manifest["step"], manifest["is_best"], manifest[METADATA_FIELD]))
     return sorted(found, key=lambda checkpoint: (checkpoint.step, _order(checkpoint.path)))
 
 
@@ -233,7 +233,7 @@ def sweep(folder: Path, disk: Disk | None = None) -> None:
         ) from error
 
 
-def _write_whole(disk: Disk, final: Path, data: bytes, facts: dict[str, Any]) -> None:
+def _write_whole(disk: Disk, final: Path, data: bytes, fields: dict[str, Any]) -> None:
     """Write under another name, flush, and rename last."""
     unfinished, folder = final.with_name(_UNFINISHED + final.name), final.parent
     remove_files(disk, unfinished)
@@ -241,7 +241,7 @@ def _write_whole(disk: Disk, final: Path, data: bytes, facts: dict[str, Any]) ->
     with ThreadPoolExecutor(1) as pool:  # hashing and writing take about as long: side by side
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
         write_file(disk, unfinished / _STATE, data)
-        manifest = {**facts, "bytes": len(data), "sha256": digest.result()}
+        manifest = {**fields, "bytes": len(data), "sha256": digest.result()}
     write_file(disk, unfinished / MANIFEST, sealed(manifest))
     disk.sync_folder(unfinished)
     if final.exists():  # a damaged one, or of a run that went on from an earlier step: this one takes its place

@@ -13,11 +13,12 @@ from segtrain.reading import parse_json
 from segtrain.runs.files import read_file
 
 MANIFEST = "manifest.json"
+METADATA_FIELD = "facts"  # named so since the first format; renaming it would make stored checkpoints unreadable
 _FORMAT = 2
 _SEAL = re.compile(rb'"sha256_of_manifest": "([0-9a-f]{64})"')
 _Fields = Mapping[str, tuple[type, ...]]
-_FIELDS: _Fields = {"step": (int,), "is_best": (bool,), "sha256": (str,), "facts": (dict,)}
-_RUN_FACTS: _Fields = {
+_FIELDS: _Fields = {"step": (int,), "is_best": (bool,), "sha256": (str,), METADATA_FIELD: (dict,)}
+_RUN_METADATA: _Fields = {
     "progress": (dict,),
     "fingerprint": (dict,),
     "config": (str,),
@@ -75,24 +76,24 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def require_run_facts(path: Path, facts: Mapping[str, Any]) -> None:
-    """Refuse a manifest whose facts are not those that a training run records.
+def require_run_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Require the metadata fields that a training run records.
 
     Args:
-        path: The checkpoint's folder.
-        facts: Of its manifest.
+        path: Folder of the checkpoint.
+        metadata: Metadata from its manifest.
 
     Raises:
-        CheckpointError: A field is missing, or of another type.
+        CheckpointError: A field is missing or has the wrong type.
     """
-    _require_fields(path, facts, _RUN_FACTS, "facts.")
-    _require_fields(path, facts["progress"], _PROGRESS, "facts.progress.")
-    for number, record in enumerate(facts["progress"]["history"]):
+    _require_fields(path, metadata, _RUN_METADATA, "facts.")
+    _require_fields(path, metadata["progress"], _PROGRESS, "facts.progress.")
+    for number, record in enumerate(metadata["progress"]["history"]):
         where = f"facts.progress.history.{number}"
         if not isinstance(record, dict):
             raise _unfit(path, f"{where} of type {type(record).__name__}", "a mapping")
         _require_fields(path, record, {"epoch": (int,), "step": (int,)}, f"{where}.")
-    _require_fields(path, facts["fingerprint"], {"data": (str,)}, "facts.fingerprint.")
+    _require_fields(path, metadata["fingerprint"], {"data": (str,)}, "facts.fingerprint.")
 
 
 def _require_fields(path: Path, found: Mapping[str, Any], wanted: _Fields, where: str = "") -> None:

@@ -38,7 +38,7 @@ class Checkpoints(keras.callbacks.Callback):
         wishes: What signals have asked for.
         keep_last: How many of the last to keep.
         minutes: From one save within an epoch to the next.
-        facts: What else each manifest records; must fit JSON.
+        metadata: What else each manifest records; must fit JSON.
 
     Raises:
         ConfigError: No epoch's logs hold `monitor` although it was validated.
@@ -56,7 +56,7 @@ class Checkpoints(keras.callbacks.Callback):
         wishes: Wishes | None = None,
         keep_last: int = 1,
         minutes: float = math.inf,
-        facts: Mapping[str, Any] = MappingProxyType({}),
+        metadata: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self._folder = folder
@@ -65,7 +65,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._wishes = wishes or Wishes()
         self._keep_last = keep_last
         self._seconds = minutes * 60
-        self._facts = facts
+        self._metadata = metadata
         self._saved: tuple[int, int] | None = None
         self._began_at: tuple[int, int] | None = None
         self._last_save = time.monotonic()
@@ -144,9 +144,9 @@ class Checkpoints(keras.callbacks.Callback):
         if self._saved == place:
             return
         arrays = {**snapshot(trainer.model, trainer.optimizer, trainer.averages), **progress.arrays()}
-        facts = {**self._facts, "monitor": self._monitor, "best": self.best, "progress": progress.facts()}
-        if trainer.in_step and facts.get("exact_until") is None:
-            facts["exact_until"] = step
+        metadata = {**self._metadata, "monitor": self._monitor, "best": self.best, "progress": progress.facts()}
+        if trainer.in_step and metadata.get("exact_until") is None:
+            metadata["exact_until"] = step
         # All steps of an epoch are done, and its validation is not: the state after that has the same step.
         steps_per_epoch = self.params["steps"]
         is_between = step > 0 and step == (progress.epochs_done + 1) * steps_per_epoch
@@ -160,7 +160,7 @@ class Checkpoints(keras.callbacks.Callback):
                 step,
                 arrays,
                 is_best=is_best,
-                facts=facts,
+                metadata=metadata,
                 suffix="-unvalidated" if is_between else "",
                 keep_last=self._keep_last,
                 reserve=reserve,

@@ -18,7 +18,7 @@ def _unfinished(workplace, folder, name):
     run = workplace / "runs" / "train" / folder
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(yaml.safe_dump({"epochs": 3, "name": name}))
-    facts = {
+    metadata = {
         "config": "epochs: 3",
         "fingerprint": {"data": "4 samples"},
         "exact_until": None,
@@ -26,7 +26,7 @@ def _unfinished(workplace, folder, name):
         "best": None,
         "progress": {"epochs_done": 1, "num_steps": 0, "sums": {}, "history": [{"epoch": 1, "step": 2}]},
     }
-    save_checkpoint(run / "checkpoints", 2, {}, is_best=True, facts=facts)
+    save_checkpoint(run / "checkpoints", 2, {}, is_best=True, metadata=metadata)
     return run.relative_to(workplace)
 
 

@@ -179,7 +179,7 @@ def test_a_killed_study_resumes_and_asks_again_for_the_trial_that_ran(workplace,
 def test_a_trial_with_a_checkpoint_resumes_its_run(workplace):
     kill_within_the_second_trial(workplace, WORDS)
     run = workplace / json.loads((folder_of(workplace) / "1/job.json").read_text())["run"]
-    save_checkpoint(run / "checkpoints", 2, {"weight": np.zeros(1)}, is_best=True, facts={})
+    save_checkpoint(run / "checkpoints", 2, {"weight": np.zeros(1)}, is_best=True, metadata={})
     assert cli.main([*WORDS, "trusted_modules=[]", "resume=auto"]) == 0  # another command: a study of its own
     assert not any("resume" in word for words in Trial.started for word in words)
     assert cli.main([*WORDS, "resume=auto"]) == 0

@@ -30,7 +30,7 @@ def run(workplace, binary_root):
     history = [{"epoch": 1, "step": 2, "val_mean_iou": 0.5}, {"epoch": 2, "step": 4, "val_mean_iou": 0.25}]
     (run / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in history))
     for step, done in ((2, 1), (4, 2), (5, 2)):
-        facts = {
+        metadata = {
             "config": yaml.safe_dump({"dataset": node, "epochs": 3}),
             "fingerprint": known,
             "exact_until": None,
@@ -39,7 +39,7 @@ def run(workplace, binary_root):
             "progress": {"epochs_done": done, "num_steps": 0, "sums": {}, "history": history[:done]},
         }
         arrays = {"weight": np.arange(1000, dtype=np.float32)}
-        save_checkpoint(run / "checkpoints", step, arrays, is_best=step == 2, facts=facts, keep_last=9)
+        save_checkpoint(run / "checkpoints", step, arrays, is_best=step == 2, metadata=metadata, keep_last=9)
     return run.relative_to(workplace)
 
 
@@ -243,8 +243,8 @@ def record_files(run):
     """Rewrite the newest checkpoint as one that records the files of the run."""
     (newest,) = [each for each in find_checkpoints(run / "checkpoints") if each.step == 5]
     files = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in ("config.yaml", "classes.json")}
-    facts = {**newest.facts, "files": files}
-    save_checkpoint(run / "checkpoints", 5, newest.arrays(), is_best=False, facts=facts, keep_last=9)
+    metadata = {**newest.metadata, "files": files}
+    save_checkpoint(run / "checkpoints", 5, newest.arrays(), is_best=False, metadata=metadata, keep_last=9)
 
 
 def test_each_file_of_a_run_is_compared_with_the_manifest(run, doctor):

@@ -25,8 +25,10 @@ def _arrays(value):
     }
 
 
-def _save(folder, step, *, is_best=False, value=None, facts=None):
-    return save_checkpoint(folder, step, _arrays(step if value is None else value), is_best=is_best, facts=facts or {})
+def _save(folder, step, *, is_best=False, value=None, metadata=None):
+    return save_checkpoint(
+        folder, step, _arrays(step if value is None else value), is_best=is_best, metadata=metadata or {}
+    )
 
 
 def _steps(folder):
@@ -42,24 +44,24 @@ def _assert_whole(found, value):
 
 
 def test_arrays_come_back_with_their_shapes_dtypes_and_bits(tmp_path):
-    written = _save(tmp_path / "checkpoints", 123, is_best=True, facts={"best": 0.5, "monitor": "val_mean_iou"})
+    written = _save(tmp_path / "checkpoints", 123, is_best=True, metadata={"best": 0.5, "monitor": "val_mean_iou"})
     [found] = find_checkpoints(tmp_path / "checkpoints")
     assert found == written
     assert found.path == tmp_path / "checkpoints" / "step-00000123"
-    assert (found.step, found.is_best, found.facts) == (123, True, {"best": 0.5, "monitor": "val_mean_iou"})
+    assert (found.step, found.is_best, found.metadata) == (123, True, {"best": 0.5, "monitor": "val_mean_iou"})
     _assert_whole(found, 123)
 
 
 def test_special_numbers_come_back_to_the_bit(tmp_path):
     special = np.array([np.nan, np.inf, -0.0, 1e-45], np.float32)
-    save_checkpoint(tmp_path, 1, {"special": special}, is_best=False, facts={})
+    save_checkpoint(tmp_path, 1, {"special": special}, is_best=False, metadata={})
     assert pick_checkpoint(tmp_path, "last").arrays()["special"].tobytes() == special.tobytes()
 
 
 def test_a_transposed_array_comes_back_as_it_was(tmp_path):
     # safetensors writes the memory as it lies, whatever the array's strides say.
     turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    save_checkpoint(tmp_path, 1, {"turned": turned}, is_best=False, facts={})
+    save_checkpoint(tmp_path, 1, {"turned": turned}, is_best=False, metadata={})
     np.testing.assert_array_equal(pick_checkpoint(tmp_path, "last").arrays()["turned"], turned)
 
 
@@ -156,7 +158,7 @@ def test_a_folder_that_may_not_be_written_is_named_with_the_mend(tmp_path):
 def test_the_last_few_are_kept_beside_the_best(tmp_path):
     kept = []
     for step in range(1, 7):
-        save_checkpoint(tmp_path, step, _arrays(step), is_best=step == 2, facts={}, keep_last=2)
+        save_checkpoint(tmp_path, step, _arrays(step), is_best=step == 2, metadata={}, keep_last=2)
         kept.append(_steps(tmp_path))
     assert kept == [[1], [1, 2], [2, 3], [2, 3, 4], [2, 4, 5], [2, 5, 6]]
 
@@ -173,15 +175,15 @@ def test_a_later_one_that_is_damaged_takes_no_place_of_those_kept(tmp_path):
 
 
 def test_of_two_states_of_one_step_the_validated_one_is_the_later(tmp_path):
-    save_checkpoint(tmp_path, 3, _arrays(1), is_best=False, facts={"done": 0}, suffix="-unvalidated", keep_last=2)
-    save_checkpoint(tmp_path, 3, _arrays(2), is_best=True, facts={"done": 1}, keep_last=2)
-    assert [found.facts["done"] for found in find_checkpoints(tmp_path)] == [0, 1]
-    assert pick_checkpoint(tmp_path, "last").facts == {"done": 1}
+    save_checkpoint(tmp_path, 3, _arrays(1), is_best=False, metadata={"done": 0}, suffix="-unvalidated", keep_last=2)
+    save_checkpoint(tmp_path, 3, _arrays(2), is_best=True, metadata={"done": 1}, keep_last=2)
+    assert [found.metadata["done"] for found in find_checkpoints(tmp_path)] == [0, 1]
+    assert pick_checkpoint(tmp_path, "last").metadata == {"done": 1}
 
 
 def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path, caplog):
     for step in (1, 2, 3):
-        save_checkpoint(tmp_path, step, _arrays(step), is_best=False, facts={}, keep_last=3)
+        save_checkpoint(tmp_path, step, _arrays(step), is_best=False, metadata={}, keep_last=3)
     for name, file in (("step-00000003", "state.safetensors"), ("step-00000002", "manifest.json")):
         path = tmp_path / name / file
         path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -199,7 +201,7 @@ def test_a_run_without_a_whole_checkpoint_says_what_is_wrong_with_each(tmp_path)
 
 
 def test_two_thousand_flipped_bits_and_cuts_are_all_noticed(tmp_path):
-    whole = _save(tmp_path, 3, is_best=True, facts={"best": 0.25})
+    whole = _save(tmp_path, 3, is_best=True, metadata={"best": 0.25})
     files = [whole.path / "state.safetensors", whole.path / "manifest.json"]
     good = {path: path.read_bytes() for path in files}
     rng = np.random.default_rng(0)

@@ -123,6 +123,6 @@ def test_nothing_is_removed_through_a_link(run, place):
     make(run / "checkpoints" / place, "folder link", run.parent / "outside")
     sweep(run / "checkpoints")
     for step in (2, 4, 6):
-        save_checkpoint(run / "checkpoints", step, {}, is_best=step == 2, facts={})
+        save_checkpoint(run / "checkpoints", step, {}, is_best=step == 2, metadata={})
     assert len(list((run.parent / "outside").iterdir())) == 3
     assert [each.step for each in find_checkpoints(run / "checkpoints")] == [2, 6]

@@ -67,8 +67,8 @@ def test_a_checkpoint_holds_the_weights_of_its_step(trainer, tmp_path):
     run_steps(trainer, [callback], epochs=2, steps_per_epoch=2, validate=lambda: {"val_mean_iou": 0.5})
     last = pick_checkpoint(tmp_path, "last")
     assert last.step == 4
-    assert last.facts["monitor"] == "val_mean_iou" and last.facts["best"] == 0.5
-    assert [record["epoch"] for record in last.facts["progress"]["history"]] == [1, 2]
+    assert last.metadata["monitor"] == "val_mean_iou" and last.metadata["best"] == 0.5
+    assert [record["epoch"] for record in last.metadata["progress"]["history"]] == [1, 2]
     np.testing.assert_array_equal(last.arrays()["model/classifier/kernel"], trainer.model.get_weights()[0])
     assert last.arrays()["optimizer/iteration"] == 4
 
@@ -167,12 +167,12 @@ def test_the_best_epoch_stays_the_best_when_an_error_follows_its_end(trainer, tm
 
 def test_a_state_that_an_unfinished_step_may_have_changed_is_not_called_exact(trainer, tmp_path):
     (tmp_path / "run").mkdir()
-    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", trainer, "val_mean_iou", facts={"exact_until": None})
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", trainer, "val_mean_iou", metadata={"exact_until": None})
     checkpoints.set_params({"steps": 3})
     checkpoints.on_train_begin()
     trainer.progress.step, trainer.in_step = 2, True
     checkpoints.rescue()
-    assert pick_checkpoint(tmp_path / "run" / "checkpoints", "last").facts["exact_until"] == 2
+    assert pick_checkpoint(tmp_path / "run" / "checkpoints", "last").metadata["exact_until"] == 2
 
 
 def test_a_full_disk_takes_the_last_step_from_its_reserve_or_to_another_disk(trainer, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def arrays(value):
 
 
 def save(folder, step, *, is_best=False, keep_last=1, disk=None):
-    options = {"is_best": is_best, "facts": {"step": step}, "keep_last": keep_last, "disk": disk}
+    options = {"is_best": is_best, "metadata": {"step": step}, "keep_last": keep_last, "disk": disk}
     return save_checkpoint(folder, step, arrays(step), **options)
 
 
@@ -47,7 +47,7 @@ def assert_nothing_is_lost_or_mixed(folder, before):
     assert all(name.startswith("step-") for name in names), names
     found = find_checkpoints(folder)
     for one in found:
-        assert one.facts == {"step": one.step} and (one.arrays()["model/kernel"] == one.step).all()
+        assert one.metadata == {"step": one.step} and (one.arrays()["model/kernel"] == one.step).all()
         assert one.arrays()["optimizer/iteration"] == one.step
     earlier = [step for step, _ in BEFORE[before][0]]
     if earlier:

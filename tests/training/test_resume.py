@@ -75,7 +75,7 @@ def run(trainer, callbacks, validate=None):
 
 def go_on(trainer, checkpoint):
     restore(trainer.model, trainer.optimizer, checkpoint.arrays(), trainer.averages)
-    trainer.progress.restore(checkpoint.step, checkpoint.arrays(), checkpoint.facts["progress"])
+    trainer.progress.restore(checkpoint.step, checkpoint.arrays(), checkpoint.metadata["progress"])
 
 
 def state_of(trainer):
@@ -149,7 +149,7 @@ def test_a_stop_in_a_validation_goes_on_with_that_validation(tmp_path):
     with pytest.raises(Stopped):
         run(trainer, [checkpoints], validate)
     checkpoint, _ = newest_whole(tmp_path)
-    assert checkpoint.path.name == "step-00000005-unvalidated" and checkpoint.facts["progress"]["epochs_done"] == 0
+    assert checkpoint.path.name == "step-00000005-unvalidated" and checkpoint.metadata["progress"]["epochs_done"] == 0
     other = make_trainer(seed=1)
     go_on(other, checkpoint)
     run(other, [])
