@@ -1,6 +1,7 @@
-"""Backbones: where features come from. Each is a function that returns its taps, wired to its own preprocessing.
+"""Backbones of keras.applications and torchvision, with their preprocessing, at output stride 8, 16 or 32.
 
-A tap is a layer by name. `high` is deep and coarse (the ASPP reads it), `low` is early and fine (the decoder reads it).
+A tap is the name of a layer whose output a head reads. `high` is deep and coarse (read by the ASPP), `low` is early and
+fine (read by the decoder). Other models: `custom_backbone.backbone_from`.
 """
 
 import difflib
@@ -72,12 +73,14 @@ class WeightSource(NamedTuple):
     Attributes:
         weights: None for random weights, "imagenet", or a path.
         partial_weights: Whether layers that the file lacks may stay random.
-        stock: Builds the network of keras.applications with its ImageNet weights; None where there is none.
+        stock: Builds the network of keras.applications with its ImageNet weights; None for other networks.
+        values: Path of a variable -> its initial value, of a model that was given with its weights.
     """
 
     weights: str | None
     partial_weights: bool
     stock: Callable[[], keras.Model] | None
+    values: Mapping[str, Any] | None = None
 
 
 @limited
@@ -142,18 +145,12 @@ def application(
         options["include_preprocessing"] = False
     # At the weights' own size: Keras warns about every other.
     stock = lambda: build(include_top=False, weights="imagenet", input_shape=(224, 224, 3), **options)  # noqa: E731
-    return _backbone(
+    return _dilated(
         lambda pixels: build(include_top=False, weights=None, input_tensor=pixels, **options),
-        stages=stages,
-        blocks=blocks,
-        high=high,
-        low=low,
-        output_stride=output_stride,
-        multi_grid=multi_grid,
-        dilate_strided=dilate_strided,
-        padding=padding,
-        preprocessing=mode,
-        source=WeightSource(weights, partial_weights, stock),
+        mode,
+        _Taps(stages, high, low),
+        _Dilation(output_stride, blocks, multi_grid, dilate_strided, padding),
+        WeightSource(weights, partial_weights, stock),
     )
 
 
@@ -191,35 +188,42 @@ def torch_resnet(
     counts = BLOCKS[depth]
     stages = ["conv1_relu", *(f"conv{stage}_block{count}_out" for stage, count in enumerate(counts, start=2))]
     blocks = [f"conv5_block{block}_" for block in range(1, counts[-1] + 1)]
-    return _backbone(
+    return _dilated(
         lambda pixels: torch_resnet_network(pixels, depth),
-        stages=stages,
-        blocks=blocks,
-        high=high,
-        low=low,
-        output_stride=output_stride,
-        multi_grid=multi_grid,
-        dilate_strided=dilate_strided,
-        padding="keras",
-        preprocessing=preprocessing,
-        source=WeightSource(weights, partial_weights, None),
+        preprocessing,
+        _Taps(stages, high, low),
+        _Dilation(output_stride, blocks, multi_grid, dilate_strided),
+        WeightSource(weights, partial_weights, None),
     )
 
 
-def _backbone(
+class _Taps(NamedTuple):
+    """The arguments of `application` that choose layers."""
+
+    stages: Sequence[str] | None
+    high: str | None
+    low: str | None
+
+
+class _Dilation(NamedTuple):
+    """The arguments of `application` that replace strides by dilation."""
+
+    output_stride: int
+    blocks: Sequence[str]
+    multi_grid: Sequence[Stride] | None
+    dilate_strided: bool
+    padding: Padding = "keras"
+
+
+def _dilated(
     build: Callable[[Any], keras.Model],
-    *,
-    stages: Sequence[str] | None,
-    blocks: Sequence[str],
-    high: str | None,
-    low: str | None,
-    output_stride: int,
-    multi_grid: Sequence[Stride] | None,
-    dilate_strided: bool,
-    padding: Padding,
     preprocessing: PreprocessingMode,
+    chosen: _Taps,
+    dilation: _Dilation,
     source: WeightSource,
 ) -> Backbone:
+    """Build a network on preprocessed pixels, stop its strides at the output stride, and look up its taps."""
+    output_stride = dilation.output_stride
     if output_stride not in OUTPUT_STRIDES:
         raise ConfigError(
             f"{argument('output_stride')}={output_stride}: expected 8, 16 or 32. Fix: {argument('output_stride')}=16"
@@ -231,9 +235,9 @@ def _backbone(
         network = rebuild(
             plain,
             output_stride,
-            multi_grid=grid_factors(plain, blocks, multi_grid),
-            dilate_strided=dilate_strided,
-            padding=padding,
+            multi_grid=grid_factors(plain, dilation.blocks, dilation.multi_grid),
+            dilate_strided=dilation.dilate_strided,
+            padding=dilation.padding,
             names=names,
         )
     except ValueError as error:
@@ -242,8 +246,8 @@ def _backbone(
             f"({' '.join(str(error).split())[:150]}). Fix: {argument('output_stride')}=32"
         ) from error
     found = {names[layer]: place for layer, place in places(plain, output_stride).items() if place is not None}
-    taps = last_of_each_stride(found, network) if stages is None else named_stages(stages, found, network)
-    high, low = high or taps[max(taps)], low or taps.get(4, taps[min(taps)])
+    taps = last_of_each_stride(found, network) if chosen.stages is None else named_stages(chosen.stages, found, network)
+    high, low = chosen.high or taps[max(taps)], chosen.low or taps.get(4, taps[min(taps)])
     for key, tap in (("high", high), ("low", low)):
         require_map(argument(key), tap, found, network)
     require_stride("high", high, found, output_stride, found[high].stride == output_stride)

@@ -88,7 +88,7 @@ def rebuild(
             edits |= _padding_before(layer, edit)
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return _clone(layer, edits.get(layer.name, {}), renamed.get(layer.name, layer.name))
+        return clone_layer(layer, edits.get(layer.name, {}), renamed.get(layer.name, layer.name))
 
     return keras.models.clone_model(network, input_tensors=network.input, clone_function=clone)
 
@@ -183,10 +183,13 @@ def _sources(layer: keras.layers.Layer) -> Sequence[keras.layers.Layer]:
     return [tensor._keras_history.operation for tensor in nodes[0].input_tensors] if nodes else []
 
 
-def _clone(layer: keras.layers.Layer, edit: dict[str, Any], name: str) -> keras.layers.Layer:
+def clone_layer(layer: keras.layers.Layer, edit: dict[str, Any], name: str) -> keras.layers.Layer:
+    """Copy a layer under a new name with changes to its config; segtrain's faster layers replace Keras' own."""
     if isinstance(layer, keras.Sequential):
         inner = edit.get("layers", {})
-        return keras.Sequential([_clone(each, inner.get(each.name, {}), each.name) for each in layer.layers], name=name)
+        return keras.Sequential(
+            [clone_layer(each, inner.get(each.name, {}), each.name) for each in layer.layers], name=name
+        )
     if "pool_dilation" in edit:
         is_max = isinstance(layer, keras.layers.MaxPooling2D)
         return DilatedPooling2D("max" if is_max else "mean", layer.pool_size, edit["pool_dilation"], name=name)

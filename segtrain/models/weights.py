@@ -32,11 +32,13 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone) -> None:
         CheckpointError: The weights cannot be fetched or read, or lack a layer. Nothing was changed then.
     """
     source = backbone.source
-    if source.weights is None:
+    if source.weights is None and source.values is None:
         return
     variables = {path: one for path, one in _variables(model).items() if path.split("/")[0] in backbone.tensors}
     key = f"{argument('weights')}={source.weights}"
-    if source.weights != "imagenet":
+    if source.weights is None:
+        arrays = dict(source.values or {})
+    elif source.weights != "imagenet":
         arrays = read_weights(Path(source.weights).expanduser(), model, key)
     elif source.stock is None:
         raise ConfigError(
