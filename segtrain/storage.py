@@ -34,7 +34,7 @@ def writing(path: Path, needed: int | None = None) -> Iterator[None]:
         raise disk_error(path, error, needed) from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file under a name of its own first, so that a kill or a full disk leaves the old one or the new one.
 
     Raises:
@@ -79,7 +79,7 @@ def write_png(path: Path, picture: Any, **options: Any) -> None:
     data = io.BytesIO()
     picture.save(data, "PNG", **options)
     make_folder(path.parent)
-    write_whole(path, data.getvalue())
+    write_atomically(path, data.getvalue())
 
 
 def make_folder(path: Path) -> None:

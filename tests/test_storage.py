@@ -35,7 +35,7 @@ CODES = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.
 
 
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
-@pytest.mark.parametrize("write", [storage.write_whole, storage.append])
+@pytest.mark.parametrize("write", [storage.write_atomically, storage.append])
 def test_a_failed_write_leaves_the_file_as_it_was_and_nothing_else(tmp_path, no_room, code, write):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"earlier\n")
@@ -52,13 +52,13 @@ def test_a_failed_write_leaves_the_file_as_it_was_and_nothing_else(tmp_path, no_
 
 def test_what_is_written_is_there(tmp_path):
     path = tmp_path / "a.json"
-    storage.write_whole(path, b"one")
-    storage.write_whole(path, b"two")
+    storage.write_atomically(path, b"one")
+    storage.write_atomically(path, b"two")
     storage.append(path, b" three")
     assert path.read_bytes() == b"two three" and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("write", [storage.write_whole, storage.append])
+@pytest.mark.parametrize("write", [storage.write_atomically, storage.append])
 def test_a_folder_that_was_removed_is_named(tmp_path, write):
     with pytest.raises(ResourceError, match=rf"^{tmp_path}/run was removed while .* Fix: "):
         write(tmp_path / "run" / "plots" / "a.png", b"")
@@ -70,7 +70,7 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / name).symlink_to(tmp_path / "outside")
-    storage.write_whole(folder / "a.json", b"new")
+    storage.write_atomically(folder / "a.json", b"new")
     assert (tmp_path / "outside").read_bytes() == b"mine" and not (folder / "a.json").is_symlink()
     (folder / "log").symlink_to(tmp_path / "outside")
     with pytest.raises(ResourceError, match="log"):

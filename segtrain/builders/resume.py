@@ -15,7 +15,7 @@ from segtrain.config import read_stored, recorded_config, stored_config, validat
 from segtrain.config.paths import make_absolute
 from segtrain.config.stored import require_drawn
 from segtrain.errors import CheckpointError, ConfigError
-from segtrain.runs.checkpoint import find_checkpoints, newest_whole, sweep
+from segtrain.runs.checkpoint import find_checkpoints, newest_intact, remove_stale
 from segtrain.runs.environment import differences
 from segtrain.runs.folder import RUNS
 from segtrain.runs.manifest import MANIFEST, require_run_metadata
@@ -120,8 +120,8 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_p
     Raises:
         CheckpointError: There is no whole checkpoint, it is of another network, or the data are others.
     """
-    sweep(resumed.run / "checkpoints")
-    checkpoint, arrays = newest_whole(resumed.run / "checkpoints")
+    remove_stale(resumed.run / "checkpoints")
+    checkpoint, arrays = newest_intact(resumed.run / "checkpoints")
     require_run_metadata(checkpoint.path, checkpoint.metadata)
     then = checkpoint.metadata["fingerprint"]
     if then["data"] != now["data"]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from segtrain.errors import ResourceError
 from segtrain.reading import load_json
 from segtrain.runs import folder as runs
-from segtrain.storage import write_whole
+from segtrain.storage import write_atomically
 from segtrain.training.signals import stopping
 
 TABLE = "jobs.csv"
@@ -201,7 +201,7 @@ def write_table(folder: Path, found: Sequence[Job], given: Sequence[str]) -> Non
     writer.writerow(Job._fields)
     for job in found:
         writer.writerow(job._replace(overrides=" ".join(_own(job, found, given)))._asdict().values())  # type: ignore[arg-type]
-    write_whole(folder / TABLE, text.getvalue().encode())
+    write_atomically(folder / TABLE, text.getvalue().encode())
 
 
 def table(found: Sequence[Job], given: Sequence[str], lower_is_better: bool = False) -> str:

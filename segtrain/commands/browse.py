@@ -12,7 +12,7 @@ from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.loading.crops import Crops
 from segtrain.report.contact_page import write_page
 from segtrain.runs.folder import new_run_folder
-from segtrain.storage import write_png, write_whole
+from segtrain.storage import write_atomically, write_png
 from segtrain.visual.contact_sheet import Row, draw_sheet, view
 
 # First number of the key that draws the samples to show; loading.py has the others.
@@ -48,7 +48,7 @@ def browse(cfg: DictConfig) -> None:
         sheet = draw_sheet(rows, f"{title}   {about}", dataset.class_names, dataset.colors)
         write_png(folder / "sheet.png", sheet, compress_level=1)
         page = write_page(rows, title, facts, dataset.class_names, dataset.colors)
-        write_whole(folder / "index.html", page.encode())
+        write_atomically(folder / "index.html", page.encode())
     print(f"contact sheet: {folder / 'sheet.png'}")
     print(f"page: {folder / 'index.html'}")
 

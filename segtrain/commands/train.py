@@ -35,7 +35,7 @@ from segtrain.process import trials
 from segtrain.runs.checkpoint import require_room
 from segtrain.runs.files import CLASSES, CONFIG, require_regular
 from segtrain.runs.folder import as_json, new_run_folder, only_process, require_run
-from segtrain.storage import write_whole
+from segtrain.storage import write_atomically
 from segtrain.terminal import printable
 from segtrain.training.checkpoints import Checkpoints
 from segtrain.training.log_file import log_file
@@ -264,5 +264,5 @@ def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> dict[str, str]
     }
     written = {CONFIG: OmegaConf.to_yaml(stored, resolve=True).encode(), CLASSES: as_json(classes)}
     for name, data in written.items():
-        write_whole(run / name, data)
+        write_atomically(run / name, data)
     return {name: hashlib.sha256(data).hexdigest() for name, data in written.items()}

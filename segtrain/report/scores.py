@@ -14,7 +14,7 @@ from rich.table import Table
 
 from segtrain.evaluation.confusion import MEANS, Scores
 from segtrain.runs.folder import write_json
-from segtrain.storage import write_whole
+from segtrain.storage import write_atomically
 from segtrain.terminal import printable
 
 ScoresByPart = Mapping[str, Mapping[str, float]]
@@ -53,7 +53,7 @@ def write_scores(folder: Path, totals: SplitScores, class_names: Sequence[str], 
     for index, name in enumerate(class_names):
         numbers = (_csv_number(values[index]) for values in columns.values())
         writer.writerow((index, name, *numbers, int(found.pixels[index])))
-    write_whole(folder / "per_class.csv", text.getvalue().encode())
+    write_atomically(folder / "per_class.csv", text.getvalue().encode())
     means = {name: _json_number(getattr(found, name)) for name in MEANS}
     by_class = {name: _json_number(value) for name, value in zip(class_names, found.iou, strict=True)}
     further = {key: _json_parts(parts) for key in ("heads", "metrics") if (parts := getattr(totals, key))}

@@ -119,7 +119,7 @@ def save_checkpoint(
             disk.create_folder(folder)
         if disk.free_bytes(folder) < len(data) + reserve:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _write_whole(disk, final, data, {"step": step, "is_best": is_best, METADATA_FIELD: metadata})
+        _write_checkpoint(disk, final, data, {"step": step, "is_best": is_best, METADATA_FIELD: metadata})
     except OSError as error:
         with suppress(OSError):
             remove_files(disk, final.with_name(_UNFINISHED + final.name))
@@ -181,7 +181,7 @@ def pick_checkpoint(folder: Path, which: str) -> Checkpoint:
     return best[-1] if which == "best" and best else found[-1]
 
 
-def newest_whole(folder: Path) -> tuple[Checkpoint, dict[str, np.ndarray]]:
+def newest_intact(folder: Path) -> tuple[Checkpoint, dict[str, np.ndarray]]:
     """Read the newest checkpoint whose every byte is as it was written, with a warning where that is not the last.
 
     Raises:
@@ -218,7 +218,7 @@ def leftovers(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.startswith((f"{_UNFINISHED}step-", f"{_TRASH}step-")))
 
 
-def sweep(folder: Path, disk: Disk | None = None) -> None:
+def remove_stale(folder: Path, disk: Disk | None = None) -> None:
     """Remove what a killed process has left half written or half removed. Only for who holds the run's lock.
 
     Raises:
@@ -233,7 +233,7 @@ def sweep(folder: Path, disk: Disk | None = None) -> None:
         ) from error
 
 
-def _write_whole(disk: Disk, final: Path, data: bytes, fields: dict[str, Any]) -> None:
+def _write_checkpoint(disk: Disk, final: Path, data: bytes, fields: dict[str, Any]) -> None:
     """Write under another name, flush, and rename last."""
     unfinished, folder = final.with_name(_UNFINISHED + final.name), final.parent
     remove_files(disk, unfinished)

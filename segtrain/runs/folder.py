@@ -15,7 +15,7 @@ from segtrain.process.guard import announce
 from segtrain.process.memory import out_of_memory
 from segtrain.reading import parse_json
 from segtrain.runs.files import read_file
-from segtrain.storage import disk_error, lock, write_whole
+from segtrain.storage import disk_error, lock, write_atomically
 
 RUNS = Path("runs")
 _held: list[Path] = []  # the run folder that this process has held last
@@ -164,7 +164,7 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ResourceError: It cannot be written.
     """
-    write_whole(path, as_json(content))
+    write_atomically(path, as_json(content))
 
 
 def as_json(content: Any) -> bytes:

@@ -13,7 +13,7 @@ import keras
 from tqdm import tqdm
 
 from segtrain.runs.history import as_lines, as_table
-from segtrain.storage import append, write_whole
+from segtrain.storage import append, write_atomically
 from segtrain.training.trainer import Trainer
 from segtrain.visual.curves import draw_curves
 
@@ -84,7 +84,7 @@ class MetricsLog(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
         # A resumed run begins anew what was logged after its checkpoint; a line that a kill has cut goes, too.
         if self._trainer.progress.history or self._path.exists():
-            write_whole(self._path, as_lines(self._trainer.progress.history))
+            write_atomically(self._path, as_lines(self._trainer.progress.history))
             self._write_table()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
@@ -100,7 +100,7 @@ class MetricsLog(keras.callbacks.Callback):
         logger.info("epoch %d/%d (%.0f s): %s", epoch + 1, self.params["epochs"], seconds, listed)
 
     def _write_table(self) -> None:
-        write_whole(self._path.with_suffix(".csv"), as_table(self._trainer.progress.history))
+        write_atomically(self._path.with_suffix(".csv"), as_table(self._trainer.progress.history))
 
 
 class Curves(keras.callbacks.Callback):

@@ -18,7 +18,7 @@ import yaml  # type: ignore[import-untyped]
 from segtrain.errors import ConfigError
 from segtrain.reading import read_yaml_text
 from segtrain.shell import leaves
-from segtrain.storage import write_whole
+from segtrain.storage import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Tracker(keras.callbacks.Callback):
         except Exception as error:
             logger.warning("%s cannot be reached, tried again after each epoch: %s", self.package, error)
             return False
-        write_whole(path, f"{started}\n".encode())
+        write_atomically(path, f"{started}\n".encode())
         return True
 
     def _history(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from segtrain.reading import parse_json
 from segtrain.runs.files import read_file
-from segtrain.storage import make_folder, write_whole
+from segtrain.storage import make_folder, write_atomically
 from segtrain.terminal import printable
 
 _TITLES = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU", "iou": "IoU by class"}
@@ -109,7 +109,7 @@ def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Pa
         axes.legend()
     image = io.BytesIO()
     figure.savefig(image, dpi=120, format="png")
-    write_whole(path, image.getvalue())
+    write_atomically(path, image.getvalue())
     return path
 
 

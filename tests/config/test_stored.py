@@ -35,11 +35,11 @@ REFUSED = [
     *("keras.callbacks.BackupAndRestore", "keras.callbacks.CSVLogger", "keras.callbacks.RemoteMonitor"),
     *("keras.callbacks.TensorBoard", "keras.callbacks.ModelCheckpoint", "keras.callbacks.LambdaCallback"),
     *("keras.src.utils.file_utils.get_file", "tensorflow.io.gfile.rmtree", "tensorflow.saved_model.load"),
-    *("segtrain.data.Dataset", "segtrain.data.Sample", "segtrain.data.sbd.record.write_whole"),
+    *("segtrain.data.Dataset", "segtrain.data.Sample", "segtrain.data.sbd.record.write_atomically"),
     "segtrain.cli.main.main",
     *("segtrain.data.people.dataset.write_people", "segtrain.download.fetch.fetch", "segtrain.runs.folder.discard"),
     *("segtrain.training.WandbLogger", "segtrain.training.MlflowLogger", "segtrain.training.Profile"),
-    *("segtrain.runs.checkpoint.sweep", "segtrain.runs.disk.remove_files", "segtrain.models.Backbone"),
+    *("segtrain.runs.checkpoint.remove_stale", "segtrain.runs.disk.remove_files", "segtrain.models.Backbone"),
     *("segtrain.losses.cross_entropy.CrossEntropy", "segtrain.losses.CrossEntropy.__call__", "hydra.utils.call"),
 ]
 

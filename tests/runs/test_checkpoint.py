@@ -9,10 +9,10 @@ from segtrain.errors import CheckpointError, ResourceError
 from segtrain.runs.checkpoint import (
     damages,
     find_checkpoints,
-    newest_whole,
+    newest_intact,
     pick_checkpoint,
+    remove_stale,
     save_checkpoint,
-    sweep,
 )
 
 
@@ -169,7 +169,7 @@ def test_a_later_one_that_is_damaged_takes_no_place_of_those_kept(tmp_path):
     damaged = _save(tmp_path, 200, is_best=True)
     (damaged.path / "state.safetensors").write_bytes(b"damaged")
     _save(tmp_path, 150)
-    assert newest_whole(tmp_path)[0].step == 150
+    assert newest_intact(tmp_path)[0].step == 150
     _save(tmp_path, 250)
     assert _steps(tmp_path) == [200, 250]
 
@@ -187,7 +187,7 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path, caplog):
     for name, file in (("step-00000003", "state.safetensors"), ("step-00000002", "manifest.json")):
         path = tmp_path / name / file
         path.write_bytes(path.read_bytes()[:-1] + b"?")
-    found, arrays = newest_whole(tmp_path)
+    found, arrays = newest_intact(tmp_path)
     assert found.step == 1 and arrays["optimizer/iteration"] == 1
     assert [path.name for path in damages(tmp_path)] == ["step-00000002"]
     passed = [record.message for record in caplog.records]
@@ -197,7 +197,7 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path, caplog):
 def test_a_run_without_a_whole_checkpoint_says_what_is_wrong_with_each(tmp_path):
     (_save(tmp_path, 3).path / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"no whole checkpoint .*step-00000003: cannot read .*manifest\.json"):
-        newest_whole(tmp_path)
+        newest_intact(tmp_path)
 
 
 def test_two_thousand_flipped_bits_and_cuts_are_all_noticed(tmp_path):
@@ -212,9 +212,9 @@ def test_two_thousand_flipped_bits_and_cuts_are_all_noticed(tmp_path):
         changed[place] ^= bit
         path.write_bytes(changed if number % 5 else good[path][:place])
         with pytest.raises(CheckpointError):
-            newest_whole(tmp_path)
+            newest_intact(tmp_path)
         path.write_bytes(good[path])
-    _assert_whole(newest_whole(tmp_path)[0], 3)
+    _assert_whole(newest_intact(tmp_path)[0], 3)
 
 
 def test_sweeping_takes_away_what_a_kill_left_and_nothing_else(tmp_path):
@@ -222,9 +222,9 @@ def test_sweeping_takes_away_what_a_kill_left_and_nothing_else(tmp_path):
     for name in (".tmp-step-00000004", ".trash-step-00000002"):
         shutil.copytree(tmp_path / "step-00000003", tmp_path / name)
     (tmp_path / ".tmp-notes").mkdir()
-    sweep(tmp_path)
+    remove_stale(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-notes", "step-00000003"]
-    sweep(tmp_path / "none")
+    remove_stale(tmp_path / "none")
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from segtrain.errors import CheckpointError, ResourceError
-from segtrain.runs.checkpoint import find_checkpoints, save_checkpoint, sweep
+from segtrain.runs.checkpoint import find_checkpoints, remove_stale, save_checkpoint
 from segtrain.runs.files import FILES, irregular, read_file, require_regular
 from segtrain.runs.folder import holder, only_process, read_json
 
@@ -121,7 +121,7 @@ def test_a_lock_is_no_link_and_no_device(run, kind):
 @pytest.mark.parametrize("place", [".tmp-step-00000003", ".trash-step-00000001", "step-00000001", "step-00000004"])
 def test_nothing_is_removed_through_a_link(run, place):
     make(run / "checkpoints" / place, "folder link", run.parent / "outside")
-    sweep(run / "checkpoints")
+    remove_stale(run / "checkpoints")
     for step in (2, 4, 6):
         save_checkpoint(run / "checkpoints", step, {}, is_best=step == 2, metadata={})
     assert len(list((run.parent / "outside").iterdir())) == 3

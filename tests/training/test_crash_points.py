@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from segtrain.errors import ResourceError
-from segtrain.runs.checkpoint import find_checkpoints, newest_whole, save_checkpoint, sweep
+from segtrain.runs.checkpoint import find_checkpoints, newest_intact, remove_stale, save_checkpoint
 from segtrain.runs.disk import Disk
 
 ERRNOS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -42,7 +42,7 @@ def prepare(folder, before):
 
 def assert_nothing_is_lost_or_mixed(folder, before):
     """One checkpoint that was there, or the new one, is whole; every one that can be read is what was written."""
-    sweep(folder)
+    remove_stale(folder)
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     assert all(name.startswith("step-") for name in names), names
     found = find_checkpoints(folder)
@@ -51,10 +51,10 @@ def assert_nothing_is_lost_or_mixed(folder, before):
         assert one.arrays()["optimizer/iteration"] == one.step
     earlier = [step for step, _ in BEFORE[before][0]]
     if earlier:
-        assert newest_whole(folder)[0].step in (earlier[-1], 4)
+        assert newest_intact(folder)[0].step in (earlier[-1], 4)
         assert not any(is_best for _, is_best in BEFORE[before][0]) or 1 in [one.step for one in found]
     save(folder, 5)  # and the next start goes on
-    assert newest_whole(folder)[0].step == 5
+    assert newest_intact(folder)[0].step == 5
 
 
 class Watched:
@@ -249,7 +249,7 @@ def test_a_power_cut_after_every_call_loses_and_mixes_nothing(tmp_path, before):
             lost_something += any(isinstance(node, Folder) and node.changes for node in root["checkpoints"].values())
             assert_nothing_is_lost_or_mixed(left, before)
     assert lost_something > 20  # the model does hold changes back
-    assert newest_whole(folder)[0].step == 4
+    assert newest_intact(folder)[0].step == 4
 
 
 def _copy(node):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from segtrain.errors import NumericError, Stopped
 from segtrain.losses import CrossEntropy
 from segtrain.models.layers import BatchNormalization
-from segtrain.runs.checkpoint import find_checkpoints, newest_whole
+from segtrain.runs.checkpoint import find_checkpoints, newest_intact
 from segtrain.training import Poly
 from segtrain.training.checkpoints import Checkpoints
 from segtrain.training.precise_norm import PreciseNorm
@@ -104,7 +104,7 @@ def test_going_on_from_every_step_ends_in_the_same_bits(tmp_path):
 def test_a_state_that_is_restored_and_saved_again_is_the_same_file(tmp_path):
     trainer = make_trainer(seed=0)
     run(trainer, [Checkpoints(tmp_path / "first", trainer, "val_mean_iou")])
-    checkpoint, _ = newest_whole(tmp_path / "first")
+    checkpoint, _ = newest_intact(tmp_path / "first")
     other = make_trainer(seed=1)
     go_on(other, checkpoint)
     again = Checkpoints(tmp_path / "second", other, "val_mean_iou")
@@ -133,7 +133,7 @@ def test_a_wish_to_stop_saves_the_very_step_and_tells_how_to_go_on(tmp_path):
     with pytest.raises(Stopped, match=rf"stopped by SIGTERM at step 7, .* resume={tmp_path / 'run'}$") as caught:
         run(trainer, [stopping_at(7, trainer, wishes), checkpoints])
     assert caught.value.exit_code == 143
-    assert newest_whole(tmp_path / "run" / "checkpoints")[0].step == 7
+    assert newest_intact(tmp_path / "run" / "checkpoints")[0].step == 7
 
 
 def test_a_stop_in_a_validation_goes_on_with_that_validation(tmp_path):
@@ -148,7 +148,7 @@ def test_a_stop_in_a_validation_goes_on_with_that_validation(tmp_path):
 
     with pytest.raises(Stopped):
         run(trainer, [checkpoints], validate)
-    checkpoint, _ = newest_whole(tmp_path)
+    checkpoint, _ = newest_intact(tmp_path)
     assert checkpoint.path.name == "step-00000005-unvalidated" and checkpoint.metadata["progress"]["epochs_done"] == 0
     other = make_trainer(seed=1)
     go_on(other, checkpoint)

@@ -18,7 +18,7 @@ from segtrain.data.audit.record import Problem, Record
 from segtrain.data.images.sample import Sample
 from segtrain.errors import ResourceError
 from segtrain.reading import load_json
-from segtrain.storage import locked, write_whole
+from segtrain.storage import locked, write_atomically
 
 # Raise it with every change of what a record holds or how it is measured.
 RECORD_VERSION = 4
@@ -111,7 +111,7 @@ def _store(name: str, content: Any) -> None:
     with contextlib.suppress(OSError, ResourceError):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds thumbnails of the user's images
         with locked(home):
-            write_whole(home / name, json.dumps(content, separators=(",", ":")).encode())
+            write_atomically(home / name, json.dumps(content, separators=(",", ":")).encode())
             stale = sorted(home.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]
             for path in stale:
                 path.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from segtrain.data.listing.list_file import read_names
 from segtrain.data.listing.pairing import refuse_missing
 from segtrain.data.sbd.record import Record
 from segtrain.errors import DataError
-from segtrain.storage import write_whole
+from segtrain.storage import write_atomically
 
 LABELS = "SegmentationClassAug"
 LIST = "train_aug.txt"
@@ -132,7 +132,7 @@ def write_train_aug(plan: TrainAug, output: Path, *, workers: int = 2, progress:
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-    write_whole(output / LIST, "".join(f"{name}\n" for name in plan.names).encode())
+    write_atomically(output / LIST, "".join(f"{name}\n" for name in plan.names).encode())
     return kept
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segtrain.errors import DataError
 from segtrain.reading import parse_json, read_regular, read_text
-from segtrain.storage import append, disk_error, write_whole
+from segtrain.storage import append, disk_error, write_atomically
 
 RECORD = "prepared.jsonl"
 _MOST = 1 << 28  # bytes of a file
@@ -59,7 +59,7 @@ class Record:
         Raises:
             ResourceError: It cannot be written.
         """
-        write_whole(self._folder / name, data)
+        write_atomically(self._folder / name, data)
         entry = json.dumps({"name": name, "sha256": hashlib.sha256(data).hexdigest()}) + "\n"
         with self._lock:
             append(self._path, entry.encode())
