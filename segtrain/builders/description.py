@@ -12,7 +12,7 @@ from segtrain.builders.network import build_network, facts
 from segtrain.config import build, resolved, validate_calls
 from segtrain.models.backbones import Backbone
 from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
-from segtrain.models.dilation import places
+from segtrain.models.dilation import stride_infos
 
 # The groups that say what the network is; the others need not be complete.
 _GROUPS = ("dataset", "backbone", "model", "heads", "norm")
@@ -85,7 +85,7 @@ def _taps(model: keras.Model, backbone: Backbone) -> Iterator[Row]:
         if layer.name not in backbone.tensors
         for tensor in keras.tree.flatten(layer.input)
     }
-    found = places(model, _NO_LIMIT)
+    found = stride_infos(model, _NO_LIMIT)
     known = {backbone.high_tap: "high tap", backbone.low_tap: "low tap"}
     taps = [layer for layer in model.layers if layer.name in read and layer.name in backbone.tensors]
     for number, tap in enumerate(reversed(taps), start=1):

@@ -13,10 +13,10 @@ from segtrain.config import build
 from segtrain.errors import ConfigError
 from segtrain.models.backbones import Backbone
 from segtrain.shell import brief
-from segtrain.training.multipliers import BACKBONE, factors, spare_norm_and_bias
-from segtrain.training.precision import compiles_by_xla, slow_here
-from segtrain.training.recipe import Recipe
+from segtrain.training.multipliers import BACKBONE, exclude_norm_and_bias_from_decay, factors
+from segtrain.training.precision import compiles_with_xla, is_slow_here
 from segtrain.training.replicas import Replicas
+from segtrain.training.step_options import StepOptions
 
 logger = logging.getLogger(__name__)
 
@@ -64,20 +64,20 @@ def check_shares(cfg: DictConfig, replicas: Replicas) -> None:
             )
 
 
-def build_recipe(cfg: DictConfig, model: keras.Model, backbone: Backbone, replicas: Replicas) -> Recipe:
+def build_step_options(cfg: DictConfig, model: keras.Model, backbone: Backbone, replicas: Replicas) -> StepOptions:
     """Build the recipe of a config for its network.
 
     Raises:
         ConfigError: `lr_multipliers` do not fit the network.
     """
-    return Recipe(
+    return StepOptions(
         ema_decay=cfg.ema_decay,
         gradient_accumulation_steps=cfg.gradient_accumulation_steps,
         clip_norm=cfg.clip_norm,
         factors=factors(model, backbone.tensors, dict(cfg.lr_multipliers)),
         freeze_backbone_epochs=cfg.freeze_backbone_epochs,
         backbone=tuple(backbone.tensors),
-        jit=replicas.count == 1 and compiles_by_xla(cfg.jit),
+        jit=replicas.count == 1 and compiles_with_xla(cfg.jit),
     )
 
 
@@ -96,8 +96,8 @@ def build_optimizer(cfg: DictConfig, total_steps: int, model: keras.Model) -> ke
     optimizer = build(node, learning_rate=schedule)
     require_kind(optimizer, keras.optimizers.Optimizer, "optimizer", "a keras Optimizer")
     if not cfg.decay_norm_and_bias:
-        spare_norm_and_bias(optimizer, model)
-    if slow_here(cfg.precision):
+        exclude_norm_and_bias_from_decay(optimizer, model)
+    if is_slow_here(cfg.precision):
         logger.warning("precision=%s is slower than float32 on this processor. Fix: precision=float32", cfg.precision)
     return keras.optimizers.LossScaleOptimizer(optimizer) if cfg.precision == "mixed_float16" else optimizer
 

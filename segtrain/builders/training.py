@@ -10,7 +10,7 @@ from segtrain.builders.data import build_augment, build_dataset
 from segtrain.builders.network import build_heads, build_loss, build_metrics, build_network, load_weights
 from segtrain.builders.optimization import (
     build_optimizer,
-    build_recipe,
+    build_step_options,
 )
 from segtrain.builders.preflight import (
     refuse_leaks,
@@ -95,7 +95,7 @@ def build_trainer(cfg: DictConfig, data: RunData, replicas: Replicas, *, load: b
             dataset.ignore_class,
             heads=heads,
             forward=recomputing(model, early_stages(model, backbone)) if cfg.activation_checkpointing else None,
-            recipe=build_recipe(cfg, model, backbone, replicas),
+            options=build_step_options(cfg, model, backbone, replicas),
             replicas=replicas,
             directions=directions,
         )
@@ -134,7 +134,7 @@ def _require_same_data(replicas: Replicas, data: str) -> None:
     Raises:
         DataError: The chief has others.
     """
-    chief = replicas.tell(data.encode()).decode()
+    chief = replicas.broadcast(data.encode()).decode()
     if chief != data:
         raise DataError(
             f"process {replicas.process} has other training data than process 0: {data} and {chief}, expected the "

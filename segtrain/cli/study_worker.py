@@ -26,7 +26,7 @@ from segtrain.process import trials
 from segtrain.runs import folder as runs
 from segtrain.runs.checkpoint import find_checkpoints
 from segtrain.storage import lock, locked
-from segtrain.training.signals import listening
+from segtrain.training.signals import watch_signals
 
 _SECONDS_TO_SAVE = 60
 _STATES = {
@@ -83,21 +83,21 @@ class Worker:
             Stopped: A signal has asked for it, and each running trial is saved.
         """
         n_jobs = self._search.settings["n_jobs"]
-        with listening() as wishes, ThreadPoolExecutor(n_jobs) as pool:
+        with watch_signals() as signals, ThreadPoolExecutor(n_jobs) as pool:
             slots = [pool.submit(self._work) for _ in range(n_jobs)]
             try:
                 while wait(slots, timeout=0.2).not_done:
                     has_failed = any(slot.done() and slot.exception() for slot in slots)
-                    if (wishes.stop is not None or has_failed) and not self._stopping:
+                    if (signals.stop is not None or has_failed) and not self._stopping:
                         self._stop()
             except BaseException:
                 self._stop()
                 raise
         for slot in slots:
             slot.result()
-        if wishes.stop is not None:
+        if signals.stop is not None:
             words = (*self._search.flags, *self._words(), f"hydra.sweep.dir={self._folder}")
-            raise wishes.stopped(f"; resume with: {shell.command('segtrain', 'train', *words)}")
+            raise signals.stopped(f"; resume with: {shell.command('segtrain', 'train', *words)}")
 
     def summary(self) -> str:
         """Count the trials, and write the command that trains the best of them again."""

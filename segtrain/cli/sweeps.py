@@ -21,7 +21,7 @@ from segtrain.errors import ResourceError
 from segtrain.reading import load_json
 from segtrain.runs import folder as runs
 from segtrain.storage import write_atomically
-from segtrain.training.signals import stopping
+from segtrain.training.signals import stop_signals
 
 TABLE = "jobs.csv"
 _RECORD = "job.json"
@@ -106,7 +106,7 @@ def passing_on_signals(folder: Path) -> Iterator[None]:
         KeyboardInterrupt: It was Ctrl-C; when the jobs have ended or `_PATIENCE` is over.
         SystemExit: It was another; then, too, with what a shell gives the signal.
     """
-    ending = stopping()
+    ending = stop_signals()
 
     def end(number: int, frame: FrameType | None) -> None:
         for each in ending:

@@ -30,7 +30,7 @@ from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.loading.batch_loader import BatchLoader
 from segtrain.data.loading.batches import training_batches
 from segtrain.data.loading.crops import spread
-from segtrain.evaluation.scoring import Scorer, process_share
+from segtrain.evaluation.scoring import Scorer, samples_of_process
 from segtrain.process import trials
 from segtrain.runs.checkpoint import require_room
 from segtrain.runs.files import CLASSES, CONFIG, require_regular
@@ -44,8 +44,8 @@ from segtrain.training.pruning import Pruning
 from segtrain.training.replicas import Replicas, find_replicas
 from segtrain.training.reports import Curves, MetricsLog, ProgressBar
 from segtrain.training.rescue import saving_on_error
-from segtrain.training.signals import listening
-from segtrain.training.state import count_bytes, hand_over
+from segtrain.training.signals import watch_signals
+from segtrain.training.state import broadcast_state, count_bytes
 from segtrain.training.tensorboard import TensorBoardImages, TensorBoardScalars
 from segtrain.training.trainer import Trainer
 
@@ -60,11 +60,11 @@ def train(cfg: DictConfig) -> float:
         resumed = resumed_config(require_run(cfg.resume), cfg)
     told = cfg if resumed is None else resumed.cfg
     replicas = find_replicas(told.strategy, told.replicas)
-    with replicas.together():
+    with replicas.report_lost_process():
         if not replicas.is_chief:
             # What the chief trains, wherever it goes on: its run folder need not be here.
             logger.info("process %d of %d trains along, process 0 reports", replicas.process, replicas.num_processes)
-            run, values = json.loads(replicas.tell())
+            run, values = json.loads(replicas.broadcast())
             # Which modules are imported here is for who has started this process to say.
             said = OmegaConf.create({**values, "trusted_modules": cfg.trusted_modules})
             return _train_in(Path(run), said, None, replicas)
@@ -90,27 +90,27 @@ def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Rep
     check_recipe(cfg)
     check_shares(cfg, replicas)
     if replicas.is_chief:
-        replicas.tell(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
+        replicas.broadcast(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
     data = prepare_data(cfg, is_new=resumed is None)
     keras.utils.set_random_seed(cfg.seed)
-    own = replicas.places(cfg.batch_size, cfg.gradient_accumulation_steps)
+    own = replicas.sample_indices(cfg.batch_size, cfg.gradient_accumulation_steps)
     loader = build_loader(cfg, data.dataset, data.training, own)
     trainer, scorer = build_trainer(cfg, data, replicas, load=resumed is None and replicas.is_chief)
     recorded = restore_or_begin(cfg, data, resumed, trainer)
     if replicas.num_processes > 1:
-        hand_over(replicas, trainer.model, trainer.optimizer, trainer.averages, trainer.progress)
+        broadcast_state(replicas, trainer.model, trainer.optimizer, trainer.averages, trainer.progress)
     if replicas.is_chief:
         _report_finished(run, cfg, trainer)
         warn_of_poor_statistics(cfg, trainer.model, data.total_steps)
         require_room(run, count_bytes(trainer.model, trainer.optimizer, trainer.averages))
         recorded["files"] = _write_facts(run, cfg, data.dataset)
     log = log_file(run / "train.log") if replicas.is_chief else _no_reports()
-    with log, logging_redirect_tqdm(), listening() as signals:
+    with log, logging_redirect_tqdm(), watch_signals() as signals:
         checkpoints = Checkpoints(
             run / "checkpoints",
             trainer,
             cfg.monitor,
-            wishes=signals,
+            signals=signals,
             keep_last=cfg.keep_last,
             minutes=cfg.checkpoint_every_minutes,
             metadata=recorded,
@@ -175,7 +175,7 @@ def _validation(
     """
     replicas = trainer.replicas
     precise_bn_batches = PreciseNorm(trainer.scored_model) if cfg.precise_bn_batches else None
-    own = process_share(data.validation, replicas.process, replicas.num_processes)
+    own = samples_of_process(data.validation, replicas.process, replicas.num_processes)
 
     def validate() -> dict[str, float]:
         if precise_bn_batches is not None:
@@ -186,7 +186,7 @@ def _validation(
         with closing(scorer.score(own, totals, cfg.workers, checkpoints.poll_in_wait)) as predictions:
             for prediction in tqdm(predictions, "validation", len(own), leave=False, disable=not sys.stderr.isatty()):
                 if replicas.is_chief:
-                    images.look(prediction)
+                    images.draw(prediction)
                 if replicas.num_processes == 1:
                     checkpoints.poll()
         if len(own) < len(data.validation):
@@ -197,7 +197,7 @@ def _validation(
 
 
 def _tensorboard_images(run: Path, cfg: DictConfig, data: RunData, trainer: Trainer) -> TensorBoardImages:
-    own = process_share(data.validation, trainer.replicas.process, trainer.replicas.num_processes)
+    own = samples_of_process(data.validation, trainer.replicas.process, trainer.replicas.num_processes)
     shown = {sample.name for sample in spread(own, cfg.tensorboard_images)}
     return TensorBoardImages(run / "tensorboard", trainer, data.dataset, shown)
 

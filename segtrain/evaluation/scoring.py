@@ -234,7 +234,7 @@ def directions_of(
     return found | dict.fromkeys((f"iou/{name}" for name in dataset.class_names), "max")
 
 
-def process_share(samples: list[Sample], process: int, num_processes: int) -> list[Sample]:
+def samples_of_process(samples: list[Sample], process: int, num_processes: int) -> list[Sample]:
     """Return the samples that a process scores: all of them where there are fewer than processes."""
     return samples if len(samples) < num_processes else samples[process::num_processes]
 

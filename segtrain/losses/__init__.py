@@ -6,7 +6,7 @@ Each computes in float32 whatever the logits' type. Void pixels cost nothing, pu
 a batch of void alone costs 0. Names here are what a YAML's `_target_` may use.
 """
 
-from segtrain.losses.base import HeadLoss, Loss, PixelLoss, Scored, additive, as_share, scored
+from segtrain.losses.base import HeadLoss, Loss, PixelLoss, Scored, additive, scored, with_own_gradient
 from segtrain.losses.combined import Part, Sum
 from segtrain.losses.cross_entropy import CrossEntropy, Focal, OhemCrossEntropy
 from segtrain.losses.edges import BoundaryCrossEntropy, EdgeCrossEntropy
@@ -28,6 +28,6 @@ __all__ = [
     "Sum",
     "Tversky",
     "additive",
-    "as_share",
+    "with_own_gradient",
     "scored",
 ]

@@ -93,12 +93,12 @@ def additive(loss: Callable[[Any, Any], Any]) -> Loss:
     return loss if isinstance(loss, Loss) else _Averaged(loss)
 
 
-def as_share(sums: Any, total: Any) -> Any:
-    """Make of the sums over all replicas those that one replica derives its gradients from.
+def with_own_gradient(sums: Any, total: Any) -> Any:
+    """Return the sums over all replicas, with the gradient of one replica's own sums only.
 
-    `loss.value(as_share(sums, total))` is the loss of the whole batch, the same on each replica. Its gradient reaches
-    the replica's own pixels alone, so that the gradients of all replicas, added up and not averaged, are the whole
-    batch's.
+    `loss.value(with_own_gradient(sums, total))` is the loss of the full batch, the same on each replica. Its gradient
+    reaches the replica's own pixels only, so that the gradients of all replicas, summed and not averaged, are those of
+    the full batch.
 
     Args:
         sums: What `Loss.sums` gives on this replica.

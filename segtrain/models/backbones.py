@@ -13,7 +13,7 @@ import keras
 
 from segtrain.errors import ConfigError, argument
 from segtrain.limits import Limits, Stride, limited
-from segtrain.models.dilation import Padding, places, rebuild
+from segtrain.models.dilation import Padding, rebuild, stride_infos
 from segtrain.models.layers import Preprocessing, PreprocessingMode
 from segtrain.models.taps import (
     grid_factors,
@@ -245,7 +245,7 @@ def _dilated(
             f"{argument('output_stride')}={output_stride}: {plain.name} cannot be dilated "
             f"({' '.join(str(error).split())[:150]}). Fix: {argument('output_stride')}=32"
         ) from error
-    found = {names[layer]: place for layer, place in places(plain, output_stride).items() if place is not None}
+    found = {names[layer]: place for layer, place in stride_infos(plain, output_stride).items() if place is not None}
     taps = last_of_each_stride(found, network) if chosen.stages is None else named_stages(chosen.stages, found, network)
     high, low = chosen.high or taps[max(taps)], chosen.low or taps.get(4, taps[min(taps)])
     for key, tap in (("high", high), ("low", low)):

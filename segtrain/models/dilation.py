@@ -23,7 +23,7 @@ _GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 
 @dataclass(frozen=True)
-class Place:
+class StrideInfo:
     """Where a layer's result lies.
 
     Attributes:
@@ -37,14 +37,14 @@ class Place:
     dilation: int = 1
 
 
-def places(network: keras.Model, output_stride: int) -> dict[str, Place | None]:
+def stride_infos(network: keras.Model, output_stride: int) -> dict[str, StrideInfo | None]:
     """Follow the strides through a network whose strides stop at `output_stride`.
 
     Returns:
         By name of each layer, where its result lies; None for what no longer is a map, as the gate of a
         squeeze-and-excitation block.
     """
-    found: dict[str, Place | None] = {}
+    found: dict[str, StrideInfo | None] = {}
     for layer in network.operations:
         found[layer.name] = _behind(_before(layer, found), layer, output_stride)
     return found
@@ -73,7 +73,7 @@ def rebuild(
     Raises:
         ValueError: The dilated network's parts do not fit together.
     """
-    found = places(network, output_stride)
+    found = stride_infos(network, output_stride)
     factors, renamed = multi_grid or {}, names or {}
     edits: dict[str, dict[str, Any]] = {}
     for layer in network.layers:
@@ -93,16 +93,16 @@ def rebuild(
     return keras.models.clone_model(network, input_tensors=network.input, clone_function=clone)
 
 
-def _before(layer: keras.layers.Layer, found: dict[str, Place | None]) -> Place | None:
+def _before(layer: keras.layers.Layer, found: dict[str, StrideInfo | None]) -> StrideInfo | None:
     """Where a layer's input lies: of several that is the deepest map."""
     if isinstance(layer, keras.layers.InputLayer):
-        return Place()
+        return StrideInfo()
     sources = [found[source.name] for source in _sources(layer)]
     maps = [place for place in sources if place is not None]
     return max(maps, key=lambda place: (place.nominal, place.dilation), default=None)
 
 
-def _behind(before: Place | None, layer: keras.layers.Layer, output_stride: int) -> Place | None:
+def _behind(before: StrideInfo | None, layer: keras.layers.Layer, output_stride: int) -> StrideInfo | None:
     if before is None or isinstance(layer, _GLOBAL):
         return None
     nominal, stride, dilation = before.nominal, before.stride, before.dilation
@@ -112,7 +112,7 @@ def _behind(before: Place | None, layer: keras.layers.Layer, output_stride: int)
             stride *= factor
         else:
             dilation *= factor
-    return Place(nominal, stride, dilation)
+    return StrideInfo(nominal, stride, dilation)
 
 
 def _strides(layer: keras.layers.Layer) -> Iterator[int]:
@@ -124,7 +124,7 @@ def _strides(layer: keras.layers.Layer) -> Iterator[int]:
 
 
 def _edit(
-    layer: keras.layers.Layer, before: Place, output_stride: int, dilate_strided: bool, factor: int
+    layer: keras.layers.Layer, before: StrideInfo, output_stride: int, dilate_strided: bool, factor: int
 ) -> dict[str, Any]:
     """What must change in a layer's config; nothing for most."""
     if isinstance(layer, keras.Sequential):

@@ -100,30 +100,30 @@ class ResizeLike(keras.layers.Layer):
         return (features[0], like[1], like[2], features[3])
 
 
-_statistics_kept: ContextVar[bool] = ContextVar("statistics_kept", default=False)
+_keeps_moving_statistics: ContextVar[bool] = ContextVar("keep_moving_statistics", default=False)
 
 
 @contextmanager
-def statistics_kept() -> Iterator[None]:
+def keep_moving_statistics() -> Iterator[None]:
     """Leave the moving statistics of segtrain's batch norm alone while a graph is traced: for a second forward pass."""
-    token = _statistics_kept.set(True)
+    token = _keeps_moving_statistics.set(True)
     try:
         yield
     finally:
-        _statistics_kept.reset(token)
+        _keeps_moving_statistics.reset(token)
 
 
-_norms_alone: ContextVar[bool] = ContextVar("norms_alone", default=False)
+_trains_batch_norm_only: ContextVar[bool] = ContextVar("norms_alone", default=False)
 
 
 @contextmanager
-def norms_as_in_training() -> Iterator[None]:
+def batch_norm_in_training_mode() -> Iterator[None]:
     """Let segtrain's batch norm alone behave as in training while a graph is traced: dropout rests all the same."""
-    token = _norms_alone.set(True)
+    token = _trains_batch_norm_only.set(True)
     try:
         yield
     finally:
-        _norms_alone.reset(token)
+        _trains_batch_norm_only.reset(token)
 
 
 @keras.saving.register_keras_serializable("segtrain")
@@ -136,7 +136,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        training = training or _norms_alone.get()
+        training = training or _trains_batch_norm_only.get()
         if self.synchronized and training and self.trainable and mask is None and self.axis in (-1, 3):
             context = tf.distribute.get_replica_context()
             if context is not None and context.num_replicas_in_sync > 1:
@@ -162,7 +162,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         batch = tf.raw_ops.FusedBatchNormV3(
             x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=self.epsilon, is_training=True
         )
-        if _statistics_kept.get():
+        if _keeps_moving_statistics.get():
             return batch.y
         # The kernel reports the unbiased variance; Keras 3 keeps the biased one.
         num_values = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from segtrain.errors import ConfigError, argument
-from segtrain.models.dilation import Place
+from segtrain.models.dilation import StrideInfo
 from segtrain.shell import setting
 
 
@@ -55,14 +55,14 @@ def grid_factors(network: keras.Model, blocks: Sequence[str], multi_grid: Sequen
     }
 
 
-def last_of_each_stride(found: Mapping[str, Place], network: keras.Model) -> dict[int, str]:
+def last_of_each_stride(found: Mapping[str, StrideInfo], network: keras.Model) -> dict[int, str]:
     """Find the last map at each stride of the undilated network."""
     padding = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
     maps = [layer.name for layer in network.layers if layer.name in found and not isinstance(layer, padding)]
     return {found[name].nominal: name for name in maps if found[name].nominal > 1}
 
 
-def named_stages(stages: Sequence[str], found: Mapping[str, Place], network: keras.Model) -> dict[int, str]:
+def named_stages(stages: Sequence[str], found: Mapping[str, StrideInfo], network: keras.Model) -> dict[int, str]:
     """Order a backbone's `stages` by stride in the undilated network.
 
     Raises:
@@ -73,7 +73,7 @@ def named_stages(stages: Sequence[str], found: Mapping[str, Place], network: ker
     return {found[name].nominal: name for name in stages}
 
 
-def require_map(key: str, name: str, found: Mapping[str, Place], network: keras.Model) -> None:
+def require_map(key: str, name: str, found: Mapping[str, StrideInfo], network: keras.Model) -> None:
     """Refuse a tap that is no layer, or one whose result is no map, as the gate of a squeeze-and-excitation block.
 
     Raises:
@@ -90,7 +90,7 @@ def require_map(key: str, name: str, found: Mapping[str, Place], network: keras.
     )
 
 
-def require_stride(key: str, name: str, found: Mapping[str, Place], wanted: int, fits: bool) -> None:
+def require_stride(key: str, name: str, found: Mapping[str, StrideInfo], wanted: int, fits: bool) -> None:
     """Refuse a tap that does not lie where the network needs it.
 
     Raises:

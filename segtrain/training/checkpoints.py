@@ -16,7 +16,7 @@ import keras
 from segtrain.errors import ConfigError, ResourceError, SegtrainError
 from segtrain.runs.checkpoint import RESERVE_BYTES, save_checkpoint
 from segtrain.storage import NO_ROOM, removed
-from segtrain.training.signals import Wishes
+from segtrain.training.signals import SignalFlags
 from segtrain.training.state import require_finite, snapshot
 from segtrain.training.trainer import Trainer
 
@@ -35,7 +35,7 @@ class Checkpoints(keras.callbacks.Callback):
         folder: The run's `checkpoints` folder.
         trainer: Whose state to keep.
         monitor: Name of a reported score; `Trainer.direction` is whether higher or lower is better.
-        wishes: What signals have asked for.
+        signals: What signals have asked for.
         keep_last: How many of the last to keep.
         minutes: From one save within an epoch to the next.
         metadata: What else each manifest records; must fit JSON.
@@ -53,7 +53,7 @@ class Checkpoints(keras.callbacks.Callback):
         trainer: Trainer,
         monitor: str,
         *,
-        wishes: Wishes | None = None,
+        signals: SignalFlags | None = None,
         keep_last: int = 1,
         minutes: float = math.inf,
         metadata: Mapping[str, Any] = MappingProxyType({}),
@@ -62,7 +62,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._folder = folder
         self._trainer = trainer
         self._monitor = monitor
-        self._wishes = wishes or Wishes()
+        self._signals = signals or SignalFlags()
         self._keep_last = keep_last
         self._seconds = minutes * 60
         self._metadata = metadata
@@ -87,7 +87,7 @@ class Checkpoints(keras.callbacks.Callback):
 
         Of several processes all must call this.
         """
-        stop, save = self._wishes.agree(self._trainer.replicas)
+        stop, save = self._signals.agree(self._trainer.replicas)
         if stop:
             self._stop()
         if save:
@@ -100,17 +100,17 @@ class Checkpoints(keras.callbacks.Callback):
         """
         if self._trainer.replicas.num_processes == 1:
             self.poll()
-        elif time.monotonic() - self._wishes.stop_time > _SECONDS_TO_AGREE:
+        elif time.monotonic() - self._signals.stop_time > _SECONDS_TO_AGREE:
             self._stop()
 
     def _stop(self) -> NoReturn:
         self.save(wait=True)
-        raise self._wishes.stopped(
+        raise self._signals.stopped(
             f"at step {self._trainer.step}, which is saved; resume with: segtrain train resume={self._folder.parent}"
         )
 
     def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
-        self._began_at = self._place
+        self._began_at = self._position
 
     def on_train_batch_end(self, batch: int, logs: Logs = NO_LOGS) -> None:
         if time.monotonic() - self._last_save > self._seconds:
@@ -140,8 +140,8 @@ class Checkpoints(keras.callbacks.Callback):
         if not self._trainer.replicas.is_chief:
             return
         self.wait()
-        trainer, progress, step, place = self._trainer, self._trainer.progress, self._trainer.step, self._place
-        if self._saved == place:
+        trainer, progress, step, position = self._trainer, self._trainer.progress, self._trainer.step, self._position
+        if self._saved == position:
             return
         arrays = {**snapshot(trainer.model, trainer.optimizer, trainer.averages), **progress.arrays()}
         metadata = {**self._metadata, "monitor": self._monitor, "best": self.best, "progress": progress.facts()}
@@ -167,7 +167,7 @@ class Checkpoints(keras.callbacks.Callback):
             )
 
         self._pending = self._writer.submit(write)
-        self._saved, self._last_save = place, time.monotonic()
+        self._saved, self._last_save = position, time.monotonic()
         if wait:
             self.wait()
 
@@ -184,7 +184,7 @@ class Checkpoints(keras.callbacks.Callback):
             NumericError: A weight is NaN or infinite; the checkpoints before stay.
             ResourceError: The disk is full or not writable.
         """
-        if self._began_at in (None, self._place) or not self._trainer.replicas.is_chief:
+        if self._began_at in (None, self._position) or not self._trainer.replicas.is_chief:
             return None
         with suppress(SegtrainError):  # of a save that is under way: it is the error, or this one takes its place
             self.wait()
@@ -214,7 +214,7 @@ class Checkpoints(keras.callbacks.Callback):
                 raise
 
     @property
-    def _place(self) -> tuple[int, int]:
+    def _position(self) -> tuple[int, int]:
         return self._trainer.step, self._trainer.progress.epochs_done
 
     def _is_best(self) -> bool:

@@ -21,14 +21,14 @@ class Cluster(NamedTuple):
     Attributes:
         addresses: host:port of each, the chief's first.
         number: Which of them this one is, from 0.
-        place: Which of those on its machine this one is, from 0.
-        num_beside: How many there are on its machine, itself among them.
+        local_index: Which of those on its machine this one is, from 0.
+        num_local: How many there are on its machine, itself among them.
     """
 
     addresses: tuple[str, ...]
     number: int
-    place: int = 0
-    num_beside: int = 1
+    local_index: int = 0
+    num_local: int = 1
 
 
 def find_cluster(environ: Mapping[str, str]) -> Cluster | None:

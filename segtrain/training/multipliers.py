@@ -49,7 +49,7 @@ def factors(model: keras.Model, backbone: Collection[str], lr_multipliers: Mappi
     return found
 
 
-def spare_norm_and_bias(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
+def exclude_norm_and_bias_from_decay(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
     """Let weight decay pull on kernels only, not on scales and offsets of normalization, nor on biases.
 
     Those have one axis at most, which no kernel has.

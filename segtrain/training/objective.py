@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, final
 import tensorflow as tf
 
 from segtrain.errors import ConfigError
-from segtrain.losses import HeadLoss, Sum, additive, as_share
+from segtrain.losses import HeadLoss, Sum, additive, with_own_gradient
 from segtrain.training.replicas import Replicas, one_replica
 
 
@@ -144,7 +144,7 @@ class Objective:
         known = additive(loss)
         sums = known.sums(labels, logits)
         if self._replicas.count > 1:
-            sums = as_share(sums, self._replicas.sum_over(sums))
+            sums = with_own_gradient(sums, self._replicas.sum_over(sums))
         if isinstance(known, Sum):
             values = known.values(sums)
             return known.weighted(values), values

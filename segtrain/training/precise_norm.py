@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from segtrain.errors import ConfigError
-from segtrain.models.layers import BatchNormalization, norms_as_in_training
+from segtrain.models.layers import BatchNormalization, batch_norm_in_training_mode
 
 
 @final
@@ -38,7 +38,7 @@ class PreciseNorm:
             try:
                 for layer in self._norms:
                     layer.momentum = 0.0  # the statistics become those of the batch
-                with norms_as_in_training():
+                with batch_norm_in_training_mode():
                     model(images, training=False)
             finally:
                 for layer, momentum in zip(self._norms, momenta, strict=True):

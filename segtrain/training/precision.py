@@ -39,14 +39,14 @@ def keep_logits_in_float32(model: keras.Model) -> None:
             operation = operation._inbound_nodes[0].input_tensors[0]._keras_history.operation
 
 
-def variables_of_scale(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+def loss_scale_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     """Return, by name, what a float16 training's loss scale depends on; nothing of another training."""
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return {}
     return {"dynamic_scale": optimizer.dynamic_scale, "step_counter": optimizer.step_counter}
 
 
-def slow_here(precision: str) -> bool:
+def is_slow_here(precision: str) -> bool:
     """Whether this machine computes a precision slower than float32: no GPU, nor a processor made for it."""
     if precision == "float32" or tf.config.list_physical_devices("GPU"):
         return False
@@ -57,6 +57,6 @@ def slow_here(precision: str) -> bool:
     return precision != "mixed_bfloat16" or not any(flag in flags for flag in _BFLOAT16_FLAGS)
 
 
-def compiles_by_xla(jit: str) -> bool:
+def compiles_with_xla(jit: str) -> bool:
     """Whether `jit` asks for XLA here: `auto` is on for exactly one GPU."""
     return jit == "on" or (jit == "auto" and len(tf.config.list_logical_devices("GPU")) == 1)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from segtrain.errors import ConfigError
 from segtrain.models.backbones import Backbone
-from segtrain.models.layers import BatchNormalization, statistics_kept
+from segtrain.models.layers import BatchNormalization, keep_moving_statistics
 
 
 def recomputing(model: keras.Model, ends: Sequence[str]) -> Callable[..., Any]:
@@ -105,7 +105,7 @@ def _twice(stage: keras.Model) -> Callable[..., Any]:
             # Not before the gradient is there, or the features would wait in memory all the same.
             with tf.control_dependencies(upstream):
                 again = [tf.identity(one) for one in inputs]
-            with tf.GradientTape() as tape, statistics_kept():
+            with tf.GradientTape() as tape, keep_moving_statistics():
                 tape.watch(again)
                 results = stage(again, training=True)
             found = tape.gradient(

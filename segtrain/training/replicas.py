@@ -43,7 +43,7 @@ class Replicas:
         @tf.function(reduce_retracing=True)
         def total(array: tf.Tensor) -> Any:
             def add() -> tf.Tensor:
-                is_first = self._place() == 0
+                is_first = self._local_index() == 0
                 return self.sum_over(tf.where(is_first, array, tf.zeros_like(array)))
 
             return strategy.run(add)
@@ -74,16 +74,16 @@ class Replicas:
         own = tf.nest.map_structure(tf.identity, tensors)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
-    def share(self, batch: tf.Tensor, parts: int) -> tf.Tensor:
+    def own_part(self, batch: tf.Tensor, parts: int) -> tf.Tensor:
         """Take this replica's part of what its process has loaded, see `places`; within a step."""
         if self.num_here == 1:
             return batch
         shape = tf.shape(batch)
         split = tf.reshape(batch, tf.concat([[parts, self.num_here, -1], shape[1:]], axis=0))
-        own = tf.gather(split, self._place(), axis=1)
+        own = tf.gather(split, self._local_index(), axis=1)
         return tf.reshape(own, tf.concat([[-1], shape[1:]], axis=0))
 
-    def places(self, batch_size: int, parts: int) -> list[int]:
+    def sample_indices(self, batch_size: int, parts: int) -> list[int]:
         """Which samples of a batch this process loads, in the order in which `share` deals them out.
 
         Args:
@@ -101,7 +101,7 @@ class Replicas:
         found = self._total(tf.convert_to_tensor(array))
         return np.asarray(self.strategy.experimental_local_results(found)[0])
 
-    def tell(self, message: bytes = b"") -> bytes:
+    def broadcast(self, message: bytes = b"") -> bytes:
         """Tell all processes what the chief says; all of them must call this."""
         if self.num_processes == 1:
             return message
@@ -112,7 +112,7 @@ class Replicas:
         return self.total(words).tobytes()[:length]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def report_lost_process(self) -> Iterator[None]:
         """Say in one line that another process is gone.
 
         Raises:
@@ -128,7 +128,7 @@ class Replicas:
                 f"with an error of its own. Fix: look into its output, then start all of them again with resume=auto"
             ) from error
 
-    def _place(self) -> Any:
+    def _local_index(self) -> Any:
         """Which replica of this process a step is traced for."""
         return tf.distribute.get_replica_context().replica_id_in_sync_group % self.num_here
 
@@ -190,9 +190,9 @@ def _devices(gpus: list[Any], replicas: int | None) -> list[str]:
 
 
 def _of_processes(cluster: Cluster, gpus: list[Any]) -> Replicas:
-    if cluster.num_beside > 1 and len(gpus) >= cluster.num_beside:
+    if cluster.num_local > 1 and len(gpus) >= cluster.num_local:
         # Several processes see the same GPUs: each takes its own.
-        tf.config.set_visible_devices(gpus[cluster.place :: cluster.num_beside], "GPU")
+        tf.config.set_visible_devices(gpus[cluster.local_index :: cluster.num_local], "GPU")
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
         task_type="worker",

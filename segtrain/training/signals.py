@@ -1,4 +1,4 @@
-"""Signals as wishes that a training looks at between its steps: nothing is cut short in the middle."""
+"""Signals as flags that a training looks at between its steps: nothing is cut short in the middle."""
 
 import math
 import signal
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from segtrain.training.replicas import Replicas
 
 
-def stopping() -> list[signal.Signals]:
+def stop_signals() -> list[signal.Signals]:
     """List the signals that end a command; that of a closed terminal not where nohup has it ignored."""
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGTERM, signal.SIGINT, *([] if is_ignored else [signal.SIGHUP])]
 
 
 @final
-class Wishes:
+class SignalFlags:
     """What signals have asked for since the training began.
 
     Attributes:
@@ -58,32 +58,32 @@ class Wishes:
 
 
 @contextmanager
-def listening() -> Iterator[Wishes]:
+def watch_signals() -> Iterator[SignalFlags]:
     """Turn SIGTERM, SIGHUP and the first Ctrl-C into a wish to stop, and SIGUSR1 into one to save, while open.
 
     A second Ctrl-C interrupts at once. SIGHUP stays ignored where it is, as by nohup. Outside of the main thread
     nothing is changed.
     """
-    wishes = Wishes()
+    flags = SignalFlags()
 
     def on_stop(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        wishes.stop_time = min(wishes.stop_time, time.monotonic())
-        wishes.stop = signal.Signals(number)
+        flags.stop_time = min(flags.stop_time, time.monotonic())
+        flags.stop = signal.Signals(number)
 
     def on_save(number: int, frame: FrameType | None) -> None:
-        wishes.save = True
+        flags.save = True
 
     earlier: dict[int, Any] = {}
     try:
-        for number in stopping():
+        for number in stop_signals():
             earlier[number] = signal.signal(number, on_stop)
         earlier[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, on_save)
     except ValueError:  # not the main thread: a launcher's
         pass
     try:
-        yield wishes
+        yield flags
     finally:
         for known, handler in earlier.items():
             signal.signal(known, handler)

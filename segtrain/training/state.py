@@ -10,14 +10,14 @@ import numpy as np
 import safetensors.numpy
 
 from segtrain.errors import CheckpointError, NumericError
-from segtrain.training.averages import Averages
-from segtrain.training.precision import variables_of_scale
+from segtrain.training.precision import loss_scale_variables
 from segtrain.training.progress import Progress
 from segtrain.training.replicas import Replicas
+from segtrain.training.weight_ema import WeightEma
 
 
 def snapshot(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Averages | None = None
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, averages: WeightEma | None = None
 ) -> dict[str, np.ndarray]:
     """Copy every variable that the next step depends on.
 
@@ -31,7 +31,7 @@ def snapshot(
     return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
 
-def count_bytes(model: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Averages | None = None) -> int:
+def count_bytes(model: keras.Model, optimizer: keras.optimizers.Optimizer, averages: WeightEma | None = None) -> int:
     """Count the bytes of the arrays of a `snapshot`."""
     variables = _model_variables(model) | _optimizer_variables(optimizer)
     if averages is not None:
@@ -58,7 +58,7 @@ def restore(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     arrays: Mapping[str, np.ndarray],
-    averages: Averages | None = None,
+    averages: WeightEma | None = None,
 ) -> None:
     """Set every variable of `snapshot`; what a checkpoint keeps beside them is left to others.
 
@@ -95,11 +95,11 @@ def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray], *, avera
     _assign(_model_variables(model), own | averages if averaged else own)
 
 
-def hand_over(
+def broadcast_state(
     replicas: Replicas,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    averages: Averages | None,
+    averages: WeightEma | None,
     progress: Progress,
 ) -> None:
     """Give every process the chief's state: it alone reads weights and checkpoints."""
@@ -108,7 +108,7 @@ def hand_over(
         arrays = {**snapshot(model, optimizer, averages), **progress.arrays()}
         facts = {"step": str(progress.step), "progress": json.dumps(progress.facts())}
         message = safetensors.numpy.save(arrays, metadata=facts)
-    message = replicas.tell(message)
+    message = replicas.broadcast(message)
     if not replicas.is_chief:
         size = int.from_bytes(message[:8], "little")
         facts = json.loads(message[8 : 8 + size])["__metadata__"]
@@ -125,13 +125,13 @@ def _model_variables(model: keras.Model) -> dict[str, Any]:
     return named | {f"model/counter/{index}": variable for index, variable in enumerate(counters)}
 
 
-def _averaged_variables(averages: Averages) -> dict[str, Any]:
+def _averaged_variables(averages: WeightEma) -> dict[str, Any]:
     return {f"ema/{path}": average for path, average in averages.variables.items()}
 
 
 def _optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        scale = {f"optimizer/loss_scale/{name}": variable for name, variable in variables_of_scale(optimizer).items()}
+        scale = {f"optimizer/loss_scale/{name}": variable for name, variable in loss_scale_variables(optimizer).items()}
         return scale | _optimizer_variables(optimizer.inner_optimizer)
     # The first part of the path is the optimizer's own name, which Keras numbers through the process too.
     return {f"optimizer/{variable.path.split('/', 1)[-1]}": variable for variable in optimizer.variables}

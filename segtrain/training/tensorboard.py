@@ -97,7 +97,7 @@ class TensorBoardImages(keras.callbacks.Callback):
         self._names = names
         self._seen: dict[str, np.ndarray] = {}
 
-    def look(self, prediction: Prediction) -> None:
+    def draw(self, prediction: Prediction) -> None:
         """Draw an image that has just been validated, if it is among those to show."""
         name = prediction.sample.name
         if name in self._names:

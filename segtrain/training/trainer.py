@@ -12,14 +12,14 @@ import tensorflow as tf
 from segtrain.errors import NumericError
 from segtrain.evaluation import Direction, scores
 from segtrain.losses import HeadLoss
-from segtrain.training.averages import Averages
 from segtrain.training.objective import Objective
 from segtrain.training.progress import Progress
-from segtrain.training.recipe import Recipe
 from segtrain.training.replicas import Replicas, one_replica
-from segtrain.training.updates import Updates, norms_at_rest
+from segtrain.training.step_options import StepOptions
+from segtrain.training.updates import Updates, freeze_batch_norm
+from segtrain.training.weight_ema import WeightEma
 
-_PLAIN = Recipe()
+_PLAIN = StepOptions()
 
 
 class Trainer:
@@ -37,7 +37,7 @@ class Trainer:
         ignore_class: The label that is not scored.
         heads: By name of each further head, what it adds to the loss.
         forward: Computes what the model does while training, as `recomputing` does; the model itself where None.
-        recipe: What a step does beside that of the optimizer.
+        options: What a step does beside that of the optimizer.
         replicas: That train together; model and optimizer were built within their `strategy.scope()`.
         directions: By name of each validation score, whether higher ("max") or lower ("min") is better.
 
@@ -57,30 +57,30 @@ class Trainer:
         *,
         heads: Mapping[str, HeadLoss] = MappingProxyType({}),
         forward: Callable[..., Any] | None = None,
-        recipe: Recipe = _PLAIN,
+        options: StepOptions = _PLAIN,
         replicas: Replicas | None = None,
         directions: Mapping[str, Direction] = MappingProxyType({}),
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.progress = Progress(num_classes)
-        self.averages = Averages(model, recipe.ema_decay) if recipe.ema_decay else None
+        self.averages = WeightEma(model, options.ema_decay) if options.ema_decay else None
         self.replicas = replicas or one_replica()
         self.in_step = False
         self._directions = directions
-        self._recipe = recipe
+        self._options = options
         self._is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         scale = optimizer.scale_loss if self._is_scaled else None
         self._objective = Objective(forward or model, loss, heads, num_classes, ignore_class, scale, self.replicas)
-        self._updates = Updates(optimizer, model.trainable_variables, recipe.factors, recipe.clip_norm, self.replicas)
-        self._backbone = [layer for layer in model.layers if layer.name in recipe.backbone]
-        self._still = [layer for layer in model.layers if _is_still(layer, recipe)]
+        self._updates = Updates(optimizer, model.trainable_variables, options.factors, options.clip_norm, self.replicas)
+        self._backbone = [layer for layer in model.layers if layer.name in options.backbone]
+        self._still = [layer for layer in model.layers if _is_still(layer, options)]
         optimizer.build(model.trainable_variables)
         # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
         model.optimizer = optimizer
         # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
         # Nothing in a step is control flow of Python over tensors, and looking for it takes a second.
-        self._train_step = tf.function(self._step_of_all, jit_compile=recipe.jit or None, autograph=False)
+        self._train_step = tf.function(self._step_of_all, jit_compile=options.jit or None, autograph=False)
 
     @property
     def log_names(self) -> list[str]:
@@ -88,7 +88,7 @@ class Trainer:
         names = [*self._objective.names, "pixel_accuracy", "mean_iou", "learning_rate"]
         if self._is_scaled:
             return [*names, "skipped_steps"]
-        return [*names, "gradient_norm"] if self._recipe.clip_norm is not None else names
+        return [*names, "gradient_norm"] if self._options.clip_norm is not None else names
 
     def direction(self, name: str) -> Direction:
         """Return whether a higher or a lower value of a reported score is better."""
@@ -169,7 +169,7 @@ class Trainer:
             hooks.on_train_batch_begin(place)
             images, labels = next(stream)
             self.in_step = True
-            tensors, counts = self._train_step(images, labels, epoch < self._recipe.freeze_backbone_epochs)
+            tensors, counts = self._train_step(images, labels, epoch < self._options.freeze_backbone_epochs)
             del images, labels
             losses = {name: float(tensor) for name, tensor in tensors.items()}
             if not all(math.isfinite(losses[name]) for name in ("loss", "gradient_norm") if name in losses):
@@ -209,14 +209,14 @@ class Trainer:
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """A step of every replica; returns what is the same on all of them."""
         # Replicas are traced in turns by threads: what changes the layers has to surround them all.
-        with norms_at_rest([*self._still, *(self._backbone if backbone_is_frozen else ())]):
+        with freeze_batch_norm([*self._still, *(self._backbone if backbone_is_frozen else ())]):
             return self.replicas.run(self._one_step, images, labels, backbone_is_frozen)
 
     def _one_step(
         self, images: tf.Tensor, labels: tf.Tensor, backbone_is_frozen: bool
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        variables, parts = self._updates.variables, self._recipe.gradient_accumulation_steps
-        images, labels = (self.replicas.share(each, parts) for each in (images, labels))
+        variables, parts = self._updates.variables, self._options.gradient_accumulation_steps
+        images, labels = (self.replicas.own_part(each, parts) for each in (images, labels))
         if parts == 1:
             found = self._objective.gradients(images, labels, variables)
         else:
@@ -234,7 +234,7 @@ class Trainer:
         return logs, found.counts
 
 
-def _is_still(layer: keras.layers.Layer, recipe: Recipe) -> bool:
+def _is_still(layer: keras.layers.Layer, options: StepOptions) -> bool:
     """Whether a layer has weights to train and none of them ever moves."""
     weights = layer.trainable_variables
-    return bool(weights) and all(recipe.factors.get(weight.path) == 0 for weight in weights)
+    return bool(weights) and all(options.factors.get(weight.path) == 0 for weight in weights)

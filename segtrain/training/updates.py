@@ -7,7 +7,7 @@ from typing import Any, final
 import keras
 import tensorflow as tf
 
-from segtrain.training.precision import variables_of_scale
+from segtrain.training.precision import loss_scale_variables
 from segtrain.training.replicas import Replicas, one_replica
 
 
@@ -57,7 +57,7 @@ class Updates:
         norm = None
         if self._clip_norm is not None:
             # A float16 training's gradients are scaled; where they overflow, the optimizer passes over the step.
-            scale = variables_of_scale(self._optimizer).get("dynamic_scale", 1.0)
+            scale = loss_scale_variables(self._optimizer).get("dynamic_scale", 1.0)
             gradients = self._sums(gradients)
             scaled_norm = tf.linalg.global_norm(gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm * scale, use_norm=scaled_norm)
@@ -86,7 +86,7 @@ class Updates:
 
 
 @contextmanager
-def norms_at_rest(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
+def freeze_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
     """Let batch norm among the layers use its statistics and leave them alone, while a graph is traced."""
     norms = [one for one in layers if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
     try:

@@ -9,7 +9,7 @@ import safetensors.numpy
 from omegaconf import OmegaConf
 
 from commands.conftest import TINY, only_run
-from segtrain.builders.optimization import build_recipe, describe_rate
+from segtrain.builders.optimization import build_step_options, describe_rate
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore:Even though the `tf.config")]
 
@@ -77,7 +77,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(segtrain, workplace, binary_
 @pytest.mark.parametrize(("count", "is_compiled"), [(1, True), (2, False)])
 def test_xla_compiles_for_a_single_device_only(monkeypatch, count, is_compiled):
     # Each of two processes sees one GPU, its own.
-    monkeypatch.setattr("segtrain.builders.optimization.compiles_by_xla", lambda jit: True)
+    monkeypatch.setattr("segtrain.builders.optimization.compiles_with_xla", lambda jit: True)
     pixels = keras.Input((None, None, 3))
     network = keras.Model(pixels, keras.layers.Conv2D(2, 1)(pixels))
     keys = {
@@ -88,7 +88,7 @@ def test_xla_compiles_for_a_single_device_only(monkeypatch, count, is_compiled):
         "freeze_backbone_epochs": 0,
     }
     backbone, replicas = SimpleNamespace(tensors={}), SimpleNamespace(count=count)
-    assert build_recipe(OmegaConf.create({**keys, "jit": "auto"}), network, backbone, replicas).jit is is_compiled
+    assert build_step_options(OmegaConf.create({**keys, "jit": "auto"}), network, backbone, replicas).jit is is_compiled
 
 
 @pytest.mark.parametrize(

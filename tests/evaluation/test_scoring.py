@@ -12,7 +12,7 @@ from PIL import Image
 from segtrain.data import Folder, Sample
 from segtrain.errors import NumericError
 from segtrain.evaluation import Metric
-from segtrain.evaluation.scoring import Scorer, SplitScores, directions_of, process_share
+from segtrain.evaluation.scoring import Scorer, SplitScores, directions_of, samples_of_process
 from segtrain.inference import Predictor, predictor
 from segtrain.losses import CrossEntropy, EdgeCrossEntropy, HeadLoss, scored
 
@@ -292,7 +292,7 @@ def test_scores_of_two_processes_merge_into_those_of_one(dataset, samples):
     totals = [scorer.start() for _ in range(3)]
     list(scorer.score(samples, totals[0]))
     for process in (0, 1):
-        list(scorer.score(process_share(samples, process, 2), totals[1 + process]))
+        list(scorer.score(samples_of_process(samples, process, 2), totals[1 + process]))
     sums = iter(total_of(*totals[1:]))
     totals[1].merge(lambda array: next(sums))
     assert totals[1].reported() == pytest.approx(totals[0].reported(), nan_ok=True)
@@ -303,4 +303,4 @@ def test_scores_of_two_processes_merge_into_those_of_one(dataset, samples):
     ("process", "num_processes", "expected"), [(0, 1, [0, 1, 2]), (1, 2, [1]), (0, 2, [0, 2]), (3, 4, [0, 1, 2])]
 )
 def test_processes_share_a_split_unless_it_is_smaller_than_they_are_many(process, num_processes, expected):
-    assert process_share([0, 1, 2], process, num_processes) == expected
+    assert samples_of_process([0, 1, 2], process, num_processes) == expected

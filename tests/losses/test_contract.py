@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from losses.cases import CASES, CLASSES, VOID, build, formula, loss_and_gradient, random_batch
 from segtrain.evaluation import scores
-from segtrain.losses import Loss, as_share
+from segtrain.losses import Loss, with_own_gradient
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.parametrize("name", CASES)]
 
@@ -119,7 +119,8 @@ def test_shares_of_a_batch_add_up_to_it(name):
     shares = [(labels[:, :10], logits[:, :10]), (labels[:, 10:], logits[:, 10:])]
     total = tf.nest.map_structure(lambda *each: sum(each), *(loss.sums(*share) for share in shares))
     found = [
-        loss_and_gradient(lambda *share: loss.value(as_share(loss.sums(*share), total)), *share) for share in shares
+        loss_and_gradient(lambda *share: loss.value(with_own_gradient(loss.sums(*share), total)), *share)
+        for share in shares
     ]
     assert found[0][0] == found[1][0] == float(loss.value(total))
     if not name.startswith(PER_REPLICA) and name != "boundary":  # the cut hides a border

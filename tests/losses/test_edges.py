@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from losses.cases import VOID, loss_and_gradient
 from segtrain.errors import ConfigError
-from segtrain.losses import BoundaryCrossEntropy, CrossEntropy, EdgeCrossEntropy, HeadLoss, as_share, scored
+from segtrain.losses import BoundaryCrossEntropy, CrossEntropy, EdgeCrossEntropy, HeadLoss, scored, with_own_gradient
 
 pytestmark = pytest.mark.tensorflow
 
@@ -174,7 +174,7 @@ def test_edge_shares_of_a_batch_add_up_to_it():
     whole, gradient = loss_and_gradient(loss, labels, logits)
     for place in (0, 1):
         share = labels[place : place + 1], logits[place : place + 1]
-        value, part = loss_and_gradient(lambda *each: loss.value(as_share(loss.sums(*each), total)), *share)
+        value, part = loss_and_gradient(lambda *each: loss.value(with_own_gradient(loss.sums(*each), total)), *share)
         assert value == pytest.approx(whole, rel=1e-6)
         np.testing.assert_allclose(part[0], gradient[place], rtol=1e-5, atol=1e-9)
 

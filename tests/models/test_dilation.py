@@ -9,7 +9,7 @@ import pytest
 
 from models.random_weights import random_pixels, randomise
 from segtrain.models import application, torch_resnet
-from segtrain.models.dilation import Place, places, rebuild
+from segtrain.models.dilation import StrideInfo, rebuild, stride_infos
 from segtrain.models.pooling import DilatedPooling2D
 
 pytestmark = pytest.mark.tensorflow
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.tensorflow
 # are 2 and 4 times as dense). A strided layer that is padded alike on both sides, or not at all, looks from place 2i:
 # offset 0. Keras' "same" and MobileNet's ZeroPadding2D(((0, 1), (0, 1))) put all padding of an even map behind it, so
 # that a 3x3 kernel with stride 2 has its center at 2i + 1; without the stride it is padded alike. One lost stride
-# shifts by 1, a second one by 2 more places of half the size. ConvNeXt's 2x2 kernels begin at 2i; dilated by 2 they
+# shifts by 1, a second one by 2 more positions of half the size. ConvNeXt's 2x2 kernels begin at 2i; dilated by 2 they
 # are padded by 1 in front, and begin 1 earlier.
 OFFSETS = {
     "ResNet50": (0, 0),
@@ -62,7 +62,7 @@ def _shared(dense, offset, stride):
 
 
 def _distance(dense, offset, stride, features):
-    """Largest difference at the shared places, in units of how far the features lie from their mean."""
+    """Largest difference at the shared positions, in units of how far the features lie from their mean."""
     shared = _shared(dense, offset, stride)
     _, height, width, _ = np.minimum(shared.shape, features.shape)
     difference = shared[:, :height, :width] - features[:, :height, :width]
@@ -147,19 +147,19 @@ def _toy():
 
 
 def test_places_follow_the_strides_and_leave_gates_out():
-    said = places(_toy(), output_stride=2)
+    said = stride_infos(_toy(), output_stride=2)
     assert said == {
-        "pixels": Place(nominal=1, stride=1, dilation=1),
-        "stem": Place(2, 2, 1),
-        "pool": Place(4, 2, 2),  # may not be coarser than 2: its stride becomes dilation
+        "pixels": StrideInfo(nominal=1, stride=1, dilation=1),
+        "stem": StrideInfo(2, 2, 1),
+        "pool": StrideInfo(4, 2, 2),  # may not be coarser than 2: its stride becomes dilation
         "squeeze": None,
         "excite": None,
-        "gated": Place(4, 2, 2),
-        "pad": Place(4, 2, 2),
-        "strided": Place(8, 2, 4),
-        "last": Place(8, 2, 4),
+        "gated": StrideInfo(4, 2, 2),
+        "pad": StrideInfo(4, 2, 2),
+        "strided": StrideInfo(8, 2, 4),
+        "last": StrideInfo(8, 2, 4),
     }
-    assert places(_toy(), output_stride=8)["last"] == Place(8, 8, 1)
+    assert stride_infos(_toy(), output_stride=8)["last"] == StrideInfo(8, 8, 1)
 
 
 def test_rebuilding_at_a_stride_dilates_what_follows_and_widens_its_padding():

@@ -15,7 +15,7 @@ from segtrain.models.layers import (
     Preprocessing,
     ResizeLike,
     SigmoidLogits,
-    statistics_kept,
+    keep_moving_statistics,
 )
 
 pytestmark = pytest.mark.tensorflow
@@ -203,7 +203,7 @@ def test_a_second_forward_pass_leaves_the_statistics_alone_and_gives_the_same_nu
         return layer(x, training=True)
 
     def second():
-        with statistics_kept():
+        with keep_moving_statistics():
             return layer(x, training=True)
 
     if traced:
@@ -219,7 +219,7 @@ def test_a_second_forward_pass_leaves_the_statistics_alone_and_gives_the_same_nu
 
 def test_statistics_move_again_after_an_error_in_the_second_pass():
     layer = layers.BatchNormalization(momentum=0.5)
-    with pytest.raises(ZeroDivisionError), statistics_kept():
+    with pytest.raises(ZeroDivisionError), keep_moving_statistics():
         1 / 0  # noqa: B018
     layer(tf.fill((1, 2, 2, 1), 8.0), training=True)
     assert float(layer.moving_mean[0]) == 0.5 * 0 + 0.5 * 8

@@ -5,7 +5,7 @@ import pytest
 
 from segtrain.errors import ConfigError
 from segtrain.models import application, torch_resnet
-from segtrain.models.dilation import Place
+from segtrain.models.dilation import StrideInfo
 from segtrain.models.taps import grid_factors, last_of_each_stride, named_stages, require_map, require_stride
 from segtrain.models.taps import stable_names as stable
 
@@ -51,12 +51,12 @@ def _network():
 
 
 FOUND = {
-    "pixels": Place(1, 1, 1),
-    "a": Place(2, 2, 1),
-    "b": Place(2, 2, 1),
-    "c": Place(4, 2, 2),
-    "d": Place(4, 2, 2),
-    "pad": Place(4, 2, 2),
+    "pixels": StrideInfo(1, 1, 1),
+    "a": StrideInfo(2, 2, 1),
+    "b": StrideInfo(2, 2, 1),
+    "c": StrideInfo(4, 2, 2),
+    "d": StrideInfo(4, 2, 2),
+    "pad": StrideInfo(4, 2, 2),
 }
 
 

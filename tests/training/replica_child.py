@@ -9,9 +9,9 @@ import numpy as np
 
 from segtrain.losses import CrossEntropy, Dice, Part, Sum
 from segtrain.models.layers import BatchNormalization
-from segtrain.training.recipe import Recipe
 from segtrain.training.replicas import find_replicas
 from segtrain.training.state import snapshot
+from segtrain.training.step_options import StepOptions
 from segtrain.training.trainer import Trainer
 
 STEPS, BATCH, CLASSES, VOID = 20, 8, 3, 255
@@ -54,7 +54,7 @@ def main(out, strategy, replicas, gradient_accumulation_steps):
             loss,
             CLASSES,
             VOID,
-            recipe=Recipe(
+            options=StepOptions(
                 ema_decay=0.9,
                 gradient_accumulation_steps=gradient_accumulation_steps,
                 clip_norm=1.0,
@@ -62,16 +62,16 @@ def main(out, strategy, replicas, gradient_accumulation_steps):
             ),
             replicas=replicas,
         )
-    places = replicas.places(BATCH, gradient_accumulation_steps)
+    places = replicas.sample_indices(BATCH, gradient_accumulation_steps)
     logs = []
-    with replicas.together():
+    with replicas.report_lost_process():
         for step in range(STEPS):
             losses, counts = trainer._train_step(*batch_of(step, places), step < 2)
             logs.append({**{name: float(value) for name, value in losses.items()}, "counts": counts.numpy().tolist()})
     arrays = snapshot(trainer.model, trainer.optimizer, trainer.averages)
     np.savez(out, **{name.replace("/", "|"): array for name, array in arrays.items()})
     Path(out).with_suffix(".json").write_text(json.dumps(logs))
-    print(replicas.description, replicas.tell(b"from the chief" if replicas.is_chief else b"").decode())
+    print(replicas.description, replicas.broadcast(b"from the chief" if replicas.is_chief else b"").decode())
 
 
 if __name__ == "__main__":

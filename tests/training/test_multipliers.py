@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from segtrain.errors import ConfigError
-from segtrain.training.multipliers import factors, spare_norm_and_bias
+from segtrain.training.multipliers import exclude_norm_and_bias_from_decay, factors
 
 pytestmark = pytest.mark.tensorflow
 
@@ -64,7 +64,7 @@ def test_decay_pulls_on_kernels_alone(optimizer):
     for weight in model.trainable_variables:
         weight.assign(tf.ones(weight.shape))
     optimizer = optimizer(0.1, weight_decay=0.5)
-    spare_norm_and_bias(optimizer, model)
+    exclude_norm_and_bias_from_decay(optimizer, model)
     optimizer.apply([tf.zeros(weight.shape) for weight in model.trainable_variables], model.trainable_variables)
     moved = {weight.path: weight.numpy().flat[0] for weight in model.trainable_variables}
     kernels = {path for path in moved if path.endswith("kernel")}
@@ -75,5 +75,5 @@ def test_decay_pulls_on_kernels_alone(optimizer):
 
 def test_an_optimizer_without_decay_is_left_as_it_is():
     optimizer = keras.optimizers.Adam(0.1)
-    spare_norm_and_bias(optimizer, _network())
+    exclude_norm_and_bias_from_decay(optimizer, _network())
     assert not hasattr(optimizer, "_exclude_from_weight_decay") and np.isclose(optimizer.learning_rate, 0.1)

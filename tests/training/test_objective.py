@@ -8,7 +8,7 @@ import tensorflow as tf
 from segtrain.errors import ConfigError
 from segtrain.losses import CrossEntropy, Dice, HeadLoss, Part, Sum
 from segtrain.training.objective import Objective
-from segtrain.training.recipe import Recipe
+from segtrain.training.step_options import StepOptions
 from segtrain.training.trainer import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -107,10 +107,10 @@ def test_parts_of_void_alone_count_for_nothing():
     assert all((gradient.numpy() == 0).all() for gradient in void.gradients)
 
 
-def _train(recipe, batches, norm=False):
+def _train(options, batches, norm=False):
     keras.utils.set_random_seed(0)
     optimizer = keras.optimizers.Adam(0.01)
-    trainer = Trainer(_network(norm), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, recipe=recipe)
+    trainer = Trainer(_network(norm), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, options=options)
     before = [weight.numpy() for weight in trainer.model.weights]
     trainer.run(batches, steps_per_epoch=len(batches), epochs=1, validate=dict, validate_every=1, callbacks=[])
     return trainer, before
@@ -118,7 +118,10 @@ def _train(recipe, batches, norm=False):
 
 def test_a_step_of_two_parts_is_one_step_of_the_optimizer():
     batches = [_batch(seed) for seed in range(3)]
-    (plain, before), (parted, _) = _train(Recipe(), batches), _train(Recipe(gradient_accumulation_steps=2), batches)
+    (plain, before), (parted, _) = (
+        _train(StepOptions(), batches),
+        _train(StepOptions(gradient_accumulation_steps=2), batches),
+    )
     assert int(parted.optimizer.iterations) == parted.step == 3
     for one, other, earlier in zip(parted.model.get_weights(), plain.model.get_weights(), before, strict=True):
         assert np.abs(other - earlier).max() > 1e-3
@@ -129,7 +132,7 @@ def test_a_step_of_two_parts_is_one_step_of_the_optimizer():
 
 def test_batch_norm_sees_each_part_by_itself():
     images, labels = _batch()
-    trainer, _ = _train(Recipe(gradient_accumulation_steps=2), [(images, labels)], norm=True)
+    trainer, _ = _train(StepOptions(gradient_accumulation_steps=2), [(images, labels)], norm=True)
     first, second = (images.numpy()[part].mean(axis=(0, 1, 2)) / 127.5 - 1 for part in (slice(2), slice(2, 4)))
     # Momentum 1/2, from 0, the second part after the first.
     np.testing.assert_allclose(trainer.model.get_layer("bn").moving_mean, first / 4 + second / 2, atol=1e-5)

@@ -8,9 +8,9 @@ import tensorflow as tf
 from segtrain.errors import NumericError
 from segtrain.losses import CrossEntropy
 from segtrain.models.layers import ResizeLike
-from segtrain.training.precision import compiles_by_xla, keep_logits_in_float32, layers_in, slow_here
-from segtrain.training.recipe import Recipe
+from segtrain.training.precision import compiles_with_xla, is_slow_here, keep_logits_in_float32, layers_in
 from segtrain.training.state import restore, snapshot
+from segtrain.training.step_options import StepOptions
 from segtrain.training.trainer import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -35,10 +35,10 @@ def _scaled(initial_scale=2.0**15):
     return keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01, name="adam"), initial_scale=initial_scale)
 
 
-def _trainer(precision="float32", optimizer=None, **recipe):
+def _trainer(precision="float32", optimizer=None, **options):
     optimizer = optimizer or keras.optimizers.Adam(0.01, name="adam")
     loss = CrossEntropy(VOID, CLASSES)
-    return Trainer(_network(precision), optimizer, loss, CLASSES, VOID, recipe=Recipe(**recipe))
+    return Trainer(_network(precision), optimizer, loss, CLASSES, VOID, options=StepOptions(**options))
 
 
 def _run(trainer, steps):
@@ -113,8 +113,8 @@ def test_the_scale_is_part_of_the_state_and_resumes_exactly():
 
 
 def test_xla_takes_the_same_steps_with_every_part_of_a_recipe():
-    recipe = {"ema": 0.5, "gradient_accumulation_steps": 2, "clip_norm": 0.1}
-    plain, compiled = _trainer(**recipe), _trainer(jit=True, **recipe)
+    options = {"ema_decay": 0.5, "gradient_accumulation_steps": 2, "clip_norm": 0.1}
+    plain, compiled = _trainer(**options), _trainer(jit=True, **options)
     for trainer in (plain, compiled):
         _run(trainer, 2)
     for one, other in zip(compiled.scored_model.get_weights(), plain.scored_model.get_weights(), strict=True):
@@ -127,14 +127,14 @@ def test_xla_takes_the_same_steps_with_every_part_of_a_recipe():
 )
 def test_xla_by_itself_is_for_one_gpu(gpus, expected, monkeypatch):
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"] * gpus)
-    assert tuple(compiles_by_xla(jit) for jit in ("auto", "on", "off")) == expected
+    assert tuple(compiles_with_xla(jit) for jit in ("auto", "on", "off")) == expected
 
 
 @pytest.mark.parametrize("flags, slow", [("avx512f amx_bf16", False), ("avx512f", True)])
 def test_bfloat16_is_slow_on_a_processor_without_it(flags, slow, monkeypatch):
     monkeypatch.setattr("segtrain.training.precision.Path.read_text", lambda path: f"flags : {flags}")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    assert slow_here("mixed_bfloat16") is slow
-    assert slow_here("mixed_float16") and not slow_here("float32")
+    assert is_slow_here("mixed_bfloat16") is slow
+    assert is_slow_here("mixed_float16") and not is_slow_here("float32")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
-    assert not slow_here("mixed_bfloat16") and not slow_here("mixed_float16")
+    assert not is_slow_here("mixed_bfloat16") and not is_slow_here("mixed_float16")

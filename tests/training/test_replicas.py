@@ -121,8 +121,8 @@ def test_devices_that_are_not_there_are_refused_in_one_line(strategy, replicas, 
 def test_a_single_device_is_what_there_is_by_default():
     replicas = find_replicas("auto", None, {})
     assert (replicas.count, replicas.num_here, replicas.num_processes, replicas.is_chief) == (1, 1, 1, True)
-    assert replicas.places(6, 3) == [0, 1, 2, 3, 4, 5]
-    assert replicas.tell(b"x") == b"x"
+    assert replicas.sample_indices(6, 3) == [0, 1, 2, 3, 4, 5]
+    assert replicas.broadcast(b"x") == b"x"
 
 
 def test_a_batch_is_dealt_out_part_by_part():
@@ -130,5 +130,5 @@ def test_a_batch_is_dealt_out_part_by_part():
     replicas = Replicas(SimpleNamespace(num_replicas_in_sync=4), process=0, num_processes=2)
     other = Replicas(SimpleNamespace(num_replicas_in_sync=4), process=1, num_processes=2)
     assert replicas.num_here == 2
-    assert replicas.places(8, 2) == [0, 1, 4, 5]
-    assert other.places(8, 2) == [2, 3, 6, 7]
+    assert replicas.sample_indices(8, 2) == [0, 1, 4, 5]
+    assert other.sample_indices(8, 2) == [2, 3, 6, 7]

@@ -16,10 +16,10 @@ from segtrain.runs.checkpoint import find_checkpoints, newest_intact
 from segtrain.training import Poly
 from segtrain.training.checkpoints import Checkpoints
 from segtrain.training.precise_norm import PreciseNorm
-from segtrain.training.recipe import Recipe
 from segtrain.training.reports import MetricsLog
-from segtrain.training.signals import Wishes, listening
+from segtrain.training.signals import SignalFlags, watch_signals
 from segtrain.training.state import restore, snapshot
+from segtrain.training.step_options import StepOptions
 from segtrain.training.trainer import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -37,7 +37,7 @@ def make_trainer(seed):
     model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(x))
     schedule = Poly(0.01, STEPS_PER_EPOCH * EPOCHS, warmup_steps=2)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.01, name="adamw")
-    recipe = Recipe(
+    recipe = StepOptions(
         ema_decay=0.9,
         gradient_accumulation_steps=2,
         clip_norm=0.5,
@@ -45,7 +45,7 @@ def make_trainer(seed):
         freeze_backbone_epochs=2,
         backbone=["conv", "bn"],
     )
-    return Trainer(model, optimizer, CrossEntropy(255, CLASSES), CLASSES, 255, recipe=recipe)
+    return Trainer(model, optimizer, CrossEntropy(255, CLASSES), CLASSES, 255, options=recipe)
 
 
 def batches(first):
@@ -116,22 +116,22 @@ def test_a_state_that_is_restored_and_saved_again_is_the_same_file(tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
-def stopping_at(step, trainer, wishes):
+def stopping_at(step, trainer, signals):
     """A callback that does what a signal would, in step `step`."""
 
     def stop(batch, logs):
         if trainer.step == step:
-            wishes.stop = signal.SIGTERM
+            signals.stop = signal.SIGTERM
 
     return keras.callbacks.LambdaCallback(on_train_batch_end=stop)
 
 
 def test_a_wish_to_stop_saves_the_very_step_and_tells_how_to_go_on(tmp_path):
-    trainer, wishes = make_trainer(seed=0), Wishes()
+    trainer, signals = make_trainer(seed=0), SignalFlags()
     (tmp_path / "run").mkdir()
-    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", trainer, "val_mean_iou", wishes=wishes)
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", trainer, "val_mean_iou", signals=signals)
     with pytest.raises(Stopped, match=rf"stopped by SIGTERM at step 7, .* resume={tmp_path / 'run'}$") as caught:
-        run(trainer, [stopping_at(7, trainer, wishes), checkpoints])
+        run(trainer, [stopping_at(7, trainer, signals), checkpoints])
     assert caught.value.exit_code == 143
     assert newest_intact(tmp_path / "run" / "checkpoints")[0].step == 7
 
@@ -139,11 +139,11 @@ def test_a_wish_to_stop_saves_the_very_step_and_tells_how_to_go_on(tmp_path):
 def test_a_stop_in_a_validation_goes_on_with_that_validation(tmp_path):
     whole = make_trainer(seed=0)
     run(whole, [])
-    trainer, wishes = make_trainer(seed=0), Wishes()
-    checkpoints = Checkpoints(tmp_path, trainer, "val_mean_iou", wishes=wishes)
+    trainer, signals = make_trainer(seed=0), SignalFlags()
+    checkpoints = Checkpoints(tmp_path, trainer, "val_mean_iou", signals=signals)
 
     def validate():
-        wishes.stop = signal.SIGTERM
+        signals.stop = signal.SIGTERM
         checkpoints.poll()
 
     with pytest.raises(Stopped):
@@ -157,11 +157,11 @@ def test_a_stop_in_a_validation_goes_on_with_that_validation(tmp_path):
 
 
 def test_a_wish_to_save_saves_and_goes_on(tmp_path):
-    trainer, wishes = make_trainer(seed=0), Wishes()
+    trainer, signals = make_trainer(seed=0), SignalFlags()
     wish = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: setattr(wishes, "save", trainer.step == 3)
+        on_train_batch_end=lambda batch, logs: setattr(signals, "save", trainer.step == 3)
     )
-    checkpoints = Checkpoints(tmp_path, trainer, "val_mean_iou", wishes=wishes, keep_last=99)
+    checkpoints = Checkpoints(tmp_path, trainer, "val_mean_iou", signals=signals, keep_last=99)
     run(trainer, [wish, checkpoints])
     assert [found.step for found in find_checkpoints(tmp_path)] == [3, 5, 10, 15, 20]
 
@@ -171,24 +171,24 @@ class Together:
 
     num_processes = 2
 
-    def __init__(self, wishes, others):
-        self._wishes, self._others = wishes, others
+    def __init__(self, signals, others):
+        self._signals, self._others = signals, others
 
     def total(self, own):
-        self._wishes.stop, self._wishes.save = signal.SIGTERM, True
+        self._signals.stop, self._signals.save = signal.SIGTERM, True
         return own + np.array(self._others)
 
 
 def test_a_signal_while_processes_agree_counts_the_next_time():
     # Else this process would end while the other waits for it in the next step.
-    wishes = Wishes()
-    together = Together(wishes, others=[0, 0])
-    assert wishes.agree(together) == (False, False)
-    assert wishes.agree(together) == (True, True)
+    signals = SignalFlags()
+    together = Together(signals, others=[0, 0])
+    assert signals.agree(together) == (False, False)
+    assert signals.agree(together) == (True, True)
 
 
 def test_a_signal_to_another_process_stops_this_one():
-    wishes = Wishes()
+    signals = SignalFlags()
 
     class Other:
         num_processes = 2
@@ -196,16 +196,16 @@ def test_a_signal_to_another_process_stops_this_one():
         def total(self, own):
             return own + np.array([1, 0])
 
-    assert wishes.agree(Other()) == (True, False)
-    assert wishes.stopped("").exit_code == 143
+    assert signals.agree(Other()) == (True, False)
+    assert signals.stopped("").exit_code == 143
 
 
 def test_a_closed_terminal_does_not_stop_what_nohup_has_started():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with listening() as wishes:
+        with watch_signals() as signals:
             signal.raise_signal(signal.SIGHUP)
-            assert wishes.stop is None
+            assert signals.stop is None
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -242,12 +242,12 @@ def test_signals_become_wishes_and_are_themselves_again_afterwards(default_signa
         (signal.SIGHUP, signal.SIGHUP),
         (signal.SIGINT, signal.SIGINT),
     ):
-        with listening() as wishes:
+        with watch_signals() as signals:
             signal.raise_signal(number)
-            assert wishes.stop is stop and wishes.stopped("").exit_code == 128 + number
-    with listening() as wishes:
+            assert signals.stop is stop and signals.stopped("").exit_code == 128 + number
+    with watch_signals() as signals:
         signal.raise_signal(signal.SIGUSR1)
-        assert wishes.save and wishes.stop is None
+        assert signals.save and signals.stop is None
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)  # the second one does not wait

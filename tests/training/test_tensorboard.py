@@ -98,7 +98,7 @@ def _shows(images, *names, **options):
 
     def validate():
         for name in names:
-            images.look(_prediction(name, **options))
+            images.draw(_prediction(name, **options))
         return {"val_loss": 0.5}
 
     return validate

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from segtrain.training.updates import Updates, norms_at_rest
+from segtrain.training.updates import Updates, freeze_batch_norm
 
 pytestmark = pytest.mark.tensorflow
 
@@ -86,7 +86,7 @@ def test_batch_norm_at_rest_uses_its_statistics_and_leaves_them():
     norm, frozen = keras.layers.BatchNormalization(), keras.layers.BatchNormalization(trainable=False)
     images = tf.random.stateless_uniform((2, 3, 3, 4), (0, 0))
     norm.build(images.shape), frozen.build(images.shape)
-    with norms_at_rest([norm, frozen, keras.layers.ReLU()]):
+    with freeze_batch_norm([norm, frozen, keras.layers.ReLU()]):
         np.testing.assert_allclose(norm(images, training=True), images / np.sqrt(1 + 1e-3), rtol=1e-5)
     assert (norm.moving_mean.numpy() == 0).all()
     assert norm.trainable and not frozen.trainable

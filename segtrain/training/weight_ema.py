@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 @final
-class Averages:
+class WeightEma:
     """Exponential moving averages of all weights of a network and of its batch norm's statistics.
 
     They are the weights of a second network: it can be scored and saved at any time, and the one that trains is never

@@ -1,4 +1,4 @@
-"""What a recipe does to a training: what freezes and for how long, what is logged, and that nothing costs nothing."""
+"""Effects of step options: what freezes and for how long, what is logged, and that defaults cost nothing."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from segtrain.errors import NumericError
 from segtrain.losses import CrossEntropy
-from segtrain.training.recipe import Recipe
+from segtrain.training.step_options import StepOptions
 from segtrain.training.trainer import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.tensorflow
 CLASSES, VOID, BACKBONE = 3, 255, ("stem", "stem_bn")
 
 
-def _trainer(recipe=None, loss=None):
+def _trainer(options=None, loss=None):
     keras.utils.set_random_seed(0)
     pixels = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="stem")(pixels)
@@ -23,7 +23,7 @@ def _trainer(recipe=None, loss=None):
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="head")(x)
     x = keras.layers.BatchNormalization(momentum=0.5, name="head_bn")(x)
     model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(x))
-    more = {} if recipe is None else {"recipe": recipe}
+    more = {} if options is None else {"options": options}
     return Trainer(model, keras.optimizers.Adam(0.01), loss or CrossEntropy(VOID, CLASSES), CLASSES, VOID, **more)
 
 
@@ -55,7 +55,7 @@ def _moved(trainer, epochs=3, steps_per_epoch=2):
 
 
 def test_a_frozen_backbone_moves_from_its_epoch_on_statistics_and_all():
-    moved = _moved(_trainer(Recipe(freeze_backbone_epochs=2, backbone=BACKBONE)))
+    moved = _moved(_trainer(StepOptions(freeze_backbone_epochs=2, backbone=BACKBONE)))
     assert {path.split("/")[0] for path in moved} == {*BACKBONE, "head", "head_bn", "classifier"}
     for path, epochs in moved.items():
         assert epochs == ([2] if path.startswith(BACKBONE) else [0, 1, 2]), path
@@ -63,12 +63,12 @@ def test_a_frozen_backbone_moves_from_its_epoch_on_statistics_and_all():
 
 def test_layers_of_factor_0_never_move_statistics_and_all():
     factors = {"stem_bn/gamma": 0.0, "stem_bn/beta": 0.0}
-    for path, epochs in _moved(_trainer(Recipe(factors=factors))).items():
+    for path, epochs in _moved(_trainer(StepOptions(factors=factors))).items():
         assert epochs == ([] if path.startswith("stem_bn/") else [0, 1, 2]), path
 
 
 def test_the_norm_of_gradients_is_logged_where_they_are_clipped():
-    trainer = _trainer(Recipe(clip_norm=1e-3))
+    trainer = _trainer(StepOptions(clip_norm=1e-3))
     _moved(trainer, epochs=1, steps_per_epoch=1)
     images, labels = _batch()
     plain = _trainer()
@@ -81,7 +81,7 @@ def test_the_norm_of_gradients_is_logged_where_they_are_clipped():
 
 def test_gradients_without_a_norm_stop_the_run_before_they_are_saved():
     # sqrt(0) is a number, its gradient is not.
-    trainer = _trainer(Recipe(clip_norm=1.0), lambda labels, logits: tf.reduce_sum(tf.sqrt(logits * 0.0)))
+    trainer = _trainer(StepOptions(clip_norm=1.0), lambda labels, logits: tf.reduce_sum(tf.sqrt(logits * 0.0)))
     with pytest.raises(NumericError, match=r"loss=0\.0, gradient_norm=nan at step 1"):
         _moved(trainer)
 

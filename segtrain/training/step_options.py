@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Recipe:
+class StepOptions:
     """The root keys of the same names.
 
     Attributes:
-        ema_decay: Decay of averaged weights (`averages.Averages`); there are none where 0.
+        ema_decay: Decay of averaged weights (`weight_ema.WeightEma`); there are none where 0.
         gradient_accumulation_steps: Equal parts that a batch is computed in, one after another; a step is one update
         all the same.
         clip_norm: The gradients of a step are scaled down to this global norm; never where None.

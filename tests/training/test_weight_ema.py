@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from segtrain.losses import CrossEntropy
-from segtrain.training.averages import Averages
-from segtrain.training.recipe import Recipe
 from segtrain.training.state import restore, restore_model, snapshot
+from segtrain.training.step_options import StepOptions
 from segtrain.training.trainer import Trainer
+from segtrain.training.weight_ema import WeightEma
 
 pytestmark = pytest.mark.tensorflow
 
@@ -29,7 +29,7 @@ def _trainer(seed=0, ema_decay=DECAY):
     keras.utils.set_random_seed(seed)
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, name="sgd")
     return Trainer(
-        _network(), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, recipe=Recipe(ema_decay=ema_decay)
+        _network(), optimizer, CrossEntropy(VOID, CLASSES), CLASSES, VOID, options=StepOptions(ema_decay=ema_decay)
     )
 
 
@@ -65,7 +65,7 @@ def test_averages_follow_weights_and_statistics_at_the_stated_pace():
 
 def test_a_weight_that_stands_still_is_its_own_average():
     model = _network()
-    averages = Averages(model, 0.99)
+    averages = WeightEma(model, 0.99)
     for step in range(3):
         averages.update(tf.constant(step))
     for average, weight in zip(averages.model.get_weights(), model.get_weights(), strict=True):
@@ -96,8 +96,8 @@ def test_a_network_within_the_network_keeps_its_names():
     pixels = keras.Input((None, None, 3))
     stem = keras.Sequential([keras.layers.Conv2D(4, 3, name="conv")], name="stem")
     model = keras.Model(pixels, keras.layers.Conv2D(CLASSES, 1, name="classifier")(stem(pixels)))
-    assert list(Averages(model, 0.5).variables) == [weight.path for weight in model.weights]
-    assert "stem/conv/kernel" in Averages(model, 0.5).variables
+    assert list(WeightEma(model, 0.5).variables) == [weight.path for weight in model.weights]
+    assert "stem/conv/kernel" in WeightEma(model, 0.5).variables
 
 
 def test_a_restored_training_has_both_and_eval_takes_the_averages():
