@@ -6,9 +6,12 @@ name. Hydra's `instantiate` has only a block-list and is not used.
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import segtrain
 from segtrain.errors import ConfigError
 from segtrain.process import working_folder
 from segtrain.suggest import did_you_mean
@@ -22,6 +25,10 @@ def refusal(target: Any, trusted: Sequence[str], where: str) -> str:
     module_path, _, _ = str(target).rpartition(".")
     if module_path in (*PARTS, *KERAS) or any(f"{module_path}.".startswith(f"{each}.") for each in trusted):
         return ""
+    if public := _public_path(str(target)):
+        return (
+            f"{where}._target_={target} is refused for safety, expected its public path. Fix: {where}._target_={public}"
+        )
     return (
         f"{where}._target_={target} is refused for safety, expected a part of {', '.join(PARTS)}, a "
         f"Keras optimizer, schedule, loss or callback, or your own. Fix: trusted_modules=[YOUR_MODULE]"
@@ -58,9 +65,31 @@ def find_target(target: str, trusted: Sequence[str], where: str) -> Callable[...
     members = {each: getattr(module, each) for each in dir(module)}  # dir: some names are imported when asked for
     public = {each: value for each, value in members.items() if is_trusted or _is_own(value, module_path)}
     if not callable(found := public.get(name)):
+        if home := "" if is_trusted else _defining_module(module_path, name):
+            raise ConfigError(
+                f"{where}._target_={target}: {home} defines {name}, but {module_path} does not export it. "
+                f"Fix: add 'from {home} import {name}' to {module_path.replace('.', '/')}/__init__.py"
+            )
         near = did_you_mean(name, [each for each, value in public.items() if callable(value)])
         raise ConfigError(f"{where}._target_={target}: {module_path} has no part {name}{near}")
     return found
+
+
+def _public_path(target: str) -> str:
+    """Return the path that exports what a module inside one of `PARTS` defines; empty for any other target."""
+    module_path, _, name = target.rpartition(".")
+    package = next((each for each in PARTS if module_path.startswith(f"{each}.")), "")
+    return f"{package}.{name}" if package and _defining_module(package, name) == module_path else ""
+
+
+def _defining_module(package: str, name: str) -> str:
+    """Return the module of a segtrain package whose source defines a class or function; empty if there is none."""
+    root = Path(segtrain.__file__).parent
+    definition = re.compile(rf"^(class|def) {re.escape(name)}\b", re.MULTILINE)
+    for path in sorted(root.joinpath(*package.split(".")[1:]).rglob("*.py")):
+        if package in PARTS and not name.startswith("_") and definition.search(path.read_text(encoding="utf-8")):
+            return ".".join([root.name, *path.relative_to(root).with_suffix("").parts])
+    return ""
 
 
 def _is_own(value: Any, module_path: str) -> bool:

@@ -194,6 +194,19 @@ def test_what_a_package_only_imports_is_none_of_its_parts():
     assert targets.find_target("segtrain.data.Voc", (), "dataset").__name__ == "Voc"
 
 
+def test_a_part_that_its_package_does_not_export_is_named_with_its_module():
+    error = message(targets.find_target, "segtrain.data.NotDefined", (), "dataset")
+    assert "has no part" in error  # defined nowhere
+    error = message(targets.find_target, "segtrain.losses.targets", (), "loss")
+    assert "segtrain.losses.base defines targets" in error
+    assert error.endswith("Fix: add 'from segtrain.losses.base import targets' to segtrain/losses/__init__.py")
+
+
+def test_a_part_named_by_its_module_gets_its_public_path():
+    error = targets.refusal("segtrain.losses.overlap.Dice", (), "loss")
+    assert error.endswith("Fix: loss._target_=segtrain.losses.Dice")
+
+
 def test_trust_is_in_a_module_and_what_lies_below_it():
     assert targets.refusal("mine.losses.Dice", ["mine"], "loss") == ""
     assert targets.refusal("mine.losses.Dice", ["mine.losses"], "loss") == ""
