@@ -73,9 +73,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "two IHDR": (lambda: png_of(64, 64, before=chunk(b"IHDR", HEAD)), "second IHDR"),
     "two IHDR, grays": (lambda: png_of(64, 64, 8, 0, before=chunk(b"IHDR", HEAD)), "second IHDR"),
     "IHDR at the end": (lambda: png_of(64, 64, 8, 0, between=chunk(b"IHDR", HEAD)), "second IHDR"),
-    "pixels in two places": (
+    "pixels at two offsets": (
         lambda: png_of(64, 64, 8, 0, between=chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", b"a")),
-        "two places",
+        "two offsets",
     ),
     "APNG": (lambda: png_of(64, 64, before=ANIMATION), "animation"),
     "APNG of grays, late": (lambda: png_of(64, 64, 8, 0, between=ANIMATION), "animation"),

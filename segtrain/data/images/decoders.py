@@ -24,20 +24,20 @@ from segtrain.errors import DataError
 
 # tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
 cv2.setNumThreads(0)
-# It logs what it cannot decode; the error here says so in one line.
+# OpenCV logs what it cannot decode; segtrain raises a one-line error instead.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 # Pillow warns of damaged TIFF tags; what matters of it is an error here.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
-# Of IMREAD_REDUCED_* only the gray ones go with IMREAD_COLOR_RGB: their bits say the scale alone, the others BGR too.
+# Only the gray IMREAD_REDUCED_* flags combine with IMREAD_COLOR_RGB: their bits set the scale only, the others BGR too.
 _SCALES = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-# A decoder must not turn the picture by itself: whether it is turned is the dataset's choice.
+# A decoder must not apply the EXIF orientation: whether to apply it is the dataset's choice.
 _RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _VALUES = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 # What Pillow's plugins raise on damaged files.
@@ -69,15 +69,15 @@ _BACK = {
 def decode_rgb(
     data: bytes, header: Header, path: Path, reduction: int = 1, image_range: Range | None = None
 ) -> np.ndarray:
-    """Decode an image as it is stored, whatever its orientation.
+    """Decode an image as it is stored, ignoring its orientation.
 
-    Bytes in the middle of a JPEG may be damaged and the file still be a JPEG: libjpeg goes on with other colors, says
-    "Corrupt JPEG data" on stderr at best, and nothing but a checksum of the file notices for sure; `jpeg_damage` tells
-    what libjpeg says.
+    Bytes in the middle of a JPEG may be damaged and the file still decode: libjpeg continues with wrong colors and at
+    best prints "Corrupt JPEG data" on stderr; only a checksum of the file detects all damage. `jpeg_damage` returns
+    libjpeg's warning.
 
     Args:
         data: The file.
-        header: What `parse_header` tells of it.
+        header: The result of `parse_header`.
         path: For messages.
         reduction: 1, 2, 4 or 8; see `files.read_image`.
         image_range: The values of 16-bit images that become 0 and 255.
@@ -123,13 +123,13 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
             raise DataError(_undecodable(data, header, path))
         return stored_values, "gray"
     if header.kind != "PNG":
-        picture = _pillow(data, header, path)
-        stored = _in_bands(picture, np.asarray)
+        pillow_image = _pillow(data, header, path)
+        stored = _in_bands(pillow_image, np.asarray)
         if stored is None:
             raise DataError(_undecodable(data, header, path))
-        if picture.mode == "L" and (bits := getattr(picture, "tag_v2", {}).get(_TIFF_BITS, (8,))[0]) < 8:
+        if pillow_image.mode == "L" and (bits := getattr(pillow_image, "tag_v2", {}).get(_TIFF_BITS, (8,))[0]) < 8:
             stored //= 255 // (2**bits - 1)
-        return stored, _MODES.get(picture.mode, picture.mode)
+        return stored, _MODES.get(pillow_image.mode, pillow_image.mode)
     data = _require_intact_png(data, path)
     if header.mode not in ("gray", "palette"):
         # As they are stored: of 16 bits the upper eight alone would be other ids. OpenCV gives gray with alpha as four
@@ -146,7 +146,7 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
     if values is None or values.shape != header.size:
         raise DataError(_undecodable(data, header, path))
     if header.bits < 8:
-        # Greys of few bits are stretched to 255.
+        # Gray values of few bits are stretched to 255.
         values //= 255 // (2**header.bits - 1)
     return values, header.mode
 
@@ -222,53 +222,53 @@ def _plain_rows(data: bytes, header: Header) -> np.ndarray | None:
 def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:
     """Open and decode with Pillow."""
     try:
-        picture: Image.Image = Image.open(io.BytesIO(data), formats=(header.kind,))
-        picture.load()
+        pillow_image: Image.Image = Image.open(io.BytesIO(data), formats=(header.kind,))
+        pillow_image.load()
     except _DAMAGE as error:
         raise DataError(_undecodable(data, header, path)) from error
     if header.kind == "TIFF" and header.orientation != 1:
-        # Pillow turns TIFFs, and TIFFs only, by itself: turn them back.
-        picture = picture.transpose(_BACK[header.orientation])
-    if header.kind == "BMP" and header.bits == 4 and picture.mode == "L":
+        # Pillow applies the orientation of TIFFs, and of TIFFs only: undo it.
+        pillow_image = pillow_image.transpose(_BACK[header.orientation])
+    if header.kind == "BMP" and header.bits == 4 and pillow_image.mode == "L":
         # Pillow takes two pixels for one where the palette is the grays 0 to 15; OpenCV does not.
         image = _opencv(data, _RGB)
-        picture = picture if image is None else Image.fromarray(image[..., 0])
-    if (picture.height, picture.width) != header.size:
+        pillow_image = pillow_image if image is None else Image.fromarray(image[..., 0])
+    if (pillow_image.height, pillow_image.width) != header.size:
         raise DataError(_undecodable(data, header, path))
-    return picture
+    return pillow_image
 
 
-def _in_bands(picture: Image.Image, convert: Callable[[Image.Image], np.ndarray | None]) -> np.ndarray | None:
+def _in_bands(pillow_image: Image.Image, convert: Callable[[Image.Image], np.ndarray | None]) -> np.ndarray | None:
     """Convert an image to an array some rows at a time: Pillow needs three times the memory for all at once."""
-    rows, found = max(1, (1 << 22) // picture.width), None
-    for top in range(0, picture.height, rows):
+    rows, found = max(1, (1 << 22) // pillow_image.width), None
+    for top in range(0, pillow_image.height, rows):
         part = (
-            picture
-            if rows >= picture.height
-            else picture.crop((0, top, picture.width, min(picture.height, top + rows)))
+            pillow_image
+            if rows >= pillow_image.height
+            else pillow_image.crop((0, top, pillow_image.width, min(pillow_image.height, top + rows)))
         )
         band = convert(part)
         if band is None:
             return None
         if found is None:
-            found = np.empty((picture.height, *band.shape[1:]), band.dtype)
+            found = np.empty((pillow_image.height, *band.shape[1:]), band.dtype)
         found[top : top + len(band)] = band
     return found
 
 
-def _rgb_of(picture: Image.Image) -> np.ndarray | None:
-    """Convert what Pillow decoded to RGB; None where its numbers are no colors."""
-    if picture.mode in ("I", "F"):
+def _rgb_of(pillow_image: Image.Image) -> np.ndarray | None:
+    """Convert what Pillow decoded to RGB; None if its numbers are not colors."""
+    if pillow_image.mode in ("I", "F"):
         return None
-    if picture.mode.startswith("I;16"):
-        grey = (np.asarray(picture) >> 8).astype(np.uint8)
-    elif picture.mode == "LA":
-        grey = np.asarray(picture)[..., 0]
-    elif picture.mode in ("RGBA", "RGBX"):
-        return np.ascontiguousarray(np.asarray(picture)[..., :3])
+    if pillow_image.mode.startswith("I;16"):
+        gray = (np.asarray(pillow_image) >> 8).astype(np.uint8)
+    elif pillow_image.mode == "LA":
+        gray = np.asarray(pillow_image)[..., 0]
+    elif pillow_image.mode in ("RGBA", "RGBX"):
+        return np.ascontiguousarray(np.asarray(pillow_image)[..., :3])
     else:
-        return np.array(picture.convert("RGB"))
-    return np.repeat(grey[..., None], 3, axis=-1)
+        return np.array(pillow_image.convert("RGB"))
+    return np.repeat(gray[..., None], 3, axis=-1)
 
 
 def require_read(header: Header, path: Path) -> None:
@@ -288,8 +288,8 @@ def _unread_jpeg(header: Header) -> str:
 
 
 def _require_end_of_jpeg(data: bytes, path: Path) -> None:
-    # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a cut picture
-    # with gray and says nothing.
+    # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a truncated
+    # image with gray and reports no error.
     if not data.endswith(b"\xff\xd9") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise DataError(
             f"cannot decode {shown(path)}: a truncated JPEG file, {len(data)} bytes without an end marker. Fix: copy "
@@ -318,5 +318,5 @@ def _require_intact_png(data: bytes, path: Path) -> bytes:
 def _undecodable(data: bytes, header: Header, path: Path) -> str:
     return (
         f"cannot decode {shown(path)}: damaged {header.kind} data of {len(data)} bytes, expected {header.height}x"
-        f"{header.width} pixels (HxW) as its header says. Fix: copy the file again or remove it"
+        f"{header.width} pixels (HxW) as in its header. Fix: copy the file again or remove it"
     )

@@ -1,4 +1,4 @@
-"""Tags of TIFF files, and of EXIF, which is a TIFF file without a picture: above all which way up an image lies."""
+"""Tags of TIFF files, and of EXIF, which is a TIFF file without an image: above all the orientation."""
 
 import struct
 
@@ -27,10 +27,10 @@ def tiff_tags(data: bytes) -> tuple[dict[int, int], int]:
     Tags that point beyond the end are left out, as for every viewer.
     """
     order = "<" if data[:2] == b"II" else ">"
-    (place,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, place)
+    (offset,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, offset)
     tags: dict[int, int] = {}
-    for entry in range(place + 2, min(place + 2 + 12 * min(count, MOST_TAGS), len(data) - 11), 12):
+    for entry in range(offset + 2, min(offset + 2 + 12 * min(count, MOST_TAGS), len(data) - 11), 12):
         tag, kind, length, value = struct.unpack_from(order + "HHII", data, entry)
         if kind == 3:  # of two bytes; one or two of them stand in the entry itself
             where = entry + 8 if length <= 2 else value
@@ -39,7 +39,7 @@ def tiff_tags(data: bytes) -> tuple[dict[int, int], int]:
             (value,) = struct.unpack_from(order + "H", data, where)
         if kind in (3, 4) and length:
             tags.setdefault(tag, value)
-    following = data[place + 2 + 12 * count : place + 6 + 12 * count]
+    following = data[offset + 2 + 12 * count : offset + 6 + 12 * count]
     return tags, int.from_bytes(following, "little" if order == "<" else "big")
 
 
@@ -69,7 +69,7 @@ def tiff_forgery(data: bytes, tags: dict[int, int]) -> str:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Find the orientation in a block of EXIF; what is no such block tells none."""
+    """Find the orientation in a block of EXIF; upright if the bytes are not EXIF."""
     if exif[:4] not in (b"II*\0", b"MM\0*"):
         return 1
     try:
@@ -79,5 +79,5 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def known_turn(orientation: int) -> int:
-    """Take numbers that are no orientation for upright, as every viewer does."""
+    """Treat numbers outside 1-8 as upright, as every viewer does."""
     return orientation if orientation in TURNS else 1

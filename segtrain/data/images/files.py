@@ -79,16 +79,16 @@ def read_image(
         path: A JPEG, PNG, BMP, WebP or TIFF file.
         exif: What to do where the camera's orientation tag asks for a turn: "refuse" the file, "apply" the turn, or
             "ignore" it, for labels drawn on the stored pixels.
-        max_pixels: Larger pictures are refused before anything is decoded.
-        reduction: 1, 2, 4 or 8: JPEGs are decoded at ceil(H / reduction) x ceil(W / reduction), other files whole.
+        max_pixels: Larger images are refused before decoding.
+        reduction: 1, 2, 4 or 8: JPEGs are decoded at ceil(H / reduction) x ceil(W / reduction), others at full size.
         image_range: The values of 16-bit images that become 0 and 255; others are clipped. Their upper eight bits are
             kept where None. Images of 8 bits stay as they are.
 
     Returns:
-        (H, W, 3) uint8 RGB; gray and palette pictures are expanded, alpha is dropped.
+        (H, W, 3) uint8 RGB; gray and palette images are expanded, alpha is dropped.
 
     Raises:
-        DataError: The file is missing, empty, cut short, turned, too large, animated, or not a picture.
+        DataError: The file is missing, empty, cut short, turned, too large, animated, or not an image.
     """
     return read_image_and_header(path, exif=exif, max_pixels=max_pixels, reduction=reduction, image_range=image_range)[
         0
@@ -103,12 +103,12 @@ def read_image_and_header(
     reduction: int = 1,
     image_range: Range | None = None,
 ) -> tuple[np.ndarray, Header]:
-    """Read an image and its header, which tells its size however small it is decoded; see `read_image`."""
+    """Read an image and its header, which holds its full size at any `reduction`; see `read_image`."""
     data = read_bytes(path, most=most_bytes(max_pixels))
     header = parse_header(data, path)
     if header.several:
         raise DataError(
-            f"cannot decode {shown(path)}: {header.kind} with several pictures ({header.several}), expected one. Fix: "
+            f"cannot decode {shown(path)}: {header.kind} with several images ({header.several}), expected one. Fix: "
             f"save the one that the labels belong to"
         )
     _require_upright(header, path, exif)
@@ -137,14 +137,14 @@ def read_size(path: Path, exif: ExifPolicy = "refuse") -> tuple[int, int]:
     """Read only a file's header.
 
     Args:
-        path: A picture.
+        path: The image file.
         exif: See `read_image`; "apply" gives the size after the turn.
 
     Returns:
         Height and width, in pixels.
 
     Raises:
-        DataError: The file is missing, has no picture's header, or is turned.
+        DataError: The file is missing, has no image header, or is turned.
     """
     header = read_header(path)
     require_read(header, path)
@@ -164,8 +164,8 @@ def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = F
         raise DataError(f"no folder {shown(folder)}: it was looked for to list files ({', '.join(sorted(suffixes))})")
     if recursive:
         below = {
-            f"{place}{stem}": path
-            for place, part in _folders_below(folder)
+            f"{prefix}{stem}": path
+            for prefix, part in _folders_below(folder)
             for stem, path in files_by_stem(part, suffixes).items()
         }
         return dict(sorted(below.items()))
@@ -182,7 +182,7 @@ def files_by_stem(folder: Path, suffixes: frozenset[str], *, recursive: bool = F
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a file or a link, even one that leads nowhere: reading it will say so.
+    """Return whether an entry is a file or a link, even a broken one: reading it reports that.
 
     Left out, it would be a sample lost in silence.
     """
@@ -197,15 +197,15 @@ def _folders_below(folder: Path) -> Iterator[tuple[str, Path]]:
     seen = set()
     waiting = [("", folder)]
     while waiting:
-        place, part = waiting.pop()
+        prefix, part = waiting.pop()
         status = part.stat()
         if (status.st_dev, status.st_ino) in seen:  # a link that leads back up would lead round for ever
             continue
         seen.add((status.st_dev, status.st_ino))
-        yield place, part
+        yield prefix, part
         with os.scandir(part) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-        waiting += [(f"{place}{name}/", part / name) for name in reversed(names)]
+        waiting += [(f"{prefix}{name}/", part / name) for name in reversed(names)]
 
 
 def _require_upright(header: Header, path: Path, exif: ExifPolicy) -> None:

@@ -1,7 +1,7 @@
-"""What a file is before anything of it is decoded: its kind, its size, which way up it lies.
+"""Read image headers without decoding: format, size, orientation.
 
 H height, W width. A forged header may claim sixty thousand by sixty thousand pixels, and decoders believe it; the few
-bytes that tell are read here first.
+relevant bytes are read here first.
 """
 
 import re
@@ -17,14 +17,14 @@ from segtrain.errors import DataError
 
 # 64 Mi pixels: above any camera's image, below what would fill a small machine's memory once decoded.
 MAX_PIXELS = 64 * 2**20
-# JPEG's own limit; wider pictures than that come from forged headers.
+# JPEG's own limit; a larger width comes from a forged header.
 MAX_SIDE = 2**16
 
 ExifPolicy = Literal["refuse", "apply", "ignore"]
 
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
-# Fill bytes of 0xff may stand before a marker; with a zero behind it, 0xff is none.
+# Fill bytes of 0xff may stand before a marker; 0xff followed by zero is not a marker.
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _MOST_READ = 1 << 28  # bytes, of files whose tags may be at the end
 _MOST_SEGMENTS, _MOST_EXIF = 65_536, 8
@@ -33,17 +33,17 @@ _TIFF_LOSSY = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "
 
 
 class Header(NamedTuple):
-    """What the first bytes of a picture say.
+    """Metadata in the first bytes of an image file.
 
     Attributes:
-        kind: "PNG", "JPEG", "BMP", "WebP" or "TIFF", whatever the file's name says.
+        kind: "PNG", "JPEG", "BMP", "WebP" or "TIFF", from the bytes, not the file's name.
         height: In stored pixels, before any turn.
         width: See `height`.
         orientation: That of EXIF, 1 to 8; 1 is upright.
         bits: Of a channel, in PNG and JPEG; of a pixel in BMP.
         mode: For PNG one of `PNG_MODES`; "" for other kinds.
-        lossy: The compression that would blur class ids; "" where there is none.
-        several: "animation" or "pages" where the file holds more than one picture.
+        lossy: Name of the lossy compression, which would blur class ids; "" if lossless.
+        several: "animation" or "pages" if the file holds more than one image.
         inverted: A gray TIFF whose 0 is white.
         tiff: What the pixels of a TIFF are.
         memory: Bytes of memory that a pixel takes while it is decoded, measured.
@@ -83,8 +83,8 @@ class Header(NamedTuple):
         return self.size if self.orientation < 5 else (self.width, self.height)
 
 
-def parse_header(data: bytes, path: Path, expected: str = "a JPEG, PNG, BMP, WebP or TIFF picture") -> Header:
-    """Read the header of a picture.
+def parse_header(data: bytes, path: Path, expected: str = "a JPEG, PNG, BMP, WebP or TIFF image") -> Header:
+    """Read the header of an image.
 
     Args:
         data: The file, or its beginning.
@@ -92,7 +92,7 @@ def parse_header(data: bytes, path: Path, expected: str = "a JPEG, PNG, BMP, Web
         expected: For messages.
 
     Raises:
-        DataError: The file is another thing than a picture, or its header is damaged or cut short.
+        DataError: The file is not an image, or its header is damaged or truncated.
     """
     parsers = {b"\xff\xd8": _jpeg, b"\x89P": _png, b"BM": _bmp, b"RI": _webp, b"II": _tiff, b"MM": _tiff}
     parser = parsers.get(data[:2])
@@ -104,7 +104,7 @@ def parse_header(data: bytes, path: Path, expected: str = "a JPEG, PNG, BMP, Web
             f"file again or remove it"
         ) from None
     if header is None and data[:4] in (b"II+\0", b"MM\0+"):
-        raise DataError(f"cannot read {shown(path)}: a BigTIFF picture, expected {expected}. Fix: {classic_tiff(path)}")
+        raise DataError(f"cannot read {shown(path)}: a BigTIFF image, expected {expected}. Fix: {classic_tiff(path)}")
     if header is None:
         raise DataError(
             f"cannot decode {shown(path)}: {what_it_is(data)}, expected {expected}. Fix: replace or remove the file"
@@ -118,7 +118,7 @@ def parse_header(data: bytes, path: Path, expected: str = "a JPEG, PNG, BMP, Web
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of a picture from no more of its file than that takes.
+    """Read the header of an image, and no more of its file than needed.
 
     Raises:
         DataError: See `read_bytes` and `parse_header`.
@@ -157,7 +157,7 @@ def _png(data: bytes) -> Header | None:
 def _jpeg(data: bytes) -> Header | None:
     position, exifs, orientation, found = 2, 0, 1, None
     for _ in range(_MOST_SEGMENTS):
-        # Between segments libjpeg skips whatever is no marker.
+        # Between segments libjpeg skips bytes that are not markers.
         match = _MARKER.search(data, position)
         if match is None:
             raise IndexError
@@ -194,7 +194,7 @@ def _frame(data: bytes, position: int, marker: int) -> tuple[Header, int, float]
 
 
 def _with_scans(frame: tuple[Header, int, float], data: bytes, position: int) -> Header:
-    """Say where the first scan is, if there may be more: then all coefficients are kept, in two bytes each."""
+    """Find the first scan if there may be more: then all coefficients are kept, in two bytes each."""
     header, components, coefficients = frame
     if not header.first_scan and data[position + 2] >= components:
         return header

@@ -10,13 +10,13 @@ from segtrain.shell import setting
 
 FULL = 65535
 _SLIVER, PART = 2**12, 2**14  # values below them leave 16 and 64 of 256 levels
-_MANY = 0.2  # fraction of images in a sliver that are no mere dark frames
+_MANY = 0.2  # fraction of images in a sliver above which they are not merely dark frames
 
 Range = tuple[int, int]
 
 
 class Verdict(NamedTuple):
-    """What the ranges of 16-bit images mean.
+    """Meaning of the value ranges of 16-bit images.
 
     Attributes:
         severity: "error" where all images are below 4096, "warning" where many are, or all below 16384.

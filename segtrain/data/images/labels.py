@@ -1,4 +1,4 @@
-"""Label files: the numbers that are stored, exactly, or a refusal that says how to mend the file.
+"""Label files: the stored numbers, exactly, or an error with a way to fix the file.
 
 H height, W width.
 """
@@ -31,7 +31,7 @@ def read_labels(
 ) -> np.ndarray:
     """Read class ids exactly as they are stored.
 
-    Palette files yield their indices, whatever their colors and transparency; grays of 1, 2 and 4 bits the numbers
+    Palette files yield their indices, regardless of colors and transparency; grays of 1, 2 and 4 bits the numbers
     0 and 1, 0 to 3 and 0 to 15; sixteen-bit files their values where all fit a byte; files of three channels that are
     equal in every pixel the values of one.
 
@@ -77,7 +77,7 @@ def read_labels_size(path: Path) -> tuple[int, int]:
     """Read height and width from the header of a label file, in pixels.
 
     Raises:
-        DataError: The file is missing, or its header alone tells that `read_labels` will refuse it.
+        DataError: The file is missing, or its header shows that `read_labels` will refuse it.
     """
     header = read_header(path)
     _require_exact(header, path)
@@ -92,7 +92,7 @@ def _memory(header: Header) -> float:
 
 
 def _require_exact(header: Header, path: Path) -> None:
-    """Refuse what does not keep ids as they were, or does not say which pixel is where."""
+    """Refuse formats that do not keep ids exact, or whose orientation is ambiguous."""
     if header.kind == "WebP" or header.lossy:
         raise DataError(_lossy(path, header.lossy or header.kind))
     if header.orientation != 1:
@@ -102,7 +102,7 @@ def _require_exact(header: Header, path: Path) -> None:
         )
     if header.several:
         raise DataError(
-            f"labels in {shown(path)}: several pictures ({header.several}), expected one. Fix: save the one that holds "
+            f"labels in {shown(path)}: several images ({header.several}), expected one. Fix: save the one that holds "
             f"the labels"
         )
     if header.tiff and (unread := unread_labels(header.tiff)):
@@ -220,14 +220,14 @@ def _first_colors(image: np.ndarray, most: int) -> list[int]:
 def _in_colors(image: np.ndarray, mode: str, path: Path) -> str:
     codes = _first_colors(image, 4)
     seen = [[code >> shift & 255 for shift in (0, 8, 16)] for code in codes[:3]]
-    mend = (
+    fix = (
         f"{argument('label_values')}=colors and a color for each of {argument('classes')}, or convert the colors to "
         "ids first"
     )
     listed = ", ".join(map(str, seen)) + (", ..." if len(codes) > 3 else "")
     return (
         f"labels in {shown(path)}: mode {mode}, colors {listed}, expected class ids (H, W) in a gray or palette PNG. "
-        f"Fix: {mend}"
+        f"Fix: {fix}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What decoding an image may cost: pixels, memory and passes are bounded by its header, before anything is decoded."""
+"""Limits on decoding an image: pixels, memory and passes are bounded from its header, before decoding."""
 
 from pathlib import Path
 

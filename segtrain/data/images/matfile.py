@@ -126,7 +126,7 @@ def _find_within_limits(data: bytes, name: str) -> np.ndarray | str:
     _limit(resource.RLIMIT_AS, memory + min(_MEMORY + _MEMORY_A_BYTE * len(data), _MOST_MEMORY))
     try:
         return _find(data, name)
-    except Exception as error:  # whatever scipy raises on a damaged file
+    except Exception as error:  # scipy raises many types on a damaged file
         return f"unreadable, {type(error).__name__}: {' '.join(str(error).split())[:120]}"
     finally:
         _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)  # the next file must be received

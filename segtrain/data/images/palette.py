@@ -54,7 +54,7 @@ def used_colors(path: Path, palette: bytes, max_pixels: int = MAX_PIXELS) -> dic
 
 
 def describe_differences(palettes: Iterable[Mapping[int, str]]) -> str:
-    """Describe indices that are of several colors: "index 1 is #ff0000 in 3 files, #00ff00 in 3"; "" if there are none.
+    """Describe indices that have several colors: "index 1 is #ff0000 in 3 files, #00ff00 in 3"; "" if all agree.
 
     Args:
         palettes: By file, the colors of the indices that occur in it.

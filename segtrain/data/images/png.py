@@ -22,7 +22,7 @@ _WINDOW, _BETWEEN, _STEP = 64, 32 << 10, 1 << 20
 
 
 class PngChunks(NamedTuple):
-    """What the chunks of a PNG show without decoding a pixel.
+    """Result of inspecting a PNG's chunks without decoding a pixel.
 
     Attributes:
         damage: What is wrong, "" where nothing is.
@@ -64,14 +64,14 @@ def inspect_png(data: bytes) -> PngChunks:
     name, previous, number, most = b"", b"", 0, most_chunks(data)
     deflated = packed = first = 0
     for name, start, end in png_chunks(data):
-        # A capital first letter says that the image cannot be understood without the chunk.
+        # A capital first letter marks a chunk that a decoder must understand.
         if not name.isalpha() or (name[:1].isupper() and name not in _CRITICAL):
             return PngChunks(f"a damaged PNG file, a chunk {name!r} at byte {start - 8}")
         if crc32(data[start - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             return PngChunks(f"a damaged PNG file, the checksum of {name.decode()} at byte {start - 8} is wrong")
         if name == b"IDAT":
             if packed and previous != b"IDAT":
-                return PngChunks(f"a forged PNG file, pixels in two places, at bytes {first - 8} and {start - 8}")
+                return PngChunks(f"a forged PNG file, pixels at two offsets, at bytes {first - 8} and {start - 8}")
             first = first or start
             packed += end - start
         elif name == b"IHDR" and number:
@@ -123,7 +123,7 @@ def tail_of(data: bytes, found: PngChunks) -> str:
             try:
                 size += len(inflater.decompress(packed, _STEP))
             except error:
-                return ""  # the decoder says so
+                return ""  # the decoder reports it
             if size > most:
                 return f"a forged PNG file, its pixels inflate to more than {most} bytes, expected {raw_bytes(data)}"
             packed = inflater.unconsumed_tail

@@ -1,4 +1,4 @@
-"""What the pixels of a TIFF are, by its tags, and which of them segtrain reads: TIFFs hold almost anything.
+"""Pixel format of a TIFF, from its tags, and which formats segtrain reads: TIFFs hold almost anything.
 
 A file of another kind is named and refused. Decoders would drop bands, swap planes or take it for damaged.
 """
@@ -39,7 +39,7 @@ _COMPRESSIONS = {  # those of which Pillow's wheels read none
 
 
 class Tiff(NamedTuple):
-    """What the tags of a TIFF's first page say of its pixels.
+    """Pixel format of a TIFF's first page, from its tags.
 
     Attributes:
         bits: Of a band.
@@ -79,7 +79,7 @@ def describe(tags: Mapping[int, int]) -> Tiff:
     numbers = tags.get(_NUMBERS, 1)
     return Tiff(
         bits=tags.get(_BITS, 1),
-        # 4 says that nobody knows; writers that leave it so write integers.
+        # 4 means undefined; writers that leave it so write integers.
         numbers=_NUMBER_NAMES.get(1 if numbers == 4 else numbers, f"numbers of format {numbers}"),
         color=color,
         bands=bands,
@@ -91,7 +91,7 @@ def describe(tags: Mapping[int, int]) -> Tiff:
 
 
 def unread_image(tiff: Tiff, path: Path) -> str:
-    """Say why a TIFF is no image that segtrain reads and how to convert it; "" where it reads it."""
+    """Return why segtrain does not read a TIFF as an image and how to convert it; "" if it reads it."""
     unsigned, byte = tiff.numbers == "unsigned integers", tiff.bits == 8
     if unsigned and not tiff.compression:
         if tiff.color in ("gray", "palette") and not tiff.extra:
@@ -111,9 +111,9 @@ def unread_image(tiff: Tiff, path: Path) -> str:
 
 
 def unread_labels(tiff: Tiff) -> str:
-    """Say why a TIFF holds no class ids that segtrain reads; "" where it may."""
-    whole = tiff.numbers == "unsigned integers" or (tiff.numbers == "signed integers" and tiff.bits in (16, 32))
-    if whole and tiff.bits <= 32 and not tiff.compression:
+    """Return why a TIFF cannot hold class ids that segtrain reads; "" if it may."""
+    integers = tiff.numbers == "unsigned integers" or (tiff.numbers == "signed integers" and tiff.bits in (16, 32))
+    if integers and tiff.bits <= 32 and not tiff.compression:
         if tiff.bands == 1 and tiff.color in ("gray", "palette"):
             return ""
         if (

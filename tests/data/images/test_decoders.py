@@ -208,7 +208,7 @@ def test_tiff_of_other_numbers_is_refused(tmp_path, dtype):
 def test_several_pictures_in_one_file_are_refused(tmp_path, kind):
     picture = Image.fromarray(smooth())
     data = saved(picture, kind, save_all=True, append_images=[picture.transpose(Image.Transpose.ROTATE_180)])
-    with pytest.raises(DataError, match=r"several pictures \((animation|pages)\), expected one.* Fix: "):
+    with pytest.raises(DataError, match=r"several images \((animation|pages)\), expected one.* Fix: "):
         read(tmp_path, data)
 
 

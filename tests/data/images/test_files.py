@@ -220,17 +220,17 @@ def test_a_bomb_costs_neither_memory_nor_time(tmp_path):
 # Files that are no pictures -----------------------------------------------------------------------------------
 
 OTHERS = {
-    "GIF": (saved(smooth(), "GIF"), "a GIF picture"),
+    "GIF": (saved(smooth(), "GIF"), "a GIF image"),
     "HTML": (b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>", "an HTML page"),
     "HTML after a blank": (b"\n  <HTML><head></head></HTML>", "an HTML page"),
     "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS"),
     "AppleDouble": (b"\0\5\x16\7\0\2\0\0Mac OS X", "AppleDouble"),
     ".DS_Store": (b"\0\0\0\1Bud1\0\0\x10\0", ".DS_Store"),
     "Thumbs.db": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Thumbs.db"),
-    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
-    "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF picture"),
-    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
-    "JPEG XL": (b"\xff\x0a\xfa\x1f", "a JPEG XL picture"),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image"),
+    "AVIF": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF image"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
+    "JPEG XL": (b"\xff\x0a\xfa\x1f", "a JPEG XL image"),
     "PDF": (b"%PDF-1.7", "a PDF"),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
     "NumPy": (b"\x93NUMPY\1\0", "a NumPy array"),

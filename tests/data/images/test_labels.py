@@ -215,7 +215,7 @@ def test_a_tiff_whose_zero_is_white_is_refused(tmp_path):
 
 def test_a_tiff_of_two_pages_is_refused(tmp_path):
     data = saved(IDS, "TIFF", save_all=True, append_images=[Image.fromarray(IDS)])
-    refused(write(tmp_path, data, "a.tif"), "several pictures (pages)")
+    refused(write(tmp_path, data, "a.tif"), "several images (pages)")
 
 
 # Colors and transparency -------------------------------------------------------------------------------------
@@ -360,12 +360,12 @@ def test_a_tiff_packed_as_jpeg_is_refused(tmp_path):
 def test_gif_labels_are_refused_by_name(tmp_path, frames):
     picture = Image.fromarray(IDS)
     data = saved(picture, "GIF", save_all=True, append_images=[Image.fromarray(1 - IDS)] * (frames - 1))
-    refused(write(tmp_path, data), "a GIF picture", "expected a PNG, BMP or TIFF")
+    refused(write(tmp_path, data), "a GIF image", "expected a PNG, BMP or TIFF")
 
 
 def test_an_animated_png_is_refused(tmp_path):
     data = saved(Image.fromarray(IDS), "PNG", save_all=True, append_images=[Image.fromarray(1 - IDS)])
-    refused(write(tmp_path, data), "several pictures (animation)")
+    refused(write(tmp_path, data), "several images (animation)")
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

@@ -131,7 +131,7 @@ def test_the_printed_command_converts_the_file(tmp_path, name):
 
 def test_a_bigtiff_is_named(tmp_path):
     path = write(tmp_path, b"II+\0" + bytes(40))
-    with pytest.raises(DataError, match=r"a BigTIFF picture, expected .*Fix: mkdir -p .* python -c"):
+    with pytest.raises(DataError, match=r"a BigTIFF image, expected .*Fix: mkdir -p .* python -c"):
         read_image(path)
 
 
