@@ -1,1 +1,1 @@
-"""What lies in a run folder. No TensorFlow here."""
+"""Files of a run folder: checkpoints, manifests, classes, metrics. No TensorFlow here."""

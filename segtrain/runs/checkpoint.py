@@ -1,9 +1,9 @@
-"""Checkpoints on disk: arrays in, arrays out, whole or not at all. No TensorFlow here.
+"""Write and read checkpoints of named arrays atomically. No TensorFlow here.
 
-A checkpoint is a folder `step-00000123` with `state.safetensors` and `manifest.json`. It is written under another name,
-flushed to the disk and renamed last, so a folder of that name is always complete; the manifest's SHA-256 of the state
-and of itself tell whether it still is when it is read. Old ones are renamed before they are removed. Which checkpoint
-is the last or the best is read from the manifests, never from a pointer or a clock.
+A checkpoint is a folder `step-00000123` with `state.safetensors` and `manifest.json`. It is written under a temporary
+name, flushed to disk and renamed last, so a folder of that name was complete when written; the manifest holds the
+SHA-256 of the state and of itself, which are verified on reading. Old checkpoints are renamed before they are removed.
+The last and the best checkpoint are determined from the manifests, never from a pointer file or modification times.
 """
 
 import errno
@@ -33,9 +33,9 @@ from segtrain.storage import NO_ROOM, amount, disk_error, removed
 logger = logging.getLogger(__name__)
 
 _STATE = "state.safetensors"
-# What a save or a removal that was cut short leaves behind.
+# Prefixes of folders left by an interrupted save or removal.
 _UNFINISHED, _TRASH = ".tmp-", ".trash-"
-RESERVE_BYTES = 16 << 20  # left free for logs
+RESERVE_BYTES = 16 << 20  # disk space kept free for logs
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Checkpoint:
     """One complete checkpoint.
 
     Attributes:
-        path: Its folder.
-        step: Training steps done when it was written.
-        is_best: Whether it was the best so far when it was written.
-        metadata: What else was recorded beside the arrays.
+        path: Folder of the checkpoint.
+        step: Number of completed training steps.
+        is_best: Whether it had the best score so far when it was written.
+        metadata: Values recorded in addition to the arrays, such as progress, config and fingerprint.
     """
 
     path: Path
@@ -58,27 +58,27 @@ class Checkpoint:
         """Read the arrays.
 
         Raises:
-            CheckpointError: A file is missing or is not the one that was written.
+            CheckpointError: A file is missing or does not match its SHA-256.
         """
         path, manifest = self.path / _STATE, read_manifest(self.path)
         try:
             data = read_file(path, manifest.get("bytes", sys.maxsize))
         except OSError as error:
             raise CheckpointError(
-                f"cannot read {path}: {error.strerror}. Fix: remove {self.path} to fall back on the one before"
+                f"cannot read {path}: {error.strerror}. Fix: remove {self.path} to fall back to the previous checkpoint"
             ) from error
         wanted, seen = manifest["sha256"], hashlib.sha256(data).hexdigest()
         if seen != wanted:
             raise CheckpointError(
                 f"checkpoint {path}: damaged, SHA-256 {seen[:12]}..., expected {wanted[:12]}.... Fix: remove "
-                f"{self.path} to fall back on the one before"
+                f"{self.path} to fall back to the previous checkpoint"
             )
         try:
             return safetensors.numpy.load(data)
         except (safetensors.SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise CheckpointError(
-                f"cannot read {path}: no arrays ({' '.join(str(error).split())[:150]}). Fix: remove {self.path} to "
-                f"fall back on the one before"
+                f"cannot read {path}: invalid safetensors file ({' '.join(str(error).split())[:150]}). Fix: remove "
+                f"{self.path} to fall back to the previous checkpoint"
             ) from error
 
 
@@ -94,25 +94,25 @@ def save_checkpoint(
     reserve: int = RESERVE_BYTES,
     disk: Disk | None = None,
 ) -> Checkpoint:
-    """Write one checkpoint and then drop those that are neither the best nor among the last.
+    """Write one checkpoint, then remove old ones except the best and the last `keep_last`.
 
     Args:
-        folder: The run's `checkpoints` folder.
-        step: Training steps done.
-        arrays: What to keep, by name.
-        is_best: Whether no earlier one is better.
-        metadata: What else to record; must fit JSON.
-        suffix: Ends the folder's name, where a step has more than one state: before its validation and after.
-        keep_last: How many of the last to keep, the new one among them.
-        reserve: Bytes that must stay free.
-        disk: What writes.
+        folder: Folder `checkpoints` of the run.
+        step: Number of completed training steps.
+        arrays: Arrays to save, by name.
+        is_best: Whether no earlier checkpoint has a better score.
+        metadata: Further values to record in the manifest; must be JSON serializable.
+        suffix: Suffix of the folder's name, to distinguish the states of one step before and after validation.
+        keep_last: Number of most recent checkpoints to keep, including the new one.
+        reserve: Disk space that must stay free, in bytes.
+        disk: File operations to use; replaced in tests.
 
     Raises:
-        ResourceError: The disk is full or not writable. The checkpoints before are untouched.
+        ResourceError: The disk is full or not writable. Existing checkpoints are unchanged.
     """
     disk = disk or Disk()
     final = folder / f"step-{step:08d}{suffix}"
-    # safetensors writes an array's memory as it lies; "C" brings transposed ones in order and leaves 0-d ones alone.
+    # safetensors writes raw memory; order "C" makes transposed arrays contiguous and keeps 0-d arrays 0-d.
     data = safetensors.numpy.save({name: np.array(array, order="C") for name, array in arrays.items()})
     try:
         if not folder.is_dir():
@@ -124,26 +124,26 @@ def save_checkpoint(
         with suppress(OSError):
             remove_files(disk, final.with_name(_UNFINISHED + final.name))
         raise _cannot_write(final, error, len(data), reserve, disk) from error
-    _drop_old(folder, step, keep_last, disk)
+    _remove_old(folder, step, keep_last, disk)
     return Checkpoint(final, step, is_best, metadata)
 
 
 def require_room(run: Path, size: int, disk: Disk | None = None) -> None:
-    """Refuse to start a training whose checkpoint the disk cannot take.
+    """Require enough disk space for one checkpoint before training starts.
 
     Args:
-        run: The run folder.
-        size: Bytes of a checkpoint.
-        disk: What is asked.
+        run: Run folder.
+        size: Size of a checkpoint in bytes.
+        disk: File operations to use; replaced in tests.
 
     Raises:
-        ResourceError: Too little is free, or the system limits the size of files.
+        ResourceError: Too little disk space is free, or the file size limit of the process is too low.
     """
     disk = disk or Disk()
     largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if largest != resource.RLIM_INFINITY and largest < size:
         raise ResourceError(
-            f"a checkpoint in {run} takes {amount(size)}, the limit of this process is {amount(largest)} a file. Fix: "
+            f"a checkpoint in {run} takes {amount(size)}, more than the file size limit {amount(largest)}. Fix: "
             f"ulimit -f unlimited"
         )
     try:
@@ -167,41 +167,42 @@ def find_checkpoints(folder: Path) -> list[Checkpoint]:
 
 
 def pick_checkpoint(folder: Path, which: str) -> Checkpoint:
-    """Return the "best" or "last" checkpoint of a run's `checkpoints` folder; the last where none was validated.
+    """Return the "best" or "last" checkpoint of a run's `checkpoints` folder; the last if none was validated.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: The folder has no readable checkpoint.
     """
     found = find_checkpoints(folder)
     if not found:
         raise CheckpointError(
-            f"no checkpoint in {folder}: expected step-*/manifest.json{_listed(damages(folder))}. Fix: name another run"
+            f"no checkpoint in {folder}: expected step-*/manifest.json{_listed(damages(folder))}. Fix: choose "
+            f"another run"
         )
     best = [checkpoint for checkpoint in found if checkpoint.is_best]
     return best[-1] if which == "best" and best else found[-1]
 
 
 def newest_intact(folder: Path) -> tuple[Checkpoint, dict[str, np.ndarray]]:
-    """Read the newest checkpoint whose every byte is as it was written, with a warning where that is not the last.
+    """Read the newest checkpoint that matches its checksums; log a warning for each newer one that is skipped.
 
     Raises:
-        CheckpointError: There is none; the message says what is wrong with each.
+        CheckpointError: No checkpoint is intact; the message lists the damage of each.
     """
     for path, damage in damages(folder).items():
-        logger.warning("%s is passed over: %s", path, damage)
+        logger.warning("skipping checkpoint %s: %s", path, damage)
     for checkpoint in reversed(find_checkpoints(folder)):
         try:
             return checkpoint, checkpoint.arrays()
         except CheckpointError as error:
-            logger.warning("%s is passed over: %s", checkpoint.path, error)
+            logger.warning("skipping checkpoint %s: %s", checkpoint.path, error)
     raise CheckpointError(
-        f"no whole checkpoint in {folder}: expected step-*/manifest.json{_listed(damages(folder))}. Fix: start a new "
+        f"no intact checkpoint in {folder}: expected step-*/manifest.json{_listed(damages(folder))}. Fix: start a new "
         f"run"
     )
 
 
 def damages(folder: Path) -> dict[Path, str]:
-    """Say of each checkpoint's folder that cannot be used by its manifest, why not."""
+    """Return the reason by path for each checkpoint folder whose manifest is unusable."""
     found = {}
     for path in _checkpoint_folders(folder):
         try:
@@ -212,39 +213,39 @@ def damages(folder: Path) -> dict[Path, str]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """List what a killed process has left half written or half removed."""
+    """List partly written and partly removed checkpoints left by a killed process."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.name.startswith((f"{_UNFINISHED}step-", f"{_TRASH}step-")))
 
 
 def remove_stale(folder: Path, disk: Disk | None = None) -> None:
-    """Remove what a killed process has left half written or half removed. Only for who holds the run's lock.
+    """Remove partly written and partly removed checkpoints of a killed process. The caller must hold the run's lock.
 
     Raises:
-        ResourceError: The folder may not be written.
+        ResourceError: The folder is not writable.
     """
     try:
         for path in leftovers(folder):
             remove_files(disk or Disk(), path)
     except OSError as error:
         raise ResourceError(
-            f"cannot clear {folder} of what a killed run has left: {error.strerror}. Fix: make the folder writable"
+            f"cannot remove unfinished checkpoints in {folder}: {error.strerror}. Fix: make the folder writable"
         ) from error
 
 
 def _write_checkpoint(disk: Disk, final: Path, data: bytes, fields: dict[str, Any]) -> None:
-    """Write under another name, flush, and rename last."""
+    """Write the files under a temporary name, flush them, then rename the folder."""
     unfinished, folder = final.with_name(_UNFINISHED + final.name), final.parent
     remove_files(disk, unfinished)
     disk.create_folder(unfinished)
-    with ThreadPoolExecutor(1) as pool:  # hashing and writing take about as long: side by side
+    with ThreadPoolExecutor(1) as pool:  # hashing takes about as long as writing, so run both in parallel
         digest = pool.submit(lambda: hashlib.sha256(data).hexdigest())
         write_file(disk, unfinished / _STATE, data)
         manifest = {**fields, "bytes": len(data), "sha256": digest.result()}
     write_file(disk, unfinished / MANIFEST, sealed(manifest))
     disk.sync_folder(unfinished)
-    if final.exists():  # a damaged one, or of a run that went on from an earlier step: this one takes its place
+    if final.exists():  # damaged, or written before the run was resumed from an earlier step
         _to_trash(disk, final)
     disk.rename(unfinished, final)
     disk.sync_folder(folder)
@@ -262,7 +263,7 @@ def _cannot_write(final: Path, error: OSError, size: int, reserve: int, disk: Di
     elif error.errno == errno.EFBIG:
         fix = "ulimit -f unlimited"
     return ResourceError(
-        f"cannot write checkpoint {final}: {error.strerror}, {room}. The checkpoints before are complete. Fix: {fix}, "
+        f"cannot write checkpoint {final}: {error.strerror}, {room}. Earlier checkpoints are intact. Fix: {fix}, "
         f"then {command('segtrain', 'train', override('resume', run))}"
     )
 
@@ -272,8 +273,8 @@ def _room(size: int, reserve: int, free: int, folder: Path) -> str:
     return f"{amount(size)} needed{kept}, {amount(free)} free on the disk of {folder}"
 
 
-def _drop_old(folder: Path, step: int, keep_last: int, disk: Disk) -> None:
-    # Later ones are damaged, or this run would have gone on from them: they take no place among the last or the best.
+def _remove_old(folder: Path, step: int, keep_last: int, disk: Disk) -> None:
+    # Checkpoints of later steps are damaged, or the run would have resumed from them: do not count them.
     found = [checkpoint for checkpoint in find_checkpoints(folder) if checkpoint.step <= step]
     best = [checkpoint for checkpoint in found if checkpoint.is_best][-1:]
     for checkpoint in found[: max(0, len(found) - keep_last)]:
@@ -281,11 +282,11 @@ def _drop_old(folder: Path, step: int, keep_last: int, disk: Disk) -> None:
             try:
                 _to_trash(disk, checkpoint.path)
             except OSError as error:
-                logger.warning("cannot remove the old checkpoint %s: %s", checkpoint.path, error.strerror)
+                logger.warning("cannot remove old checkpoint %s: %s", checkpoint.path, error.strerror)
 
 
 def _to_trash(disk: Disk, path: Path) -> None:
-    """Remove a checkpoint, under another name first, so that one half removed is never taken for whole."""
+    """Rename a checkpoint, then remove it, so that a partly removed one is never taken for a complete one."""
     trash = path.with_name(_TRASH + path.name)
     remove_files(disk, trash)
     disk.rename(path, trash)
@@ -295,13 +296,13 @@ def _to_trash(disk: Disk, path: Path) -> None:
 
 def _checkpoint_folders(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        # Through a link, removing an old checkpoint would remove the files of another folder.
+        # Skip symbolic links: removing an old checkpoint through one would remove the files of another folder.
         found = (path for path in folder.iterdir() if path.name.startswith("step-") and path.is_dir())
         yield from (path for path in found if not path.is_symlink())
 
 
 def _order(path: Path) -> bool:
-    """Of two states of one step, that before the validation comes first."""
+    """Sort key that puts the state before validation first among the states of one step."""
     return path.name[5:].isdigit()
 
 

@@ -1,4 +1,4 @@
-"""The classes of a run, as its `classes.json` holds them."""
+"""Read the classes of a run from its `classes.json`."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ class RunClasses(NamedTuple):
     Attributes:
         class_names: K names, in the order of their ids.
         colors: (K, 3) uint8 RGB.
-        ignore_class: The label of pixels that did not count.
+        ignore_class: Label of pixels that were excluded from loss and scores.
         flip_pairs: Pairs of ids that a mirrored image exchanges.
     """
 
@@ -61,4 +61,4 @@ def _are_bytes(values: Any, length: int) -> bool:
 def _not_classes(path: Path, key: str, found: Any, expected: str) -> CheckpointError:
     seen = repr(found)
     seen = seen if len(seen) <= 80 else f"{seen[:80]}..."
-    return CheckpointError(f"cannot read {path}: {key}={printable(seen)}, expected {expected}. Fix: name another run")
+    return CheckpointError(f"cannot read {path}: {key}={printable(seen)}, expected {expected}. Fix: choose another run")

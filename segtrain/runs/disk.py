@@ -1,4 +1,4 @@
-"""Every call by which checkpoints touch a disk, one method each, so that tests can fail or kill at any of them."""
+"""File operations of checkpoints, one method each, so that tests can fail or kill the process at any of them."""
 
 import os
 import shutil
@@ -7,13 +7,13 @@ from typing import final
 
 from segtrain.storage import write_all
 
-# Written at a time: a signal is not kept waiting, and a full disk shows before all is written.
+# Bytes per write: signals are handled in between, and a full disk is noticed early.
 _CHUNK = 4 << 20
 
 
 @final
 class Disk:
-    """The disk itself. All methods raise OSError."""
+    """Operations on the real file system. All methods raise OSError."""
 
     def create_folder(self, path: Path) -> None:
         path.mkdir(parents=True)
@@ -32,7 +32,7 @@ class Disk:
         os.close(file)
 
     def sync_folder(self, path: Path) -> None:
-        """Make the names in a folder last: files made in it, renamed into it or out of it."""
+        """Flush a folder's entries to disk, so that created and renamed files survive a crash."""
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -53,7 +53,7 @@ class Disk:
 
 
 def write_file(disk: Disk, path: Path, data: bytes) -> None:
-    """Write a file that must not exist, and flush it. Raises OSError, a full disk's where nothing more is taken."""
+    """Write and flush a new file. Raises OSError if it exists, or if the disk is full."""
     file = disk.create_file(path)
     try:
         write_all(file, data, disk.write)
@@ -63,7 +63,7 @@ def write_file(disk: Disk, path: Path, data: bytes) -> None:
 
 
 def remove_files(disk: Disk, path: Path) -> None:
-    """Remove a folder of files, if it is there; of a link to a folder, the link alone."""
+    """Remove a folder of files if it exists; of a symbolic link, only the link."""
     if path.is_symlink():
         disk.remove_file(path)
     elif path.is_dir():

@@ -1,4 +1,4 @@
-"""That part of a run's fingerprint which can be told without TensorFlow, and how two fingerprints differ."""
+"""Fingerprint of a run's environment and data, without TensorFlow, and the differences of two fingerprints."""
 
 import hashlib
 import os
@@ -16,13 +16,13 @@ from segtrain.data.images.sample import Sample
 
 
 def installed(samples: Iterable[Sample]) -> dict[str, str]:
-    """Describe what is installed, the processor and the training data.
+    """Describe the installed packages, the processor and the training data.
 
     Args:
-        samples: To train on; told from others by their names and the sizes of their files, not by their contents.
+        samples: Training samples; identified by their names and file sizes, not by their contents.
 
     Returns:
-        By name. `data` is that of the samples.
+        Versions and settings by name; `data` describes the samples.
     """
     known = {
         "segtrain": segtrain.__version__,
@@ -34,20 +34,20 @@ def installed(samples: Iterable[Sample]) -> dict[str, str]:
         "data": describe_data(samples),
     }
     for name in ("tensorflow", "keras"):
-        with suppress(PackageNotFoundError):  # a build under another name, as tensorflow-cpu
+        with suppress(PackageNotFoundError):  # installed under another name, such as tensorflow-cpu
             known[name] = version(name)
     return known
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Describe in what two fingerprints differ, apart from their data: "threads 2 -> 4"."""
+    """List the differences of two fingerprints except their data, such as "threads 2 -> 4"."""
     left_out = {"data"} if "validation" in then else {"data", "validation"}  # runs of 0.1 do not record it
     names = [name for name in {**then, **now} if name not in left_out and then.get(name) != now.get(name)]
     return [f"{name} {then.get(name)} -> {now.get(name)}" for name in names]
 
 
 def describe_data(samples: Iterable[Sample]) -> str:
-    """Count samples and digest their names and the sizes of their files.
+    """Return the number of samples and a digest of their names and file sizes.
 
     Raises:
         OSError: A file is missing.
@@ -61,7 +61,7 @@ def describe_data(samples: Iterable[Sample]) -> str:
 
 
 def describe_contents(samples: Sequence[Sample]) -> str:
-    """The same, with the beginnings of some label files: uncompressed files of other contents are of one size.
+    """Like `describe_data`, with the first bytes of some label files: uncompressed files of equal size may differ.
 
     Raises:
         OSError: A file is missing.
@@ -74,7 +74,7 @@ def describe_contents(samples: Sequence[Sample]) -> str:
 
 
 def _processor() -> str:
-    """Name the kind of processor: other ones have other instructions, which round differently."""
+    """Return the processor's model name; processors with other instructions round differently."""
     try:
         with open("/proc/cpuinfo") as file:
             return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")

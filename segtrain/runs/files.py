@@ -1,4 +1,4 @@
-"""Files of a run folder, which may come from a stranger: read within bounds, and never written through a link."""
+"""Untrusted files of a run folder: read with size limits, and never written through a link."""
 
 import os
 import stat
@@ -9,12 +9,12 @@ from segtrain.errors import CheckpointError
 from segtrain.reading import read_regular
 from segtrain.shell import command, quote
 
-MOST_BYTES = 64 << 20  # of a text that segtrain writes: a manifest with the history of 100,000 epochs
-# All that a run writes at the top of its folder; what a kill has left of a file is `.NAME.part`.
+MOST_BYTES = 64 << 20  # limit of a text file that segtrain writes: a manifest with the history of 100,000 epochs
+# All files that a run writes at the top of its folder; a killed process may leave `.NAME.part`.
 CONFIG, CLASSES = "config.yaml", "classes.json"
 FILES = (CONFIG, CLASSES, "metrics.jsonl", "metrics.csv", "train.log", "lock", "wandb_id", "mlflow_id")
 FOLDERS = ("checkpoints", "plots", "tensorboard", "wandb")
-# Written in place, so that another name of the same file would change with it.
+# Files written in place: a hard link to one would change with it.
 _IN_PLACE = ("train.log", "lock")
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -26,39 +26,39 @@ _KINDS = {
 
 
 def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a regular file; a pipe or a device is refused without waiting on it.
+    """Read a regular file; reject pipes and devices without blocking on them.
 
     Args:
-        path: The file; links are followed, as some stores of runs consist of them.
-        most: Larger files are refused, in bytes.
+        path: Path of the file; symbolic links are followed, because some run stores consist of them.
+        most: Maximum size in bytes.
 
     Raises:
-        OSError: The file cannot be read, is no regular file, or is larger.
+        OSError: The file cannot be read, is not a regular file, or is too large.
     """
     return read_regular(path, most)
 
 
 def require_regular(run: Path) -> None:
-    """Refuse a run folder in which writing would reach beyond it, or wait forever.
+    """Reject a run folder in which writing could change files outside of it, or block.
 
     Raises:
-        CheckpointError: Something is a link, a pipe, a device or a file of several names; the first is named.
+        CheckpointError: A file is a symbolic link, hard link, pipe or device; the message names the first.
     """
     for path, found, fix in irregular(run):
         raise CheckpointError(
-            f"{path}: {found}, expected a file or folder of the run's own, as the run is written to. Fix: {fix}"
+            f"{path}: {found}, expected a regular file or folder inside the run, which is written to. Fix: {fix}"
         )
 
 
 def irregular(run: Path) -> Iterator[tuple[Path, str, str]]:
-    """Yield each path of a run folder that must not be written to, what it is, and a command that fixes it."""
+    """Yield each path of a run folder that must not be written to, its kind, and a command that fixes it."""
     for name in FILES:
         for path in (run / name, run / f".{name}.part"):
             yield from _irregular(path, stat.S_IFREG, name in _IN_PLACE)
     for name in FOLDERS:
         found = list(_irregular(run / name, stat.S_IFDIR))
         yield from found
-        if not found and name != "wandb":  # which keeps links of its own below
+        if not found and name != "wandb":  # wandb creates symbolic links in its folder
             yield from _irregular_below(run / name)
 
 
@@ -90,7 +90,7 @@ def _irregular(path: Path, expected: int, is_in_place: bool = False) -> Iterator
         fix = command("mv", shown, f"{path}.old") if is_kept else command("rm", shown)
         yield path, _kind(status.st_mode), fix
     elif is_in_place and status.st_nlink > 1:
-        yield path, f"a file of {status.st_nlink} names (hard links)", replace
+        yield path, f"a file with {status.st_nlink} hard links", replace
 
 
 def _kind(mode: int) -> str:

@@ -1,4 +1,4 @@
-"""Run folders, `runs/<command>/<date>_<time>_<name>`: made when sure to be used, complete in themselves."""
+"""Create, lock, find and validate run folders, `runs/<command>/<date>_<time>_<name>`."""
 
 import json
 import os
@@ -18,20 +18,20 @@ from segtrain.runs.files import read_file
 from segtrain.storage import disk_error, lock, write_atomically
 
 RUNS = Path("runs")
-_held: list[Path] = []  # the run folder that this process has held last
+_held: list[Path] = []  # the run folder that this process locked most recently
 
 
 @contextmanager
 def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
-    """Make a run folder of its own, and take it away again if a user's error ends the command early.
+    """Create a new run folder; remove it if an error that a user can fix ends the command early.
 
     Args:
-        command: Its first part, such as "train".
-        name: Its last part.
-        keep_if: A file or folder; once it exists below the run folder, an error leaves the folder in place.
+        command: Name of the command, such as "train"; the parent folder.
+        name: Last part of the folder's name.
+        keep_if: Path relative to the run folder; once it exists, the folder is kept on errors.
 
     Raises:
-        ResourceError: The folder cannot be made.
+        ResourceError: The folder cannot be created.
     """
     parent = RUNS / command
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
@@ -42,8 +42,8 @@ def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
     except OSError as error:
         _remove_empty(made)
         raise ResourceError(
-            f"cannot make a run folder in {parent.resolve()}: {error.strerror}. Fix: run segtrain in a folder that you "
-            f"may write to, under a plain name"
+            f"cannot create a run folder in {parent.resolve()}: {error.strerror}. Fix: run segtrain in a writable "
+            f"folder, with a short plain name"
         ) from error
     announce(folder, keep_if)
     try:
@@ -58,11 +58,11 @@ def new_run_folder(command: str, name: str, keep_if: str) -> Iterator[Path]:
 
 @contextmanager
 def only_process(run: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone, as long as it lives; its death releases the folder, however it comes.
+    """Lock a run folder for this process; the lock is released when the context or the process ends, even by a kill.
 
     Raises:
-        CheckpointError: Another process holds it.
-        ResourceError: The folder cannot be written.
+        CheckpointError: Another process holds the lock.
+        ResourceError: The folder is not writable.
     """
     path = run / "lock"
     try:
@@ -76,8 +76,8 @@ def only_process(run: Path) -> Iterator[None]:
             raise disk_error(path, error) from error
         if not is_free:
             raise CheckpointError(
-                f"{run} is in use by {_named(os.read(file, 200))}, expected one process per run. Fix: wait for it, or "
-                f"stop it first"
+                f"{run} is in use by {_named(os.read(file, 200))}, expected one process per run. Fix: wait until it "
+                f"ends, or stop it"
             )
         os.ftruncate(file, 0)
         since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
@@ -89,27 +89,27 @@ def only_process(run: Path) -> Iterator[None]:
 
 
 def last_held() -> Path | None:
-    """Name the run folder that this process has held last, once, for the table of a sweep; None where it is gone."""
+    """Return, once, the run folder that this process locked last, for the table of a sweep; None if it was removed."""
     run = _held.pop() if _held else None
     return run if run is not None and run.is_dir() else None
 
 
 def discard(folder: Path) -> None:
-    """Take a run folder away again, and `runs` itself where nothing else is in it."""
+    """Remove a run folder, and `runs` itself if it is then empty."""
     shutil.rmtree(folder)
     _remove_empty([folder.parent, RUNS])
 
 
 def holder(run: Path) -> str | None:
-    """Say which process holds a run folder, without holding it itself; None where none does."""
+    """Describe the process that has locked a run folder, without locking it; None if it is not locked."""
     try:
         file = os.open(run / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:  # there is none, or what is there is no lock of a run
+    except OSError:  # missing, or not a lock file
         return None
     try:
-        # Released at once, as the file closes.
+        # The shared lock is released when the file closes below.
         return None if lock(file, shared=True) else _named(os.read(file, 200))
-    except OSError:  # a disk without locks
+    except OSError:  # a file system without locks
         return None
     finally:
         os.close(file)
@@ -121,7 +121,7 @@ def _named(lock: bytes) -> str:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, innermost first, that are there and hold nothing."""
+    """Remove the folders, innermost first, that exist and are empty."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -131,13 +131,13 @@ def newest_run() -> Path:
     """Return the newest training run under `runs` that has a checkpoint.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: No run has a checkpoint.
     """
     parent = RUNS / "train"
     found = [path.parent.parent for path in parent.glob("*/checkpoints/step-*")]
     if not found:
         raise CheckpointError(
-            f"no training run with a checkpoint in {parent.resolve()}. Fix: segtrain train, or name one: run=DIR"
+            f"no training run with a checkpoint in {parent.resolve()}. Fix: segtrain train, or set run=DIR"
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
@@ -146,47 +146,47 @@ def require_run(path: str | Path) -> Path:
     """Return `path` if it is the folder of a training run.
 
     Raises:
-        CheckpointError: It is not.
+        CheckpointError: The folder or one of its files is missing.
     """
     folder = Path(path).expanduser()
     missing = [name for name in ("config.yaml", "classes.json", "checkpoints") if not (folder / name).exists()]
     if missing:
-        seen = "no such folder" if not folder.is_dir() else f"it lacks {', '.join(missing)}"
+        seen = f"missing {', '.join(missing)}" if folder.is_dir() else "no such folder"
         raise CheckpointError(
-            f"not a training run: {folder}: {seen}. Fix: name a folder that segtrain train has printed"
+            f"not a training run: {folder}: {seen}. Fix: choose a run folder printed by segtrain train"
         )
     return folder
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON; NaN becomes null beforehand at the caller's.
+    """Write indented JSON. Callers replace NaN by None first.
 
     Raises:
-        ResourceError: It cannot be written.
+        ResourceError: The file cannot be written.
     """
     write_atomically(path, as_json(content))
 
 
 def as_json(content: Any) -> bytes:
-    """Encode as readable JSON; NaN is refused."""
+    """Encode as indented JSON; NaN raises ValueError."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
-    """Read a run folder's own JSON file.
+    """Read a JSON file of a run folder.
 
     Raises:
-        CheckpointError: It is missing or damaged.
+        CheckpointError: The file is missing or damaged.
     """
     try:
         return parse_json(read_file(path))
     except (OSError, ValueError) as error:
         seen = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:200]
-        raise CheckpointError(f"cannot read {path}: {seen}. Fix: name another run") from error
+        raise CheckpointError(f"cannot read {path}: {seen}. Fix: choose another run") from error
 
 
 def _make_first_free(parent: Path, stem: str) -> Path:
-    """Make `stem`, or `stem-2`, `stem-3`, ... where another run has just taken it."""
+    """Create folder `stem`, or `stem-2`, `stem-3`, ... if the name is taken."""
     number = 1
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")

@@ -1,4 +1,4 @@
-"""The two files of a run's history: `metrics.jsonl` and `metrics.csv`. No TensorFlow here."""
+"""Encode a run's history as `metrics.jsonl` and `metrics.csv`. No TensorFlow here."""
 
 import csv
 import io
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def as_lines(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """Encode a history as `metrics.jsonl`: one line an epoch."""
+    """Encode a history as `metrics.jsonl`: one line per epoch."""
     return "".join(f"{json.dumps(record)}\n" for record in history).encode()
 
 
 def as_table(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """Encode a history as `metrics.csv`: a later epoch may bring further columns, as when it is validated."""
+    """Encode a history as `metrics.csv`; later epochs may add columns, such as validation scores."""
     columns = dict.fromkeys(name for record in history for name in record)
     text = io.StringIO()
     table = csv.DictWriter(text, columns, restval="", lineterminator="\n")

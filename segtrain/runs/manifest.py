@@ -1,4 +1,4 @@
-"""The manifest in a checkpoint's folder: JSON that holds the SHA-256 of the state beside it, and of itself."""
+"""Manifest of a checkpoint: JSON with the SHA-256 of the state file and of the manifest itself."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ _PROGRESS: _Fields = {
 
 
 def sealed(manifest: dict[str, Any]) -> bytes:
-    """Write a manifest that holds the SHA-256 of itself, with zeros in the place of that."""
+    """Encode a manifest with its own SHA-256, computed with zeros in that field."""
     text = json.dumps({"format": _FORMAT, **manifest, "sha256_of_manifest": "0" * 64}, indent=1).encode()
     return _SEAL.sub(b'"sha256_of_manifest": "%s"' % hashlib.sha256(text).hexdigest().encode(), text)
 
@@ -44,33 +44,34 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """Read the manifest in a checkpoint's folder.
 
     Raises:
-        CheckpointError: It is missing, damaged, or of another format.
+        CheckpointError: The manifest is missing, damaged, or of another format.
     """
     try:
         data = read_file(path / MANIFEST)
     except OSError as error:
         raise CheckpointError(
-            f"cannot read {path / MANIFEST}: {error.strerror}. Fix: remove {path} to fall back on the one before"
+            f"cannot read {path / MANIFEST}: {error.strerror}. Fix: remove {path} to fall back to the previous "
+            f"checkpoint"
         ) from error
     seal = _SEAL.search(data)
     blank = data if seal is None else data[: seal.start(1)] + b"0" * 64 + data[seal.end(1) :]
     if seal is None or hashlib.sha256(blank).hexdigest().encode() != seal.group(1):
         raise CheckpointError(
-            f"checkpoint {path / MANIFEST}: damaged, or of an older segtrain, expected one that matches its own "
-            f"SHA-256. Fix: remove {path} to fall back on the one before"
+            f"checkpoint {path / MANIFEST}: damaged, or written by an older segtrain, expected a file that matches "
+            f"its own SHA-256. Fix: remove {path} to fall back to the previous checkpoint"
         )
     try:
         manifest: dict[str, Any] = parse_json(data)
     except ValueError as error:
         raise CheckpointError(
-            f"cannot read {path / MANIFEST}: {error}. Fix: remove {path} to fall back on the one before"
+            f"cannot read {path / MANIFEST}: {error}. Fix: remove {path} to fall back to the previous checkpoint"
         ) from error
     if not isinstance(manifest, dict):
-        raise _unfit(path, f"a {type(manifest).__name__}", "fields by name")
+        raise _wrong_field(path, f"a {type(manifest).__name__}", "a JSON object")
     if manifest.get("format") != _FORMAT:
         raise CheckpointError(
-            f"checkpoint {path}: format {manifest.get('format')}, expected {_FORMAT}. Fix: use the segtrain that "
-            f"wrote it"
+            f"checkpoint {path}: format {manifest.get('format')}, expected {_FORMAT}. Fix: use the segtrain version "
+            f"that wrote it"
         )
     _require_fields(path, manifest, _FIELDS)
     return manifest
@@ -91,7 +92,7 @@ def require_run_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     for number, record in enumerate(metadata["progress"]["history"]):
         where = f"facts.progress.history.{number}"
         if not isinstance(record, dict):
-            raise _unfit(path, f"{where} of type {type(record).__name__}", "a mapping")
+            raise _wrong_field(path, f"{where} of type {type(record).__name__}", "a mapping")
         _require_fields(path, record, {"epoch": (int,), "step": (int,)}, f"{where}.")
     _require_fields(path, metadata["fingerprint"], {"data": (str,)}, "facts.fingerprint.")
 
@@ -100,15 +101,16 @@ def _require_fields(path: Path, found: Mapping[str, Any], wanted: _Fields, where
     for name, kinds in wanted.items():
         names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
         if name not in found:
-            raise _unfit(path, f"no field {where}{name}", names)
+            raise _wrong_field(path, f"missing field {where}{name}", names)
         value: Any = found[name]
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise _unfit(path, f"field {where}{name} of type {type(value).__name__}", names)
+            raise _wrong_field(path, f"field {where}{name} of type {type(value).__name__}", names)
         if kinds == (int,) and isinstance(value, int) and not 0 <= value < 2**63:
-            raise _unfit(path, f"field {where}{name}={str(value)[:40]}", "a count from 0")
+            raise _wrong_field(path, f"field {where}{name}={str(value)[:40]}", "an integer from 0 up")
 
 
-def _unfit(path: Path, seen: str, expected: str) -> CheckpointError:
+def _wrong_field(path: Path, seen: str, expected: str) -> CheckpointError:
     return CheckpointError(
-        f"checkpoint {path / MANIFEST}: {seen}, expected {expected}. Fix: remove {path} to fall back on the one before"
+        f"checkpoint {path / MANIFEST}: {seen}, expected {expected}. Fix: remove {path} to fall back to the "
+        f"previous checkpoint"
     )

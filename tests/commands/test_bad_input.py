@@ -282,7 +282,7 @@ def test_a_run_folder_that_is_none(refused, tmp_path):
     assert f"run={tmp_path / 'nowhere'}" in refused(4, "eval", f"run={tmp_path / 'nowhere'}")
     (tmp_path / "other").mkdir()
     line = refused(4, "eval", f"run={tmp_path / 'other'}")
-    assert f"not a training run: {tmp_path / 'other'}: it lacks config.yaml, classes.json, checkpoints" in line
+    assert f"not a training run: {tmp_path / 'other'}: missing config.yaml, classes.json, checkpoints" in line
     assert "not a training run" in refused(4, "train", f"resume={tmp_path / 'other'}")
 
 
@@ -294,7 +294,7 @@ def test_no_permission_to_write(refused, cihp_root, workplace):
     # Tests run as root, whom no permission stops: a file stands where the folder would.
     (workplace / "runs").write_text("")
     line = refused(5, *cihp(cihp_root))
-    assert "cannot make a run folder in" in line and "Fix: run segtrain in a folder that you may write to" in line
+    assert "cannot create a run folder in" in line and "Fix: run segtrain in a writable folder" in line
 
 
 def test_a_monitor_that_is_no_score(refused, cihp_root):

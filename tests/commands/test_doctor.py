@@ -96,7 +96,7 @@ def test_a_finished_run_says_so_without_its_data(run, doctor, binary_root):
     [
         ("state.safetensors", 2000, "step 5, 2 epochs done, 0.0 MB; checkpoint"),
         ("state.safetensors", 3, "damaged, SHA-256"),
-        ("manifest.json", 20, "damaged, or of an older segtrain"),
+        ("manifest.json", 20, "manifest.json: damaged"),
     ],
 )
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, doctor, file, place, said):
@@ -207,7 +207,7 @@ def test_a_full_disk_is_told_before_a_training_finds_it(run, doctor, monkeypatch
 
 def test_what_is_no_run_is_refused(workplace, doctor):
     (workplace / "empty").mkdir()
-    assert "not a training run: empty: it lacks" in doctor("run=empty").err
+    assert "not a training run: empty: missing" in doctor("run=empty").err
     assert doctor("run=nowhere").code == 4
     assert "no training run with a checkpoint" in doctor().err
 

@@ -196,7 +196,7 @@ def test_a_damaged_newest_one_is_passed_over_with_a_warning(tmp_path, caplog):
 
 def test_a_run_without_a_whole_checkpoint_says_what_is_wrong_with_each(tmp_path):
     (_save(tmp_path, 3).path / "manifest.json").unlink()
-    with pytest.raises(CheckpointError, match=r"no whole checkpoint .*step-00000003: cannot read .*manifest\.json"):
+    with pytest.raises(CheckpointError, match=r"no intact checkpoint .*step-00000003: cannot read .*manifest\.json"):
         newest_intact(tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_file_in_the_place_of_a_folder_is_a_resource_error(place):
     Path(place).parent.mkdir(exist_ok=True)
     Path(place).write_text("in the way")
     with (
-        pytest.raises(ResourceError, match=r"cannot make a run folder in .*/runs/train: .* Fix: "),
+        pytest.raises(ResourceError, match=r"cannot create a run folder in .*/runs/train: .* Fix: "),
         new_run_folder("train", "a", keep_if="x"),
     ):
         pytest.fail("was entered")
@@ -107,7 +107,7 @@ def test_no_permission_is_a_resource_error(elsewhere, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with (
-        pytest.raises(ResourceError, match=r"runs/train: Permission denied\. Fix: .*may write to"),
+        pytest.raises(ResourceError, match=r"runs/train: Permission denied\. Fix: .*writable folder"),
         new_run_folder("train", "a", keep_if="x"),
     ):
         pytest.fail("was entered")
@@ -177,7 +177,7 @@ def test_file_is_no_run():
 def test_folder_without_a_part_is_no_run(lost):
     parts = [part for part in ("config.yaml", "classes.json", "checkpoints") if part != lost]
     folder = make_run("a", parts=parts)
-    with pytest.raises(CheckpointError, match=f"not a training run: {folder}: it lacks {lost}. Fix: "):
+    with pytest.raises(CheckpointError, match=f"not a training run: {folder}: missing {lost}. Fix: "):
         require_run(folder)
 
 

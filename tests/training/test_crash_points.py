@@ -133,7 +133,7 @@ def test_an_error_of_every_call_loses_nothing_and_is_told_in_one_line(tmp_path, 
         else:
             if not seen:
                 break
-            assert "cannot remove the old checkpoint" in caplog.text  # only that may fail without an end
+            assert "cannot remove old checkpoint" in caplog.text  # only that may fail without an end
         assert_nothing_is_lost_or_mixed(folder, before)
     assert at >= 13
 
