@@ -82,12 +82,12 @@ def read_pixels(path: Path, *, exact: bool) -> np.ndarray:
     if exact:
         _require_lossless(data, suffix, path)
     try:
-        with Image.open(path, formats=(_FORMATS[suffix],)) as picture:
-            if picture.width * picture.height > MAX_PIXELS or getattr(picture, "is_animated", False):
+        with Image.open(path, formats=(_FORMATS[suffix],)) as image:
+            if image.width * image.height > MAX_PIXELS or getattr(image, "is_animated", False):
                 raise DataError(f"cannot convert {shown(path)}: several frames or too many pixels. Fix: save one frame")
-            if picture.mode.startswith("I"):
-                return _integers(np.array(picture), path)
-            pixels = np.array(picture.convert("RGB"))
+            if image.mode.startswith("I"):
+                return _integers(np.array(image), path)
+            pixels = np.array(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot convert {shown(path)}: damaged ({error}). Fix: copy the file again") from error
     return pixels[..., 0] if (pixels == pixels[..., :1]).all() else pixels
@@ -100,7 +100,7 @@ def _integers(array: np.ndarray, path: Path) -> np.ndarray:
         if array.ndim == 2 and array.dtype.kind in "bui" and array.size:
             seen += f", values {array.min()}..{array.max()}"
         raise DataError(
-            f"cannot convert {shown(path)}: {seen}, expected whole numbers 0..65535 of shape (H, W). Fix: export the "
+            f"cannot convert {shown(path)}: {seen}, expected integers 0..65535 of shape (H, W). Fix: export the "
             f"class ids as a PNG"
         )
     return array.astype(np.uint8 if array.max() <= 255 else np.uint16)

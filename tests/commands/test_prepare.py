@@ -44,7 +44,7 @@ def test_its_line_is_read_by_the_shell_and_hydra_as_it_was_meant(segtrain, tmp_p
     [
         (lambda words: words[:1], 2, "voc is not given. Fix: voc=..."),
         (lambda words: [*words, "workers=0"], 2, "workers=0: expected at least 1"),
-        (lambda words: ["sbd=/gone", *words[1:]], 3, "error: sbd=/gone: there is no such folder"),
+        (lambda words: ["sbd=/gone", *words[1:]], 3, "error: sbd=/gone: no such folder"),
         (lambda words: [*words[:2], "output=/proc/out"], 5, "/proc/out"),
     ],
 )

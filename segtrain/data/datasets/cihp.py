@@ -31,7 +31,7 @@ COLORS = np.array(
 SWAP_PAIRS = ((14, 15), (16, 17), (18, 19))
 
 _TESTING = "Testing"
-# What the archive holds beside Category_ids, each in files of the same names.
+# Other folders of the archive next to Category_ids, each with files of the same names.
 _NO_CLASS_IDS = ("Categories", "Instances", "Instance_ids", "Human", "Human_ids")
 _ONLY_IDS = "Only CIHP's Category_ids holds class ids: Categories holds colors, Instance_ids numbers of parts"
 
@@ -50,7 +50,7 @@ class Cihp(Dataset):
         colormap_scale: Factor of the color table published as `human_colormap.mat`, in k/256: 256 gives the true
             colors; the keras.io program uses 100 and paints them dark. The file itself is not read.
         exif: What to do with images that a camera marked as turned: "refuse", "apply" or "ignore".
-        max_pixels: Larger pictures are refused by their headers.
+        max_pixels: Images with more pixels are refused by their headers.
 
     Raises:
         ConfigError: A limit is below 1, or `val_folder="Training"` without `num_train_images`.

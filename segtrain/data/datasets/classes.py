@@ -1,4 +1,4 @@
-"""How a YAML tells a dataset's classes: their names and colors, and what the values in label files stand for."""
+"""Parse a dataset's classes from its YAML: names, colors, and the meaning of values in label files."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ IGNORE = "ignore"
 
 
 class StoredLabels(NamedTuple):
-    """How stored labels become class ids: the arguments of `Dataset` that say so."""
+    """Mapping from stored labels to class ids: two arguments of `Dataset`."""
 
     label_values: dict[int, int] | None
     label_colors: dict[tuple[int, int, int], int] | None
@@ -33,12 +33,12 @@ def class_table(classes: ClassTable) -> tuple[list[str], np.ndarray]:
         The names, and (K, 3) uint8 RGB.
 
     Raises:
-        ConfigError: A name is no text or reserved, or a color is none.
+        ConfigError: A name is not text or is reserved, or a color is not valid.
     """
     for name in classes:
         if not isinstance(name, str) or not name or name == IGNORE:
             fix = f'quote it, "{name}"' if isinstance(name, bool | int | float) else "give the class another name"
-            raise ConfigError(f"{argument('classes')}: {name!r} is no name for a class, expected text. Fix: {fix}")
+            raise ConfigError(f"{argument('classes')}: {name!r} is not a class name, expected text. Fix: {fix}")
     names = list(classes)
     colors = voc_colormap(len(names))
     if isinstance(classes, Mapping):
@@ -100,7 +100,7 @@ def class_id(given: int | str, names: Sequence[str], ignore_class: int, key: str
     """Find the id that a YAML means by a class's name, its id, or the word `ignore`.
 
     Raises:
-        ConfigError: There is no such class.
+        ConfigError: `given` is not a class.
     """
     if given == IGNORE:
         return ignore_class
@@ -110,7 +110,7 @@ def class_id(given: int | str, names: Sequence[str], ignore_class: int, key: str
         return given
     near = did_you_mean(str(given), [*names, IGNORE])
     expected = f", expected a class's name or id (0..{len(names) - 1}), or {IGNORE}"
-    raise ConfigError(f"{key}={given}: there is no such class{near or expected + _for_other_classes(key, names)}")
+    raise ConfigError(f"{key}={given}: unknown class{near or expected + _for_other_classes(key, names)}")
 
 
 def _for_other_classes(key: str, names: Sequence[str]) -> str:
@@ -134,18 +134,18 @@ def stored_labels(
     ignore_class: int,
     ignore_colors: Sequence[Sequence[int]],
 ) -> StoredLabels:
-    """Say how the values or colors in label files become class ids.
+    """Map the values or colors in label files to class ids.
 
     Args:
-        label_values: "ids": as they are. "from_one": 0 is void, 1 the first class, as in ADE20K. "colors": the files
-            are pictures in the classes' colors. Else the class, by name or id, or `ignore`, of each stored value.
+        label_values: "ids": as they are. "from_one": 0 is ignored, 1 the first class, as in ADE20K. "colors": the files
+            are drawn in the classes' colors. Else the class, by name or id, or `ignore`, of each stored value.
         names: Of the classes.
         classes: Their table, which has the colors for "colors".
-        ignore_class: The id of void.
-        ignore_colors: With "colors", those that are void.
+        ignore_class: The id of ignored pixels.
+        ignore_colors: With "colors", the colors to ignore.
 
     Raises:
-        ConfigError: A value is no byte, a class unknown, a color missing or given twice.
+        ConfigError: A value is not in 0-255, a class unknown, a color missing or given twice.
     """
     if ignore_colors and label_values != "colors":
         raise ConfigError(
@@ -155,8 +155,8 @@ def stored_labels(
     if label_values == "ids":
         return StoredLabels(None, None)
     if label_values == "from_one":
-        void = {0: ignore_class} | ({ignore_class: ignore_class} if ignore_class > len(names) else {})
-        return StoredLabels(void | {index + 1: index for index in range(len(names))}, None)
+        ignored = {0: ignore_class} | ({ignore_class: ignore_class} if ignore_class > len(names) else {})
+        return StoredLabels(ignored | {index + 1: index for index in range(len(names))}, None)
     if label_values == "colors":
         return StoredLabels(None, _ids_of_colors(classes, ignore_class, ignore_colors))
     return StoredLabels(_ids_of_values(label_values, names, ignore_class), None)
@@ -168,7 +168,9 @@ def _ids_of_values(label_values: Any, names: Sequence[str], ignore_class: int) -
         raise ConfigError(f"{key}={label_values}: expected ids, from_one, colors, or a class for each stored value")
     for value in label_values:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-            raise ConfigError(f"{key}: {value!r} is no stored value, expected 0..255. Fix: write it as a plain number")
+            raise ConfigError(
+                f"{key}: {value!r} is not a stored value, expected 0..255. Fix: write it as a plain number"
+            )
     return {value: class_id(given, names, ignore_class, f"{key}.{value}") for value, given in label_values.items()}
 
 
@@ -196,5 +198,5 @@ def _color(color: Any, key: str) -> tuple[int, int, int]:
         or len(color) != 3
         or not all(isinstance(value, int) and 0 <= value <= 255 for value in color)
     ):
-        raise ConfigError(f"{key}={color}: no color, expected [red, green, blue], each 0..255")
+        raise ConfigError(f"{key}={color}: not a color, expected [red, green, blue], each 0..255")
     return (color[0], color[1], color[2])

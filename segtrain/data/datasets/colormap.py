@@ -21,7 +21,7 @@ def colorize(labels: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """Paint class ids.
 
     Args:
-        labels: (H, W) uint8 class ids; ids beyond the table (void) become black.
+        labels: (H, W) uint8 class ids; ids beyond the table (ignored pixels) become black.
         colors: (K, 3) uint8 RGB.
 
     Returns:

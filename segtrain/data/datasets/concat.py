@@ -22,12 +22,12 @@ class Concat(Dataset):
             table under its own name. {} where all names agree.
         classes: The common table, names or [red, green, blue] by name; that of the first dataset where None.
         flip_pairs: Pairs of common classes, [left, right], by name or id; the first dataset's where `classes` is None.
-        ignore_class: The id of void.
+        ignore_class: The id of ignored pixels.
         val_datasets: Those that validate, as {"cihp"} alone for scores to compare with published ones; all where None.
             Any other split is that of all datasets that have it.
 
     Raises:
-        ConfigError: A class has no place in the common table, or a name is unknown.
+        ConfigError: A class is not in the common table, or a name is unknown.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Concat(Dataset):
         for key, names in (("mapping", mapping), ("val_datasets", val_datasets or ())):
             if strangers := [name for name in names if name not in datasets]:
                 raise ConfigError(
-                    f"{argument(key)}: there is no dataset {strangers[0]!r}, expected {', '.join(datasets)}. Fix: "
+                    f"{argument(key)}: unknown dataset {strangers[0]!r}, expected {', '.join(datasets)}. Fix: "
                     f"rename it, or add {argument('datasets')}.{strangers[0]}"
                 )
         self._val_datasets = list(datasets) if val_datasets is None else list(val_datasets)

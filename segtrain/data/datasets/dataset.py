@@ -1,4 +1,4 @@
-"""What a dataset is: samples by split, and the facts other parts need (classes, colors, void, left and right)."""
+"""Base class of datasets: samples by split, and metadata (classes, colors, ignored id, left/right pairs)."""
 
 import abc
 import contextlib
@@ -21,23 +21,23 @@ from segtrain.terminal import controls, printable
 
 
 class Dataset(abc.ABC):
-    """Base of every dataset; a subclass gives the facts to `__init__` and lists its samples.
+    """Base of every dataset; a subclass passes its metadata to `__init__` and lists its samples.
 
     Args:
         class_names: One name a class, in the order of the ids.
         colors: (K, 3) uint8 RGB, one color a class.
-        ignore_class: The id of pixels that are no class at all: never trained on, never scored. Crops that reach
-            beyond an image are padded with it, so it must not be a class.
-        flip_pairs: Ids that change places when an image is mirrored, such as (left arm, right arm).
+        ignore_class: The id of ignored pixels, which are neither trained on nor scored. Crops that reach beyond an
+            image are padded with it, so it must not be a class id.
+        flip_pairs: Class ids to swap when an image is mirrored, such as (left arm, right arm).
         label_values: Stored value to class id or `ignore_class`, where the files do not hold ids (masks of 0 and 255).
         label_colors: RGB color to stored value, where the label files are in colors.
         exif: What to do with images whose orientation tag asks for a turn: "refuse", "apply" or "ignore".
         alpha: What to do with label files that hold transparency: "refuse", or "drop" it.
-        max_pixels: Larger pictures are refused by their headers, before anything is decoded.
+        max_pixels: Images with more pixels (height x width) are refused by their headers, before decoding.
         image_range: The values of 16-bit images that become 0 and 255; their upper eight bits are kept where None.
 
     Raises:
-        ConfigError: The facts contradict each other.
+        ConfigError: The arguments contradict each other.
     """
 
     def __init__(
@@ -95,17 +95,17 @@ class Dataset(abc.ABC):
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are; the ignored one is not counted."""
+        """Number of classes, without the ignored id."""
         return len(self.class_names)
 
     @property
     def known_values(self) -> tuple[int, ...]:
-        """The stored values that stand for a class or for void, sorted."""
+        """The stored values that stand for a class or for ignored pixels, sorted."""
         return tuple(np.flatnonzero(self._is_known).tolist())
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits whose files are there: train and val in any case, then test and named ones."""
+        """Available splits: always train and val, then test and named ones whose files exist."""
         return ("train", "val")
 
     @abc.abstractmethod
@@ -125,14 +125,14 @@ class Dataset(abc.ABC):
 
         Args:
             sample: One of `samples`.
-            reduction: 1, 2, 4 or 8: how much smaller than its labels the image may come, if it is a JPEG.
+            reduction: 1, 2, 4 or 8: factor by which a JPEG may be decoded smaller than its labels.
 
         Returns:
             (H, W, 3) uint8 RGB, or (ceil(H / reduction), ceil(W / reduction), 3), and (H, W) uint8 class ids or
             `ignore_class`.
 
         Raises:
-            DataError: A file cannot be read, the sizes differ, or a stored value is no class.
+            DataError: A file cannot be read, the sizes differ, or a stored value is not a class.
         """
         try:
             image, header = read_image_and_header(
@@ -161,7 +161,7 @@ class Dataset(abc.ABC):
         """Read the class ids of one sample, (H, W) uint8.
 
         Raises:
-            DataError: The file cannot be read, or a stored value is no class.
+            DataError: The file cannot be read, or a stored value is not a class.
         """
         values = read_labels(sample.labels, colors=self.label_colors, alpha=self.alpha, max_pixels=self.max_pixels)
         if not self._all_known(values):
@@ -196,7 +196,7 @@ class Dataset(abc.ABC):
             raise DataError(_sizes_differ(sample, image_size, labels_size))
 
     def _refuse_turned(self, sample: Sample) -> None:
-        """Say which way round a turned image and its labels fit."""
+        """Raise an error that states which orientation makes a turned image fit its labels."""
         image = read_header(sample.image)
         if self.exif != "refuse" or image.orientation == 1:
             return
@@ -218,9 +218,9 @@ class Dataset(abc.ABC):
 
 
 def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
-    """Find the pairs of which only one id is ever used: labels that do not tell left from right.
+    """Find the pairs of which only one id is ever used: labels that do not distinguish left from right.
 
-    Mirroring must not swap these, or half of the images would teach a class that is nowhere in the truth. A pair
+    Mirroring must not swap these, or half of the crops would have a class that is nowhere in the labels. A pair
     counts when one id is in 50 label files or more, of up to `most` looked at, and the other in none.
 
     Raises:
@@ -254,7 +254,7 @@ def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tu
 
 
 def _refuse_one_file(sample: Sample) -> None:
-    """Refuse an image that is its own label file, by whatever name or link."""
+    """Refuse an image that is its own label file, under another name or link."""
     with contextlib.suppress(OSError):  # whoever reads the missing file names it
         if os.path.samefile(sample.image, sample.labels):
             raise DataError(
@@ -264,17 +264,17 @@ def _refuse_one_file(sample: Sample) -> None:
 
 
 def _sizes_differ(sample: Sample, image_size: tuple[int, int], labels_size: tuple[int, ...]) -> str:
-    mend = "export one of them again at the other's size"
+    fix = "export one of them again at the other's size"
     if image_size == labels_size[::-1]:
         orientation = read_header(sample.image).orientation
         if orientation >= 5:  # the policy was not "refuse": what it did is wrong here
-            mend = f"the other of {argument('exif')}=apply and ignore; EXIF orientation {orientation} in the image"
+            fix = f"the other of {argument('exif')}=apply and ignore; EXIF orientation {orientation} in the image"
         else:
-            mend = "turn one of them by 90 degrees"
-        mend += ", the sizes match after rotation"
+            fix = "turn one of them by 90 degrees"
+        fix += ", the sizes match after rotation"
     return (
         f"sizes differ in {shown(sample.labels)}: labels {labels_size[0]}x{labels_size[1]} (HxW), image "
-        f"{shown(sample.image)} {image_size[0]}x{image_size[1]}, expected equal. Fix: {mend}"
+        f"{shown(sample.image)} {image_size[0]}x{image_size[1]}, expected equal. Fix: {fix}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Your own images and labels in plain folders, told by YAML alone."""
+"""Dataset of images and labels in plain folders, configured in YAML."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from segtrain.data.listing.folders import Naming, list_images
 from segtrain.data.listing.list_file import read_lines
 from segtrain.data.listing.list_fixes import folder_settings
 from segtrain.data.listing.list_samples import pair_listed, read_split
-from segtrain.data.listing.listed import Place
+from segtrain.data.listing.listed import SampleFolders
 from segtrain.data.listing.pairing import is_held_out, pair_files
 from segtrain.data.listing.roots import require_list, require_root
 from segtrain.data.listing.splits import STANDARD, may_be_unlabeled, require_split, split_key, unlabeled
@@ -31,38 +31,38 @@ class _Files(NamedTuple):
 
 
 class Folder(Dataset):
-    """Images and label files in folders, split by folder, by list files, or by a share of the names.
+    """Images and label files in folders, split by folder, by list files, or by a fraction of the names.
 
     Args:
-        root: What the other paths are relative to.
+        root: Base folder of the other paths.
         classes: The class names in the order of the ids, or a table of [red, green, blue] by name.
         train_images: Folder of the training images.
         train_labels: Folder of their label files.
         val_images: Folder of the validation images; `train_images` where None.
         val_labels: Folder of their label files; `train_labels` where None.
-        train_list: Text file that tells the training images, one a line: a name, or the two files of a sample,
+        train_list: Text file of training images, one per line: a name, or the two files of a sample,
             relative to `root` ("images/a.jpg labels/a.png"); all of the folder where None.
         val_list: The same for validation.
-        val_fraction: This share of the training images, 0-1, validates instead, chosen by name and `split_seed`.
-        split_seed: Another seed chooses others.
+        val_fraction: Fraction of the training images, 0-1, held out for validation, chosen by name and `split_seed`.
+        split_seed: Seed of the choice of images by `val_fraction`.
         image_suffix: How the images' names end, "_leftImg8bit.png"; what is before it pairs them with labels.
         label_suffix: How the label files' names end, "_gtFine_labelIds.png" or "_mask.png".
         image_prefix: How the images' names begin, "img_"; what is behind it pairs them with labels.
         label_prefix: How the label files' names begin, "mask_".
         recursive: Whether the folders hold folders. Names then begin with them, "aachen/aachen_000"; where one of the
             two folders holds none, the names of files alone pair.
-        label_values: What label files hold: class `ids`; ids `from_one`, 0 being void; `colors`, those of `classes`;
+        label_values: Content of label files: class `ids`; ids `from_one`, 0 ignored; `colors`, those of `classes`;
             or the class (name, id or `ignore`) of each stored value, {0: background, 255: cell}.
-        ignore_class: The id of void; where files hold ids, the value of unlabeled pixels in them.
-        ignore_colors: Where files hold colors, those of void.
-        flip_pairs: Pairs of classes, [left, right], by name or id, that change places in a mirrored image.
+        ignore_class: The id of ignored pixels; where files hold ids, the value of unlabeled pixels in them.
+        ignore_colors: Where files hold colors, the colors to ignore.
+        flip_pairs: Pairs of classes, [left, right], by name or id, to swap in a mirrored image.
         exif: What to do with images that a camera marked as turned: "refuse", "apply" or "ignore".
         alpha: What to do with transparency in label files: "refuse" or "drop".
-        max_pixels: Larger pictures are refused by their headers.
+        max_pixels: Images with more pixels are refused by their headers.
         image_range: The values of 16-bit images that become 0 and 255, [0, 4095] for images of 12 bits; their upper
             eight bits are kept where None.
-        test_images: Folder of the test images; `train_images` where None. There is no test split where all three
-            `test_` arguments are None.
+        test_images: Folder of the test images; `train_images` where None. Without any of the
+            three `test_` arguments the dataset has no test split.
         test_labels: Folder of their label files; where None, `train_labels` for images of `train_images`, and for
             others none: they can be predicted, not scored.
         test_list: The same as `val_list`, for test.
@@ -170,7 +170,10 @@ class Folder(Dataset):
             one_folder = self._folders["train"].images == self._folders["val"].images and self._val_fraction is None
             held_out = self.root / val_list if val_list and one_folder and split == "train" else None
             return pair_listed(
-                source, read_split(source, held_out), Place(self.root, image_folder, label_folder, self._naming), split
+                source,
+                read_split(source, held_out),
+                SampleFolders(self.root, image_folder, label_folder, self._naming),
+                split,
             )
         if image_folder is None or label_folder is None:
             raise DataError(
@@ -247,6 +250,6 @@ def _refuse_same(train: _Files, val: _Files) -> None:
 def _check_fraction(fraction: float, others: dict[str, str | None]) -> None:
     if given := [argument(key) for key, value in others.items() if value is not None]:
         raise ConfigError(
-            f"{argument('val_fraction')}={fraction}: validation is told by {', '.join(given)} too, expected once. Fix: "
+            f"{argument('val_fraction')}={fraction}: validation is also set by {', '.join(given)}, expected one. Fix: "
             f"{' '.join(f'{key}=null' for key in given)}"
         )

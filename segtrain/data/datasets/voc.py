@@ -7,7 +7,7 @@ from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.images.files import MAX_PIXELS, ExifPolicy
 from segtrain.data.images.sample import Sample
 from segtrain.data.listing.list_samples import pair_listed, read_split
-from segtrain.data.listing.listed import Place
+from segtrain.data.listing.listed import SampleFolders
 from segtrain.data.listing.roots import require_list, require_root
 from segtrain.data.listing.splits import require_split
 from segtrain.errors import argument
@@ -20,18 +20,18 @@ CLASS_NAMES = (
 
 
 class Voc(Dataset):
-    """Palette PNGs read as class indices, split by the devkit's list files; 255 is void.
+    """Palette PNGs read as class indices, split by the devkit's list files; 255 is ignored.
 
     Any other list in `ImageSets/Segmentation` is a split by its name, "trainval".
 
     Args:
         root: The folder `VOCdevkit/VOC2012`.
-        labels: Folder of the label files, in `root` or anywhere: "SegmentationClass", or what `segtrain prepare` made
-            for the 10,582 images with SBD's labels.
+        labels: Folder of the label files, in `root` or anywhere: "SegmentationClass", or the output of `segtrain
+            prepare` for the 10,582 images with SBD's labels.
         train_list: Name of a list in `ImageSets/Segmentation`, or a text file (.txt) in `root` or anywhere.
         val_list: The same for validation. Training refuses a list that shares a name with it.
         exif: What to do with images that a camera marked as turned: "refuse", "apply" or "ignore".
-        max_pixels: Larger pictures are refused by their headers.
+        max_pixels: Images with more pixels are refused by their headers.
         test_list: The same for the test split, which exists where the file does. VOC 2012's own has no public labels.
     """
 
@@ -66,9 +66,9 @@ class Voc(Dataset):
         if split in self._lists:
             require_list(source, argument(f"{split}_list"), self._list_names[split], self._without_list(split))
         lines = read_split(source, self._lists["val"] if split == "train" else None)
-        place = Place(self.root, self.root / "JPEGImages", self.root / self._labels)
-        # Whatever is wrong with another list of the devkit, as `test_list` its lines can be replaced.
-        return pair_listed(source, lines, place, split if split in self._lists else "test")
+        folders = SampleFolders(self.root, self.root / "JPEGImages", self.root / self._labels)
+        # Errors in another list of the devkit name `test_list`, with which its lines can be replaced.
+        return pair_listed(source, lines, folders, split if split in self._lists else "test")
 
     def _further_lists(self) -> list[str]:
         """Names of the lists in the devkit's folder that are not the argument of a split."""
@@ -77,7 +77,7 @@ class Voc(Dataset):
         return [name for name in names if name not in self._lists]
 
     def _without_list(self, split: str) -> str:
-        """What to do without a list: fetch SBD's labels, which train_aug is made from, or take VOC's own list."""
+        """Return a fix for a missing list: fetch SBD's labels, which train_aug is made from, or take VOC's own list."""
         if "aug" in self._list_names[split]:
             return "segtrain download sbd"
         return f"{argument(f'{split}_list')}={split}" if self._list_file(split).is_file() else ""

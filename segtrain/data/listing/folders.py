@@ -70,7 +70,7 @@ class Listing:
 
     @cached_property
     def _spellings(self) -> dict[str, str | None]:
-        """The name of a file by each of its folded spellings; None where several files share one."""
+        """The name of a file by each of its folded spellings; None if several files have the same spelling."""
         found: dict[str, str | None] = {}
         for name, path in self.files.items():
             head = name[: name.rfind("/") + 1]

@@ -1,4 +1,4 @@
-"""Files of kinds that are not read: what they are called, why they are not read, and how to convert them."""
+"""File formats that segtrain does not read: their names and how to convert them."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from segtrain.data.images.contents import shown
 from segtrain.data.images.files import IMAGE_SUFFIXES, LISTED_AS_LABELS
 from segtrain.shell import command
 
-# By suffix: pictures and arrays that datasets come in.
+# By suffix: image and array formats that datasets come in.
 KINDS = {
     ".gif": "GIF",
     ".npy": "NumPy array",
@@ -39,11 +39,11 @@ KINDS = {
     **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raw"), "camera raw"),
     **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv"), "video"),
 }
-# What `segtrain.data.convert` writes as PNG, bit for bit.
+# Formats that `segtrain.data.convert` converts to PNG, bit for bit.
 CONVERTED = frozenset(
     {".gif", ".npy", ".pgm", ".ppm", ".webp", ".tga", ".pcx", ".dib"},
 )
-# Also of images, whose pixels may differ a little.
+# For images it also converts formats whose pixels may differ slightly.
 CONVERTED_IMAGES = CONVERTED | {".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".avif", ".ico"}
 _LOSSY = frozenset({".jp2", ".j2k", ".j2c", ".jpx", ".jpf", ".avif", ".heic", ".heif", ".jxl"})
 _COMPANIONS = frozenset(
@@ -104,7 +104,7 @@ def unread_of(what: str, names: Iterable[str], folder: Path) -> tuple[dict[str, 
         folder: Where.
 
     Returns:
-        Such files by name, and those of the most frequent suffix; None where there are none.
+        Such files by name, and those of the most frequent suffix; None if nothing was found.
     """
     wanted = set(names)
     found: dict[str, Path] = {}

@@ -79,14 +79,14 @@ def read_names(path: Path) -> list[str]:
     seen: dict[str, int] = {}
     for line in read_lines(path):
         if line.text in seen:
-            raise list_problem(path, line, f"stands twice, first in line {seen[line.text]}", drop_lines([line], path))
+            raise list_problem(path, line, f"listed twice, first in line {seen[line.text]}", drop_lines([line], path))
         require_inside(line.text, path, line.number)
         seen[line.text] = line.number
     return list(seen)
 
 
 def list_problem(source: Path, line: Line, problem: str, fix: str) -> DataError:
-    """An error about one line of a list: where it stands, what it says, what is wrong, how to fix it."""
+    """Error about one line of a list: file, line number, text, problem and fix."""
     return DataError(f"list {shown(source)}:{line.number}: '{shown(Path(line.text))}': {problem}. Fix: {fix}")
 
 

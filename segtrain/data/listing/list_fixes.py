@@ -1,4 +1,4 @@
-"""What is wrong with lines of a list whose files were not found, and how to fix them."""
+"""Explain lines of a list whose files were not found, and give a fix."""
 
 import csv
 import os
@@ -11,7 +11,7 @@ from segtrain.data.images.files import IMAGE_SUFFIXES
 from segtrain.data.listing.kinds import unread_of
 from segtrain.data.listing.list_entry import escape_of
 from segtrain.data.listing.list_file import Line, drop_lines, list_problem
-from segtrain.data.listing.listed import ListReader, Place
+from segtrain.data.listing.listed import ListReader, SampleFolders
 from segtrain.data.listing.pairing_fixes import fix_naming
 from segtrain.data.listing.splits import split_key
 from segtrain.errors import DataError, argument
@@ -26,7 +26,7 @@ def explain_failed(failed: Sequence[Line], total: int, reader: ListReader, split
     Args:
         failed: Those lines, at least one.
         total: How many lines the list has.
-        reader: What looked for the files.
+        reader: The reader that looked for the files.
         split: Whose list it is.
     """
     line = failed[0]
@@ -74,15 +74,15 @@ def columns_of(text: str) -> list[str]:
 
 
 def _explain(failed: Sequence[Line], reader: ListReader, split: str) -> tuple[str, str]:
-    line, place = failed[0], reader.place
+    line, folders = failed[0], reader.folders
     if fix := _strip_fix(failed, reader):
         where = escape_of(line.text)
-        left = f"leaves the dataset: {where}" if where else f"no such file below {argument('root')}={place.root}"
+        left = f"leaves the dataset: {where}" if where else f"no such file below {argument('root')}={folders.root}"
         return f"{left}, expected a path from {argument('root')}", fix
     if (escape := escape_of(line.text)) and not all(_may_be_inside(each, reader) for each in columns_of(line.text)):
         return (
             f"leaves the dataset: {escape}, expected a path below {argument('root')}",
-            f"copy the files into {shown(place.root)} and write their paths relative to it",
+            f"copy the files into {shown(folders.root)} and write their paths relative to it",
         )
     columns = columns_of(line.text)
     if len(columns) > 2:
@@ -95,7 +95,7 @@ def _explain(failed: Sequence[Line], reader: ListReader, split: str) -> tuple[st
 
 def _may_be_inside(column: str, reader: ListReader) -> bool:
     """Whether a column has a reading below the root whose folder exists."""
-    return any(not escape_of(each) and (reader.place.root / each).parent.is_dir() for each in reader.readings(column))
+    return any(not escape_of(each) and (reader.folders.root / each).parent.is_dir() for each in reader.readings(column))
 
 
 def _explain_pair(image: str, labels: str, failed: Sequence[Line], reader: ListReader, split: str) -> tuple[str, str]:
@@ -103,12 +103,12 @@ def _explain_pair(image: str, labels: str, failed: Sequence[Line], reader: ListR
     for what, column, listing in (("image", image, reader.images), ("labels", labels, reader.labels)):
         if not column:
             return f"the column of the {what} is empty, expected a file", ""
-        if any(os.path.isfile(reader.place.root / each) for each in reader.readings(column)):
+        if any(os.path.isfile(reader.folders.root / each) for each in reader.readings(column)):
             continue
-        if listing is not None and any(listing.find(each, reader.place.root) for each in reader.readings(column)):
+        if listing is not None and any(listing.find(each, reader.folders.root) for each in reader.readings(column)):
             continue
         column = list(reader.readings(column))[-1]
-        path = reader.place.root / column
+        path = reader.folders.root / column
         kind = "images" if what == "image" else "labels"
         _, unread = unread_of(kind, [path.stem], path.parent)
         if unread is not None and path.suffix.lower() != unread.files[0].suffix.lower():
@@ -116,45 +116,48 @@ def _explain_pair(image: str, labels: str, failed: Sequence[Line], reader: ListR
         found = _same_stem(path)
         instead = f", there is {shown(found)}" if found else ""
         fix = _suffix_fix(path, found, reader.source, what == "labels") if found else _affix_fix(path, failed, reader)
-        return f"no {what} {shown(path)}{instead}, expected a path from {argument('root')}={reader.place.root}", fix
+        return f"no {what} {shown(path)}{instead}, expected a path from {argument('root')}={reader.folders.root}", fix
     return "the two columns name no pair of files together, expected an image and its label file", ""
 
 
 def _explain_name(failed: Sequence[Line], reader: ListReader, split: str) -> tuple[str, str]:
     """Why one name has no image."""
-    line, place = failed[0], reader.place
-    if place.images is None or reader.images is None or place.labels is None:
+    line, folders = failed[0], reader.folders
+    if folders.images is None or reader.images is None or folders.labels is None:
         return (
             "one name, but neither folders nor two files a line are given, expected one of them",
             folder_settings(split),
         )
     text = list(reader.readings(line.text))[-1]
-    outside = place.root / text
-    if outside.is_file() and os.path.normpath(outside.parent) != os.path.normpath(place.images):
-        folder = os.path.relpath(outside.parent, place.root)
+    outside = folders.root / text
+    if outside.is_file() and os.path.normpath(outside.parent) != os.path.normpath(folders.images):
+        folder = os.path.relpath(outside.parent, folders.root)
         return (
-            f"a file outside of the images' folder {shown(place.images)}, expected a name in it, or an image and its "
+            f"a file outside of the images' folder {shown(folders.images)}, expected a name in it, or an image and its "
             f"label file",
             setting(argument(split_key(split, "images")), folder),
         )
     stem, kind = os.path.splitext(text)
     stem = stem if kind else text
-    others, unread = unread_of("images", [os.path.basename(text), os.path.basename(stem)], place.images)
+    others, unread = unread_of("images", [os.path.basename(text), os.path.basename(stem)], folders.images)
     if others and unread is not None:
-        return f"no image of this name in {shown(place.images)}, {unread.seen}; expected {unread.expected}", unread.fix
-    found = _same_stem(place.images / os.path.basename(text)) if kind.lower() in IMAGE_SUFFIXES else None
+        return (
+            f"no image of this name in {shown(folders.images)}, {unread.seen}; expected {unread.expected}",
+            unread.fix,
+        )
+    found = _same_stem(folders.images / os.path.basename(text)) if kind.lower() in IMAGE_SUFFIXES else None
     if found:
-        fix = _suffix_fix(place.images / os.path.basename(text), found, reader.source)
-        return f"no such image in {shown(place.images)}, there is {shown(found)}, expected its own name", fix
+        fix = _suffix_fix(folders.images / os.path.basename(text), found, reader.source)
+        return f"no such image in {shown(folders.images)}, there is {shown(found)}, expected its own name", fix
     wanted = [list(reader.readings(each.text))[-1] for each in failed]
-    return f"no image of this name in {shown(place.images)}, expected one", _naming_fix(wanted, place)
+    return f"no image of this name in {shown(folders.images)}, expected one", _naming_fix(wanted, folders)
 
 
-def _naming_fix(wanted: Sequence[str], place: Place) -> str:
+def _naming_fix(wanted: Sequence[str], folders: SampleFolders) -> str:
     """The keys under which the images have the names that the list wants."""
-    if place.images is None or place.labels is None:
+    if folders.images is None or folders.labels is None:
         return ""
-    return fix_naming((), place.images, place.labels, place.naming, set(wanted))
+    return fix_naming((), folders.images, folders.labels, folders.naming, set(wanted))
 
 
 def _strip_fix(failed: Sequence[Line], reader: ListReader) -> str:
@@ -202,7 +205,7 @@ def _affix_fix(path: Path, failed: Sequence[Line], reader: ListReader) -> str:
     if not path.parent.is_dir():
         return ""
     near = sorted(each.stem for each in path.parent.iterdir() if path.stem in each.stem and each.suffix == path.suffix)
-    folder = os.path.relpath(path.parent, reader.place.root)
+    folder = os.path.relpath(path.parent, reader.folders.root)
     for name in near:
         before, behind = name[: name.index(path.stem)], name[name.index(path.stem) + len(path.stem) :]
         pattern = rf"({re.escape(folder)}/)([^/]+)({re.escape(path.suffix)})"

@@ -9,7 +9,7 @@ from segtrain.data.images.contents import shown
 from segtrain.data.images.sample import Sample
 from segtrain.data.listing.list_file import Line, drop_lines, list_problem, read_lines
 from segtrain.data.listing.list_fixes import explain_failed, list_setting, new_list
-from segtrain.data.listing.listed import SEPARATOR, Entry, ListReader, Place
+from segtrain.data.listing.listed import SEPARATOR, Entry, ListReader, SampleFolders
 from segtrain.data.listing.pairing import pair_names, some
 from segtrain.data.listing.splits import split_key
 from segtrain.errors import DataError, argument
@@ -27,20 +27,20 @@ _LABEL_WORDS = frozenset(
 )
 
 
-def pair_listed(source: Path, lines: Sequence[Line], place: Place, split: str) -> list[Sample]:
+def pair_listed(source: Path, lines: Sequence[Line], folders: SampleFolders, split: str) -> list[Sample]:
     """Read the lines of a list file as samples, in their order.
 
     Args:
         source: The list file, for messages.
         lines: Its lines.
-        place: Where the files are.
+        folders: Where the listed files are.
         split: For messages.
 
     Raises:
         DataError: A line names no file, or more than the files of one sample; lines differ in what their columns are;
             an image is listed twice or has no label file.
     """
-    reader = ListReader(source, place)
+    reader = ListReader(source, folders)
     # A file may be called "image".
     roles = _header(lines, source, split) if lines and not reader.finds(lines[0]) else []
     reader.swapped = roles == ["label", "image"]
@@ -54,11 +54,11 @@ def pair_listed(source: Path, lines: Sequence[Line], place: Place, split: str) -
             f"Fix: {setting('dataset.' + split_key(split, 'list'), None)}"
         )
     _refuse_mixed(entries, reader, two_columns=len(roles) == 2)
-    _refuse_flags(entries, source, place, split)
+    _refuse_flags(entries, source, folders, split)
     _refuse_swapped(entries, reader)
     _refuse_twice(entries, source)
     if entries[0].kind == "name" and reader.images is not None and reader.labels is not None:
-        return pair_names([entry.name for entry in entries], reader.images, reader.labels, place.naming, split)
+        return pair_names([entry.name for entry in entries], reader.images, reader.labels, folders.naming, split)
     return [Sample(entry.name, entry.image, entry.labels) for entry in entries if entry.labels]
 
 
@@ -124,7 +124,7 @@ def _refuse_mixed(entries: Sequence[Entry], reader: ListReader, two_columns: boo
             )
 
 
-def _refuse_flags(entries: Sequence[Entry], source: Path, place: Place, split: str) -> None:
+def _refuse_flags(entries: Sequence[Entry], source: Path, folders: SampleFolders, split: str) -> None:
     """Refuse a column of -1, 0 and 1, which chooses images in VOC's lists of one class."""
     if entries[0].kind != "name":
         return
@@ -151,7 +151,7 @@ def _behind(entry: Entry) -> str:
 def _refuse_swapped(entries: Sequence[Entry], reader: ListReader) -> None:
     """Refuse lines that name the label file first."""
     images, labels = (
-        None if each is None else os.path.normpath(each) for each in (reader.place.images, reader.place.labels)
+        None if each is None else os.path.normpath(each) for each in (reader.folders.images, reader.folders.labels)
     )
     if images is None or labels is None or images == labels:
         return

@@ -1,8 +1,8 @@
-"""Lines of a list file as samples: each column is honored exactly, or the line is refused.
+"""Read lines of a list file as samples: each column is used exactly, or the line is refused.
 
 A line is one name, or the image and the label file of a sample, separated by blanks, a tab, a comma, a semicolon or a
-bar, quoted or not. Names may hold any of these: of all places where a line can be cut, the one counts whose two sides
-are files.
+bar, quoted or not. Names may hold any of these: of all positions where a line can be cut, the one whose two sides
+are files is used.
 """
 
 import os
@@ -20,19 +20,19 @@ from segtrain.data.listing.list_file import Line, list_problem
 from segtrain.data.listing.spelling import respelled_path, warn_of_respelled
 
 SEPARATOR = re.compile(r"\s*[,;|]\s*|\s+")
-# Each is tried; names of more blanks than this are none.
+# Each cut is tried; a line with more separators than this is refused.
 _MOST_CUTS = 100
 _NUMBERS = re.compile(r"(?:(?:\s*[,;|]\s*|\s+)-?\d+)+$")
 
 
-class Place(NamedTuple):
-    """Where the files of a list are.
+class SampleFolders(NamedTuple):
+    """Folders of the files that a list names.
 
     Attributes:
-        root: What paths of two columns are relative to.
-        images: Folder of the images that are listed by name; None where the list must hold paths.
-        labels: Folder of their label files.
-        naming: How their names pair.
+        root: Base folder of the relative paths in lists of two columns.
+        images: Folder of the images that are listed by name; None if the list must hold paths.
+        labels: Folder of the label files of images listed by name.
+        naming: How names of images and label files pair.
     """
 
     root: Path
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What one line means.
+    """The sample that one line names.
 
     Attributes:
         line: The line.
@@ -65,26 +65,26 @@ class ListReader:
 
     Args:
         source: The list file.
-        place: Where its files are.
+        folders: Where the listed files are.
         swapped: Whether the label file is the first column.
     """
 
     source: Path
-    place: Place
+    folders: SampleFolders
     swapped: bool = False
     _seen: dict[Path, Mapping[str, list[str]]] = field(default_factory=dict)
 
     @cached_property
     def _root(self) -> str:
-        return str(self.place.root)
+        return str(self.folders.root)
 
     @cached_property
     def images(self) -> Listing | None:
-        return None if self.place.images is None else list_images(self.place.images, self.place.naming)
+        return None if self.folders.images is None else list_images(self.folders.images, self.folders.naming)
 
     @cached_property
     def labels(self) -> Listing | None:
-        return None if self.place.labels is None else list_labels(self.place.labels, self.place.naming)
+        return None if self.folders.labels is None else list_labels(self.folders.labels, self.folders.naming)
 
     def read(self, lines: Sequence[Line]) -> tuple[list[Entry], list[Line]]:
         """Read lines as entries.
@@ -109,14 +109,14 @@ class ListReader:
         return entries, failed
 
     def _begins_with_image(self, line: Line) -> bool:
-        """Whether a line that looks like a comment begins with a file that is called so."""
+        """Whether a line that looks like a comment begins with the name of an existing file."""
         first = SEPARATOR.split(line.text, maxsplit=1)[0]
         if self._find_path(first):
             return True
         return self.images is not None and self._name_finder(self.images, exactly=True)(first) is not None
 
     def finds(self, line: Line) -> bool:
-        """Whether the files of a line are there, spelled exactly so."""
+        """Whether the files of a line exist, spelled exactly so."""
         return self._entry(line, exactly=True) is not None
 
     def _entry(self, line: Line, exactly: bool) -> Entry | None:
@@ -154,7 +154,10 @@ class ListReader:
             file = "" if pair.labels is None else shown(pair.labels)
             fix = f"write {os.path.basename(file)} for the file, or take the column off"
             raise list_problem(
-                self.source, line, f"{number} is a number and the label file {file}, expected one of them", fix
+                self.source,
+                line,
+                f"{number} is a number, and the label file {file} exists; expected only one of them",
+                fix,
             )
         return Entry(line, "name", name[0], name[1])
 
@@ -192,14 +195,14 @@ class ListReader:
 
     def _find_respelled_path(self, column: str) -> tuple[str, Path] | None:
         for reading in self.readings(column):
-            if not escape_of(reading) and (near := respelled_path(self.place.root, reading, self._seen)):
-                return str(near.relative_to(self.place.root).with_suffix("")), near
+            if not escape_of(reading) and (near := respelled_path(self.folders.root, reading, self._seen)):
+                return str(near.relative_to(self.folders.root).with_suffix("")), near
         return None
 
     def _name_finder(self, listing: Listing, exactly: bool) -> "Finder":
         def find(column: str) -> tuple[str, Path] | None:
             for reading in self.readings(column):
-                name = (listing.find if exactly else listing.find_respelled)(reading, self.place.root)
+                name = (listing.find if exactly else listing.find_respelled)(reading, self.folders.root)
                 if name is not None and not escape_of(reading):
                     return name, listing.files[name]
             return None
@@ -219,7 +222,7 @@ class ListReader:
             column = column.replace("\\", "/")
             yield column
         if column.startswith("/"):
-            root = f"{os.path.abspath(self.place.root)}/"
+            root = f"{os.path.abspath(self.folders.root)}/"
             yield column.removeprefix(root).lstrip("/")
         elif column.startswith("./"):
             yield column[2:]

@@ -89,7 +89,7 @@ def refuse_shared(train: Sequence[Sample], other: Sequence[Sample], split: str =
         split: Its name.
 
     Raises:
-        DataError: They share a file.
+        DataError: An image is in both splits.
     """
     held_out = {sample.image for sample in other}
     if shared := [sample.name for sample in train if sample.image in held_out]:
@@ -104,14 +104,14 @@ def refuse_missing(names: Sequence[str], what: str, folder: Path, seen: str = ""
     """Refuse names that have no file.
 
     Args:
-        names: The names without one; nothing happens where there are none.
+        names: The names without a file; may be empty.
         what: The kind of file that is missing.
         folder: Where it was looked for.
-        seen: What was found in its place.
+        seen: What was found instead.
         fix: A command or override.
 
     Raises:
-        DataError: There are some.
+        DataError: `names` is not empty.
     """
     if names:
         raise DataError(

@@ -1,4 +1,4 @@
-"""What would pair images with label files that do not find each other by name: affixes, folders within folders."""
+"""Find settings that pair images with label files whose names do not match: affixes, nested folders."""
 
 import os
 from collections import Counter
@@ -30,7 +30,7 @@ def explain_missing_labels(
         split: For the key of a folder of labels.
 
     Returns:
-        What was found in their place, "" where nothing was, and a fix, "" where there is none.
+        A description of what was found instead and a fix; each "" if there is nothing to report.
     """
     others, unread = unread_of("labels", missing, labels.folder)
     seen = "" if unread is None else f"{unread.seen}; expected {unread.expected}"
@@ -52,7 +52,7 @@ def fix_naming(
         images: Their folder.
         labels: The folder of label files.
         naming: How they are paired now.
-        listed: What a list calls images; each must be found.
+        listed: Names of images in a list; each must be found.
     """
     others = () if naming == BY_NAME else chain([BY_NAME], _candidates(images, labels, BY_NAME))
     for candidate in chain(_candidates(images, labels, naming), others):  # each lists the folders again
@@ -108,7 +108,7 @@ def _candidates(images: Path, labels: Path, naming: Naming) -> Iterator[Naming]:
 
 
 def _around(images: Sequence[str], labels: dict[str, str]) -> list[tuple[str, str]]:
-    """What stands before and behind the names of images in those of label files, the most frequent first."""
+    """Prefixes and suffixes around image names in label file names, the most frequent first."""
     counts = Counter(
         (label[: label.index(base)], label[label.index(base) + len(base) :])
         for base in images[:: max(1, len(images) // _LOOKED_AT)]
@@ -134,7 +134,7 @@ def _on_both_sides(images: dict[str, str], labels: dict[str, str], naming: Namin
 
 
 def _common(names: Collection[str]) -> tuple[str, str]:
-    """What all names begin and end with, cut where a word ends: no number is cut in two."""
+    """Common prefix and suffix of all names, cut at a word boundary: a number stays in one piece."""
     before = os.path.commonprefix(list(names))
     behind = os.path.commonprefix([name[::-1] for name in names])[::-1]
     while before and before[-1].isalnum():

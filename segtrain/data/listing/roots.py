@@ -1,4 +1,4 @@
-"""Whether `root` holds a dataset's layout, and where it lies if it does not."""
+"""Check that `root` holds a dataset's layout, and search near it if not."""
 
 import difflib
 import os
@@ -58,7 +58,7 @@ def require_list(source: Path, key: str, value: str, without: str = "") -> None:
         without: The overrides that do without the list; "" where it is needed.
 
     Raises:
-        DataError: There is no such file.
+        DataError: `source` does not exist.
     """
     if source.exists():
         return

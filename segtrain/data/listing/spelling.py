@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def folded(name: str) -> str:
-    """Return what all spellings of a name have in common: NFC, without case.
+    """Return the common form of all spellings of a name: NFC, case-folded.
 
     Example:
         >>> folded("IMG_1") == folded("img_1"), folded("cafe\u0301") == folded("caf\u00e9")
@@ -47,10 +47,10 @@ def respelled_path(root: Path, relative: str, seen: dict[Path, Mapping[str, list
     Args:
         root: The folder.
         relative: A path from it.
-        seen: What folders hold, kept between calls: a folder is read once for all lines of a list.
+        seen: Cache of folder contents, kept between calls: a folder is read once for all lines of a list.
 
     Returns:
-        The file; None where there is none, or several.
+        The file; None if none or several match.
     """
     path = root
     for part in Path(relative).parts:

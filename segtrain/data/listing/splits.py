@@ -1,4 +1,4 @@
-"""Names of splits: which exist, which must not share an image, and those without public labels."""
+"""Names of splits: which exist, which must not overlap, and those without public labels."""
 
 from collections.abc import Iterable, Set
 from pathlib import Path
@@ -75,7 +75,7 @@ def unlabeled(split: str, number: int, images: Path, labels: Path | None) -> Unl
 def must_differ(one: str, other: str, images: Set[Any], other_images: Set[Any]) -> bool:
     """Whether an image in both of two splits is a leak.
 
-    Train, val and test must not share any. A named list may overlap with val, test and other lists, as "night" does;
+    Train, val and test must not overlap. A named list may overlap with val, test and other lists, as "night" does;
     with train only where it holds all of it, as "trainval" does, or is a part of it.
 
     Args:

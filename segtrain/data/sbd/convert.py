@@ -33,14 +33,14 @@ FILES_A_CHILD = 500
 
 
 class TrainAug(NamedTuple):
-    """What the labels of train_aug and of VOC's validation are made from, by name.
+    """Source files of the labels of train_aug and of VOC's validation split, by name.
 
     Attributes:
         names: To train on, sorted; none of `val`.
         val: VOC's validation list.
         mats: SBD's `.mat` files, for what VOC has no labels of.
         pngs: VOC's own label files, of its training and validation lists.
-        images: VOC's images, which tell the size.
+        images: VOC's images, which give the size.
     """
 
     names: list[str]
@@ -67,12 +67,12 @@ def plan_train_aug(sbd: Path, voc: Path) -> TrainAug:
     train, val = (read_names(lists / f"{split}.txt") for split in ("train", "val"))
     from_sbd = {name for split in ("train", "val") for name in read_names(sbd / f"{split}.txt")}
     names = sorted((from_sbd | {*train}) - {*val})
-    labelled_by_voc = {*train, *val}
+    labeled_by_voc = {*train, *val}
     plan = TrainAug(
         names,
         val,
-        {name: sbd / "cls" / f"{name}.mat" for name in names if name not in labelled_by_voc},
-        {name: voc / "SegmentationClass" / f"{name}.png" for name in sorted(labelled_by_voc)},
+        {name: sbd / "cls" / f"{name}.mat" for name in names if name not in labeled_by_voc},
+        {name: voc / "SegmentationClass" / f"{name}.png" for name in sorted(labeled_by_voc)},
         {name: voc / "JPEGImages" / f"{name}.jpg" for name in sorted({*names, *val})},
     )
     for files, what, folder in (
@@ -85,9 +85,9 @@ def plan_train_aug(sbd: Path, voc: Path) -> TrainAug:
 
 
 def write_train_aug(plan: TrainAug, output: Path, *, workers: int = 2, progress: bool = True) -> int:
-    """Write the label files, then the list, into a folder of their own; go on where an earlier call was stopped.
+    """Write the label files, then the list, into a new folder; resume where an earlier call stopped.
 
-    Files appear whole or not at all. Those of an earlier call are kept where they still hold what it wrote.
+    Files are written atomically. Those of an earlier call are kept where they still hold what it wrote.
 
     Args:
         plan: From `plan_train_aug`.
@@ -164,10 +164,10 @@ def _checked(labels: np.ndarray, path: Path, image: Path) -> np.ndarray:
 
 def _png(labels: np.ndarray) -> bytes:
     """A palette PNG as VOC's own: the indices are the ids."""
-    picture = Image.fromarray(labels)
-    picture.putpalette(voc_colormap(256).tobytes())
+    palette_image = Image.fromarray(labels)
+    palette_image.putpalette(voc_colormap(256).tobytes())
     data = io.BytesIO()
-    picture.save(data, "PNG")
+    palette_image.save(data, "PNG")
     return data.getvalue()
 
 
@@ -179,5 +179,5 @@ def _parts(files: Mapping[str, Path], size: int) -> list[dict[str, Path]]:
 def _require(key: str, folder: Path, parts: Sequence[str], example: str) -> None:
     missing = [part for part in parts if not (folder / part).exists()]
     if missing:
-        seen = "there is no such folder" if not folder.is_dir() else f"it has no {', '.join(missing)}"
+        seen = "no such folder" if not folder.is_dir() else f"it has no {', '.join(missing)}"
         raise DataError(f"{key}={folder}: {seen}, expected {', '.join(parts)} in it. Fix: {key}={example}")

@@ -1,4 +1,4 @@
-"""Files that a long job writes, each whole or not at all, and a record of them, to go on from after a kill."""
+"""Write the files of a long job atomically, and record them, so that a killed job can resume."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ _MOST = 1 << 28  # bytes of a file
 class Record:
     """The files of one folder: one line a file, its name and the SHA-256 of what was written.
 
-    Threads may write at a time. What the record does not vouch for is to be made again.
+    Several threads may write. Files that are not in the record are written again.
 
     Args:
-        output: Where the record lies.
+        output: Folder of the record.
         part: The folder of the files, below `output`.
 
     Raises:
-        DataError: The folder holds files, and there is no record of them.
+        DataError: The folder holds files without a record.
         ResourceError: The folder cannot be written.
     """
 
@@ -34,7 +34,7 @@ class Record:
         path = output / RECORD
         if not path.is_file() and self._folder.is_dir() and any(self._folder.iterdir()):
             raise DataError(
-                f"output={output}: {self._folder} was made by something else (there is no {RECORD}), expected a folder "
+                f"output={output}: {self._folder} was not made by segtrain (no {RECORD}), expected a folder "
                 f"of segtrain's own. Fix: give another output=..."
             )
         try:

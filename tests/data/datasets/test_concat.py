@@ -85,11 +85,11 @@ def test_reading_small_and_headers_are_left_to_the_dataset(parts):
         ({}, r"mapping\.street: wall of dataset street are not in the common table.*street=\{wall: ignore\}"),
         (
             {"mapping": {"street": {"wall": "Cot"}}},
-            r"mapping\.street\.wall=Cot: there is no such class; did you mean Coat",
+            r"mapping\.street\.wall=Cot: unknown class; did you mean Coat",
         ),
         ({"mapping": {"street": {"walls": "Coat"}}}, r"mapping\.street\.walls: dataset street has no such class"),
-        ({"mapping": {"streets": {}}}, r"mapping: there is no dataset 'streets', expected people, street"),
-        ({"val_datasets": ["streets"]}, r"val_datasets: there is no dataset 'streets'"),
+        ({"mapping": {"streets": {}}}, r"mapping: unknown dataset 'streets', expected people, street"),
+        ({"val_datasets": ["streets"]}, r"val_datasets: unknown dataset 'streets'"),
         ({"datasets": {}}, r"datasets=\{\}: expected at least one"),
     ],
 )
@@ -129,7 +129,7 @@ def nested(at, **changes):
         ({"ignore_class": 1}, "dataset.datasets.street.ignore_class=1: expected 2..255"),
         ({"val_images": None}, "dataset.datasets.street: training and validation are the same files"),
         ({"val_fraction": 0.5}, "Fix: dataset.datasets.street.val_images=null"),
-        ({"label_values": {0: "c"}}, "dataset.datasets.street.label_values.0=c: there is no such class"),
+        ({"label_values": {0: "c"}}, "dataset.datasets.street.label_values.0=c: unknown class"),
         ({"recursiv": True}, "dataset.datasets.street.recursiv: segtrain.data.Folder has no argument 'recursiv'"),
         ({"root": 3}, "dataset.datasets.street.root=3 is of type int, expected str"),
     ],

@@ -150,8 +150,8 @@ def test_a_share_is_between_nought_and_one(folder_root, fraction):
         Folder(str(folder_root), ["a"], "train", "trainannot", val_fraction=fraction)
 
 
-def test_validation_told_twice_is_refused(folder_root):
-    with pytest.raises(ConfigError, match=r"told by val_images, val_list too.*Fix: val_images=null "):
+def test_two_ways_to_choose_validation_images_are_refused(folder_root):
+    with pytest.raises(ConfigError, match=r"val_fraction=0.5: .*val_images, val_list.*Fix: val_images=null "):
         fractioned(folder_root, val_images="val", val_list="val.txt")
 
 
@@ -262,10 +262,10 @@ def test_values_and_colours_that_are_not_told_are_refused(tmp_path, pixels, opti
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"label_values": {0: "waal"}}, r"label_values\.0=waal: there is no such class; did you mean wall"),
-        ({"label_values": {0: 3}}, r"label_values\.0=3: there is no such class"),
-        ({"label_values": {300: "wall"}}, r"label_values: 300 is no stored value, expected 0\.\.255"),
-        ({"label_values": {"0": "wall"}}, r"label_values: '0' is no stored value"),
+        ({"label_values": {0: "waal"}}, r"label_values\.0=waal: unknown class; did you mean wall"),
+        ({"label_values": {0: 3}}, r"label_values\.0=3: unknown class"),
+        ({"label_values": {300: "wall"}}, r"label_values: 300 is not a stored value, expected 0\.\.255"),
+        ({"label_values": {"0": "wall"}}, r"label_values: '0' is not a stored value"),
         ({"label_values": "id"}, r"label_values=id: expected ids, from_one, colors"),
         ({"label_values": {}}, r"expected ids, from_one, colors, or a class"),
         ({"label_values": "colors"}, r"classes has names only, expected a color for each"),
@@ -275,11 +275,11 @@ def test_values_and_colours_that_are_not_told_are_refused(tmp_path, pixels, opti
             r"ignore_colors=\[0, 0, 0\]: given twice",
         ),
         ({"ignore_colors": [[0, 0, 0]]}, r"ignore_colors: the label files hold no colors"),
-        ({"classes": {"wall": [0, 0]}}, r"classes\.wall=\[0, 0\]: no color"),
+        ({"classes": {"wall": [0, 0]}}, r"classes\.wall=\[0, 0\]: not a color"),
         ({"classes": {"wall": [0, 0, 256]}}, r"classes\.wall=.*each 0\.\.255"),
-        ({"classes": ["wall", "ignore"]}, r"'ignore' is no name for a class"),
-        ({"classes": [True, "on"]}, r"True is no name for a class.*quote it"),
-        ({"classes": {False: [0, 0, 0]}}, r"False is no name for a class"),
+        ({"classes": ["wall", "ignore"]}, r"'ignore' is not a class name"),
+        ({"classes": [True, "on"]}, r"True is not a class name.*quote it"),
+        ({"classes": {False: [0, 0, 0]}}, r"False is not a class name"),
     ],
 )
 def test_tables_that_contradict_themselves_are_refused(options, said):

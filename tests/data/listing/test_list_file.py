@@ -18,7 +18,7 @@ def test_list_file_keeps_its_order(tmp_path):
 
 def test_list_file_that_names_twice_is_refused(tmp_path):
     (tmp_path / "train.txt").write_text("a\nb\na\n")
-    with pytest.raises(DataError, match=r"train\.txt:3: 'a': stands twice, first in line 1\. Fix: sed -i\.bak 3d "):
+    with pytest.raises(DataError, match=r"train\.txt:3: 'a': .* line 1\. Fix: sed -i\.bak 3d "):
         read_names(tmp_path / "train.txt")
 
 

@@ -11,7 +11,7 @@ from segtrain.data.images.files import read_labels
 from segtrain.data.listing.folders import Naming
 from segtrain.data.listing.list_file import read_lines
 from segtrain.data.listing.list_samples import pair_listed
-from segtrain.data.listing.listed import Place
+from segtrain.data.listing.listed import SampleFolders
 from segtrain.data.listing.pairing import is_held_out, pair_files, refuse_shared
 from segtrain.data.listing.roots import require_root
 from segtrain.data.listing.splits import require_split
@@ -31,10 +31,12 @@ def listed(root, lines, images="i", labels="l", **naming):
     """The samples of a list of these lines."""
     (root / "t.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     folders = (None if each is None else root / each for each in (images, labels))
-    return pair_listed(root / "t.txt", read_lines(root / "t.txt"), Place(root, *folders, Naming(**naming)), "train")
+    return pair_listed(
+        root / "t.txt", read_lines(root / "t.txt"), SampleFolders(root, *folders, Naming(**naming)), "train"
+    )
 
 
-def test_files_are_paired_by_name_not_by_place(tmp_path):
+def test_files_are_paired_by_name_not_by_position(tmp_path):
     images = touch(tmp_path / "images", "b.jpg", "a.jpg", "c.jpg")
     labels = touch(tmp_path / "labels", "0.png", "a.png", "b.png", "c.png")
     found = pair_files(images, labels, "train")

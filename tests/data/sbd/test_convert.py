@@ -69,7 +69,7 @@ def test_the_root_may_be_the_folder_within(roots):
             r"^sbd=.*: it has no train\.txt, expected .* Fix: sbd=",
         ),
         (lambda sbd, voc: shutil.rmtree(voc / "JPEGImages"), "^voc=.*: it has no JPEGImages, expected .* Fix: voc="),
-        (lambda sbd, voc: shutil.rmtree(sbd), "^sbd=.*: there is no such folder"),
+        (lambda sbd, voc: shutil.rmtree(sbd), "^sbd=.*: no such folder"),
     ],
 )
 def test_what_is_missing_is_named_before_anything_is_written(roots, spoil, said):
@@ -167,7 +167,7 @@ def test_labels_that_cannot_be_the_photographs_are_refused(roots, tmp_path, ids,
 def test_labels_of_others_are_not_written_over(roots, tmp_path):
     (tmp_path / "out" / LABELS).mkdir(parents=True)
     (tmp_path / "out" / LABELS / "2008_000000.png").write_bytes(b"mine")
-    with pytest.raises(DataError, match="was made by something else"):
+    with pytest.raises(DataError, match="^output=.*Fix: give another output="):
         prepare(roots, tmp_path / "out")
     assert (tmp_path / "out" / LABELS / "2008_000000.png").read_bytes() == b"mine"
 
