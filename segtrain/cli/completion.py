@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
 
 def matches(line: str) -> list[str]:
     """What the last word of a command line may become; a line that ends in a space begins a new word."""
-    from segtrain.cli.main import COMMANDS
+    from segtrain.cli.job import COMMANDS
     from segtrain.download.sources import SOURCES
 
     *before, word = line.split(" ")
@@ -78,7 +78,7 @@ def matches(line: str) -> list[str]:
 
 def _query(command: str, words: Sequence[str], word: str) -> list[str]:
     """Ask Hydra's completion plugin, which reads the line from the environment and prints the matches."""
-    from segtrain.cli.main import run
+    from segtrain.cli.run import run
 
     answer = io.StringIO()
     before = os.environ.get("COMP_LINE")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from segtrain.cli import job
 from segtrain.cli import main as cli
 from segtrain.cli.arguments import rewrite, split_flags
 from segtrain.config import build, config_dir
@@ -47,7 +48,7 @@ def clean_process(monkeypatch, tmp_path):
 def jobs(monkeypatch):
     """The configs that reached a command; `jobs.act` may be set to what the command does."""
     seen = Jobs()
-    for command, (function, _) in cli.COMMANDS.items():
+    for command, (function, _) in job.COMMANDS.items():
         module = types.ModuleType(f"segtrain.commands.{command}")
         setattr(module, function, seen)
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -83,7 +84,7 @@ def segtrain(*words, **options):
 def test_help_names_every_command_and_what_it_does(capsys):
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command, (_, meaning) in cli.COMMANDS.items():
+    for command, (_, meaning) in job.COMMANDS.items():
         assert re.search(rf"{command} +{meaning}", shown)
 
 
@@ -220,7 +221,7 @@ def test_cfg_prints_the_config_and_runs_nothing(jobs, capsys):
     assert jobs == []
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", job.COMMANDS)
 def test_a_job_has_the_name_of_its_command(command, capsys):
     assert cli.main([command, "--cfg", "hydra", "--package", "hydra.job.name"]) == 0
     assert capsys.readouterr().out == f"{command}\n"
@@ -237,8 +238,8 @@ def test_the_working_folder_is_importable_for_trusted_modules(jobs, tmp_path):
 
 def test_a_sweeper_gets_what_the_command_returns(jobs, monkeypatch):
     returned = []
-    call = cli.Job.__call__
-    monkeypatch.setattr(cli.Job, "__call__", lambda job, cfg: returned.append(call(job, cfg)))
+    call = job.Job.__call__
+    monkeypatch.setattr(job.Job, "__call__", lambda job, cfg: returned.append(call(job, cfg)))
     jobs.act = lambda cfg: float(cfg.seed)
     assert cli.main(["train", "-m", "seed=1,2"]) == 0
     assert returned == [1.0, 2.0]
