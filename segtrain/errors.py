@@ -1,4 +1,4 @@
-"""Errors that a user can fix. Anything else is a bug and keeps its traceback.
+"""Errors that a user can fix. All other exceptions are bugs and keep their traceback.
 
 SegtrainError                  exit code
 ├── ConfigError                2   a key, a value or an option of the configuration
@@ -6,20 +6,19 @@ SegtrainError                  exit code
 ├── CheckpointError            4   a run folder, a checkpoint or a file of weights
 ├── ResourceError              5   disk, memory, permission
 ├── NumericError               7   NaN or infinity while training
-└── Stopped                128+n   signal n has ended a training, which can be resumed
+└── Stopped                128+n   signal n has stopped a training run, which can be resumed
 
-A message says what happened, where (file or key), what was seen, what was expected, and ends with the mend:
-`<what> in <file or key>: <seen>, expected <expected>. Fix: <one command or edit>`.
+A message has the form `<problem> in <file or key>: <found>, expected <expected>. Fix: <one command or edit>`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_SLOT = "\ue000"  # before the name of an argument in a message: where the path of a config's node belongs
+_SLOT = "\ue000"  # placeholder before an argument's name in a message, replaced by the path of its config node
 
 
 def argument(name: str) -> str:
-    """Name a part's own argument in a message. `build` puts the key of the part's node before it.
+    """Format the name of a part's argument for a message; `build` prepends the key of the part's config node.
 
     Example:
         >>> error = ConfigError(f"{argument('depth')}=7: expected 18")
@@ -33,12 +32,12 @@ def argument(name: str) -> str:
 
 
 def located(message: str, path: str) -> str:
-    """Put the key of a config's node before the arguments that a message names; without `path`, their names remain."""
+    """Prepend the key of a config node to the argument names in a message; an empty `path` leaves the bare names."""
     return message.replace(_SLOT, f"{path}." if path else "")
 
 
 class SegtrainError(Exception):
-    """An error that its reader can fix; the command prints its message alone, without a traceback."""
+    """An error that a user can fix; commands print its message without a traceback."""
 
     exit_code = 1
 
@@ -47,15 +46,15 @@ class SegtrainError(Exception):
 
     @property
     def message(self) -> str:
-        """The text, in which a path can still be put before the arguments that it names."""
+        """The message with placeholders for the path of the config node."""
         return super().__str__()
 
     def locate(self, path: str) -> None:
-        """Put the key of the node of the part that raised this before the arguments that it names."""
+        """Prepend the key of the raising part's config node to the argument names in the message."""
         self.args = (located(self.message, path),)
 
     def locate_node(self, path: str) -> None:
-        """Put the key of a part's node before the arguments that it names; before a text that begins otherwise."""
+        """Like `locate`, but also prepend the key to a message that does not begin with an argument name."""
         if isinstance(self, ConfigError) and not self.message.startswith(_SLOT):
             self.args = (f"{path}: {self.message}",)
         self.locate(path)
@@ -63,7 +62,7 @@ class SegtrainError(Exception):
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put the key of a config's node before the arguments that an error raised within names."""
+    """Prepend the key of a config node to the argument names in errors raised within the context."""
     try:
         yield
     except SegtrainError as error:
@@ -72,25 +71,25 @@ def naming(path: str) -> Iterator[None]:
 
 
 class ConfigError(SegtrainError):
-    """A key, a value or an option of the configuration is wrong."""
+    """Invalid key, value or option of the configuration."""
 
     exit_code = 2
 
 
 class DataError(SegtrainError):
-    """An image, a label file, a split or the layout of a dataset is wrong."""
+    """Invalid image, label file, split or dataset layout."""
 
     exit_code = 3
 
 
 class CheckpointError(SegtrainError):
-    """A run folder, a checkpoint or a file of weights is missing, damaged or of another network."""
+    """Missing, damaged or incompatible run folder, checkpoint or weights file."""
 
     exit_code = 4
 
 
 class ResourceError(SegtrainError):
-    """Disk, memory or permission is lacking."""
+    """Insufficient disk space, memory or permissions."""
 
     exit_code = 5
 
@@ -102,11 +101,11 @@ class NumericError(SegtrainError):
 
 
 class Stopped(SegtrainError):
-    """A signal has asked a training to end, and it has saved itself.
+    """A signal stopped the training run after it saved a checkpoint.
 
     Args:
-        message: How to go on.
-        exit_code: What a shell gives the signal: 130 for Ctrl-C, 143 for SIGTERM.
+        message: How to resume the run.
+        exit_code: 128 plus the signal's number: 130 for Ctrl-C, 143 for SIGTERM.
     """
 
     def __init__(self, message: str, exit_code: int = 130) -> None:

@@ -1,6 +1,6 @@
 """Ranges of arguments, declared in a part's signature: `channels: Channels = 256`.
 
-`segtrain.config` holds a config's values to them before anything is built, and `limited` a call from Python.
+`segtrain.config` validates config values against them before anything is built; `limited` validates Python calls.
 """
 
 import functools
@@ -21,10 +21,10 @@ class Limits:
     """A range of numbers.
 
     Args:
-        low: The lowest.
-        high: The highest.
-        above: Whether `low` itself is out.
-        below: Whether `high` itself is out.
+        low: Lower bound.
+        high: Upper bound.
+        above: Whether to exclude `low`.
+        below: Whether to exclude `high`.
 
     Example:
         >>> str(Limits(0, 1, below=True))
@@ -37,9 +37,9 @@ class Limits:
     below: bool = False
 
     def hold(self, value: Any) -> bool:
-        """Whether a value is no number, or one within the range."""
+        """Whether a value is within the range; True for values that are not numbers."""
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return True  # of another type, which is judged apart
+            return True  # types are validated separately
         over = value > self.low if self.above else value >= self.low
         under = value < self.high if self.below else value <= self.high
         return math.isfinite(value) and over and under
@@ -51,7 +51,7 @@ class Limits:
 
 Probability = Annotated[float, Limits(0, 1)]
 DropRate = Annotated[float, Limits(0, 1, below=True)]
-Fraction = Annotated[float, Limits(0, 1, above=True)]  # of which nothing is left at 0
+Fraction = Annotated[float, Limits(0, 1, above=True)]  # excludes 0
 InnerFraction = Annotated[float, Limits(0, 1, above=True, below=True)]
 Factor = Annotated[float, Limits(0, 1e6)]
 PositiveFactor = Annotated[float, Limits(0, 1e6, above=True)]
@@ -66,11 +66,11 @@ PositiveCount = Annotated[int, Limits(1, 1_000_000_000)]
 
 
 def out_of_range(value: Any, annotation: Any) -> str:
-    """Return what an annotation's limits expect where `value` breaks them; empty where it does not.
+    """Describe the expected range if `value` violates the limits of an annotation; empty if it does not.
 
     Args:
-        value: Of an argument, of the right type.
-        annotation: With `Limits` anywhere within: of the numbers of a list, of one case of several.
+        value: Value of the argument, of the annotated type.
+        annotation: Type annotation with `Limits` at any depth, such as in a list's items or a union's members.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -89,10 +89,10 @@ def out_of_range(value: Any, annotation: Any) -> str:
 
 
 def limited(call: Call) -> Call:
-    """Hold every call of a function to the limits in its signature.
+    """Decorate a function to validate its arguments against the limits in its signature.
 
     Raises:
-        ConfigError: By the call: an argument is out of its range.
+        ConfigError: Raised by the decorated function if an argument is out of its range.
     """
     signature = inspect.signature(call, eval_str=True)
 

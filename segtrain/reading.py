@@ -1,6 +1,6 @@
-"""Read files that others may have written: regular ones only, of a bounded size, and text that cannot exhaust a parser.
+"""Read untrusted files safely: regular files only, of limited size, with limits for YAML and JSON parsers.
 
-A pipe would block, a device would never end, and 20 kB of YAML or JSON can take gigabytes or Python's whole stack.
+A pipe would block, a device may be endless, and 20 kB of YAML or JSON can use gigabytes or overflow Python's stack.
 """
 
 import errno
@@ -10,31 +10,31 @@ import stat
 from pathlib import Path
 from typing import Any
 
-MOST_TEXT = 16 << 20  # bytes of a JSON file: 300 MB once parsed, in the worst case
+MOST_TEXT = 16 << 20  # bytes of a JSON file: up to 300 MB of memory when parsed
 MOST_YAML = 256 << 10
 _MOST_NODES, _MOST_DEPTH = 20_000, 100
 
 
 class NotRegular(OSError):
-    """A folder, a pipe, a socket or a device where a file was expected."""
+    """The path is a folder, pipe, socket or device instead of a file."""
 
 
 class TooLarge(OSError):
-    """A file of more bytes than were expected."""
+    """The file is larger than allowed."""
 
 
 def read_regular(path: Path, most: int | None = None, beginning: int | None = None) -> bytes:
-    """Read a regular file, or its beginning; a pipe or a device is refused without waiting on it.
+    """Read a regular file or its first bytes; reject pipes and devices without blocking on them.
 
     Args:
-        path: The file; links are followed.
-        most: Refuse larger files, in bytes.
-        beginning: How many bytes to read; all where None.
+        path: Path of the file; symbolic links are followed.
+        most: Maximum size in bytes; None for no limit.
+        beginning: Number of bytes to read; None for the complete file.
 
     Raises:
-        NotRegular: It is something else.
-        TooLarge: It is larger than `most`.
-        OSError: It cannot be read.
+        NotRegular: The path is not a regular file.
+        TooLarge: The file is larger than `most`.
+        OSError: The file cannot be read.
     """
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -53,11 +53,11 @@ def read_regular(path: Path, most: int | None = None, beginning: int | None = No
 
 
 def require_regular(path: Path) -> int:
-    """Return the size of a file that a library opens by itself.
+    """Return the size of a regular file; check before passing its path to a library.
 
     Raises:
-        NotRegular: It is no regular file.
-        OSError: It is not there.
+        NotRegular: The path is not a regular file.
+        OSError: The file does not exist.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -70,7 +70,7 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
 
     Raises:
         OSError: See `read_regular`.
-        ValueError: It is not UTF-8.
+        ValueError: The file is not UTF-8.
     """
     return read_regular(path, most).decode()
 
@@ -80,7 +80,7 @@ def load_json(path: Path, most: int = MOST_TEXT) -> Any:
 
     Raises:
         OSError: See `read_regular`.
-        ValueError: It is not JSON, or nested too deeply.
+        ValueError: The text is not JSON, or is nested too deeply.
     """
     return parse_json(read_regular(path, most))
 
@@ -89,7 +89,7 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: It is not JSON, or nested too deeply.
+        ValueError: The text is not JSON, or is nested too deeply.
     """
     try:
         return json.loads(text)
@@ -102,8 +102,8 @@ def read_yaml_text(path: Path) -> str:
 
     Raises:
         OSError: See `read_regular`.
-        ValueError: It is not UTF-8, nested too deeply, or too large once its aliases are expanded.
-        yaml.YAMLError: It is not YAML.
+        ValueError: The file is not UTF-8, nested too deeply, or too large with expanded aliases.
+        yaml.YAMLError: The file is not YAML.
     """
     text = read_text(path, MOST_YAML)
     require_bounded_yaml(text)
@@ -111,11 +111,11 @@ def read_yaml_text(path: Path) -> str:
 
 
 def require_bounded_yaml(text: str) -> None:
-    """Refuse YAML whose aliases expand to more than a config holds ("billion laughs"), or that is nested too deeply.
+    """Reject YAML that is nested too deeply or has too many values with expanded aliases ("billion laughs").
 
     Raises:
-        ValueError: It is.
-        yaml.YAMLError: It is not YAML.
+        ValueError: The text exceeds a limit.
+        yaml.YAMLError: The text is not YAML.
     """
     if len(text) > MOST_YAML:
         raise ValueError(f"{len(text)} characters, expected at most {MOST_YAML}")
@@ -126,7 +126,7 @@ def require_bounded_yaml(text: str) -> None:
     nodes = 0
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:  # of a node that is still open, or of none: the parser names the latter
+            if event.anchor not in sizes:  # the anchor of an open node, or unknown
                 raise ValueError(f"line {event.start_mark.line + 1}: *{event.anchor} is part of itself, or unknown")
             nodes += sizes[event.anchor]
         elif isinstance(event, yaml.CollectionStartEvent):

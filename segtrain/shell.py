@@ -1,6 +1,6 @@
-"""Overrides and commands in messages, quoted so that they work when pasted into a shell.
+"""Quote overrides and commands in messages so that they work when pasted into a shell.
 
-Two readers take a word apart: the shell first, then Hydra. Every message that prints a command quotes it here.
+A word is parsed twice: by the shell, then by Hydra. Every message that prints a command uses this module.
 """
 
 import re
@@ -12,17 +12,17 @@ from segtrain.errors import argument
 from segtrain.terminal import printable
 
 _PLAIN_TEXT = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
-# Hydra reads these words as other types than text.
+# Words that Hydra does not parse as strings.
 _OTHER_TYPES = re.compile(r"null|true|false|nan|inf|[\d.]+(e-?\d+)?", re.IGNORECASE)
 _ESCAPED_IN_DICT_KEYS = re.compile(r"([\\()\[\]{}:=, \t])")
 
 
 def override(key: str, value: object) -> str:
-    r"""Write an override that gives a key exactly this value, as Hydra reads it; a shell needs `quote` around it.
+    r"""Format a Hydra override that sets a key to exactly this value; quote it with `quote` for a shell.
 
     Args:
-        key: Full name of the key, with its `+` or `++` if it needs one.
-        value: Text, path, number, bool, None, or a list or mapping of them.
+        key: Full name of the key, with `+` or `++` if needed.
+        value: String, path, number, bool, None, or a list or mapping of them.
 
     Example:
         >>> override("crop_size", [64, 64])
@@ -34,13 +34,13 @@ def override(key: str, value: object) -> str:
 
 
 def quote(word: str) -> str:
-    """Quote one word for bash and zsh, on one line: control characters become escapes.
+    """Quote one word for bash and zsh on one line; control characters are escaped.
 
     Example:
         >>> quote("crop_size=[64,64]")
         "'crop_size=[64,64]'"
     """
-    if word.startswith(argument("")):  # whose path is still to come: it belongs within the quotes
+    if word.startswith(argument("")):  # the path is inserted later, inside the quotes
         bare = quote(word.removeprefix(argument("")))
         opening = next((each for each in ("$'", "'") if bare.startswith(each)), "")
         return opening + argument("") + bare.removeprefix(opening)
@@ -50,7 +50,7 @@ def quote(word: str) -> str:
 
 
 def setting(key: str, value: object) -> str:
-    r"""Write an override for a shell: what a message prints after `Fix:`.
+    r"""Format an override quoted for a shell, as printed after `Fix:`.
 
     Example:
         >>> setting("dataset.root", "/data/my images")
@@ -60,7 +60,7 @@ def setting(key: str, value: object) -> str:
 
 
 def command(*words: object) -> str:
-    """Write a command line for a shell from its words.
+    """Format a command line for a shell from its words.
 
     Example:
         >>> command("segtrain", "train", override("crop_size", [64, 64]))
@@ -70,7 +70,7 @@ def command(*words: object) -> str:
 
 
 def brief(value: object, most: int = 80) -> str:
-    """Write a value for a message: on one line, without control characters, and not without end.
+    """Format a value for a message: on one line, without control characters, at most about `most` characters.
 
     Example:
         >>> brief("a" * 200, 20)
@@ -112,9 +112,9 @@ def _written(value: object) -> str:
 def _text(text: str) -> str:
     if _PLAIN_TEXT.fullmatch(text) and not _OTHER_TYPES.fullmatch(text):
         return text
-    # OmegaConf would resolve ${...}; it takes a backslash before it away again, and halves those before that.
+    # OmegaConf would resolve ${...}; it removes an escaping backslash and halves the backslashes before it.
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    # Hydra halves the backslashes before a quote, and leaves all others as they are.
+    # Hydra halves the backslashes before a quote and keeps all others.
     text = re.sub(r'(\\*)"', r'\1\1\\"', text)
     return '"' + re.sub(r"(\\+)$", r"\1\1", text) + '"'
 

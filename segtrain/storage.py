@@ -1,4 +1,4 @@
-"""Files written complete or not at all, file locks, and disk errors in one line that names file, folder and room."""
+"""Atomic file writes, file locks, and disk errors as one-line messages with path and free space."""
 
 import errno
 import fcntl
@@ -19,14 +19,14 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def writing(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turn an error of the disk into one line.
+    """Convert an OSError raised within the context into a ResourceError.
 
     Args:
-        path: What is written within.
-        needed: Bytes that are to be written, where known.
+        path: File or folder that is written within the context.
+        needed: Number of bytes to write, if known.
 
     Raises:
-        ResourceError: It cannot be written.
+        ResourceError: The path cannot be written.
     """
     try:
         yield
@@ -35,15 +35,15 @@ def writing(path: Path, needed: int | None = None) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a name of its own first, so that a kill or a full disk leaves the old one or the new one.
+    """Write a file atomically: write a temporary file, then rename it, so that a crash leaves the old or the new file.
 
     Raises:
-        ResourceError: It cannot be written.
+        ResourceError: The file cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.part")
     try:
         unfinished.unlink(missing_ok=True)
-        # Not through a link that someone else has left under this name.
+        # O_EXCL and O_NOFOLLOW: do not write through a link that another user has created under this name.
         file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             write_all(file, data)
@@ -57,10 +57,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_all(file: int, data: bytes, write: Callable[[int, memoryview], int] | None = None) -> None:
-    """Write all bytes to an open file, however many calls that takes; `write` stands for `os.write`.
+    """Write all bytes to an open file, with several calls if needed; `write` replaces `os.write` in tests.
 
     Raises:
-        OSError: It cannot be written; that of a full disk where no more bytes are taken.
+        OSError: The file cannot be written; ENOSPC if a call writes no bytes.
     """
     rest = memoryview(data)
     while rest:
@@ -70,33 +70,33 @@ def write_all(file: int, data: bytes, write: Callable[[int, memoryview], int] | 
         rest = rest[written:]
 
 
-def write_png(path: Path, picture: Any, **options: Any) -> None:
-    """Write a picture of Pillow's as PNG, and the folder that it goes to.
+def write_png(path: Path, image: Any, **options: Any) -> None:
+    """Write a Pillow image as PNG; create its folder if missing.
 
     Raises:
-        ResourceError: It cannot be written.
+        ResourceError: The file cannot be written.
     """
     data = io.BytesIO()
-    picture.save(data, "PNG", **options)
+    image.save(data, "PNG", **options)
     make_folder(path.parent)
     write_atomically(path, data.getvalue())
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it lies in, where they are missing.
+    """Create a folder and its missing parents.
 
     Raises:
-        ResourceError: It cannot be made.
+        ResourceError: The folder cannot be created.
     """
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def append(path: Path, data: bytes) -> None:
-    """Append to a file; where not all of it can be written, none is.
+    """Append to a file; on failure, restore its previous length.
 
     Raises:
-        ResourceError: It cannot be written.
+        ResourceError: The file cannot be written.
     """
     with writing(path, len(data)):
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -112,18 +112,18 @@ def append(path: Path, data: bytes) -> None:
 
 
 def lock(file: int, *, shared: bool = False, wait: bool = False) -> bool:
-    """Lock an open file or folder until it is closed, or until the process ends in whatever way.
+    """Lock an open file or folder until it is closed or the process ends.
 
     Args:
-        file: Its descriptor.
-        shared: Whether other processes may hold it as well, shared.
-        wait: Whether to wait for a process that holds it.
+        file: File descriptor.
+        shared: Whether to take a shared lock, which other processes can hold at the same time.
+        wait: Whether to wait until another process releases the lock.
 
     Returns:
-        Whether it is locked; False where another process holds it.
+        Whether the lock was acquired; False if another process holds it.
 
     Raises:
-        OSError: The disk has no locks.
+        OSError: The file system does not support locks.
     """
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
@@ -134,10 +134,10 @@ def lock(file: int, *, shared: bool = False, wait: bool = False) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder while open; other processes that call this wait.
+    """Lock a folder within the context; other processes that call this wait.
 
     Raises:
-        OSError: It cannot be opened, or its disk has no locks.
+        OSError: The folder cannot be opened, or its file system does not support locks.
     """
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -148,12 +148,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def disk_error(path: Path | str, error: OSError, needed: int | None = None) -> ResourceError:
-    """Make the one line for an error of the disk.
+    """Create the error for a failed write, with reason, free space and fix.
 
     Args:
-        path: The file or folder that was written.
-        error: What the system reports.
-        needed: Bytes that were to be written, where known.
+        path: File or folder that could not be written.
+        error: Error raised by the operating system.
+        needed: Number of bytes to write, if known.
     """
     path = Path(path)
     reason = error.strerror or str(error) or type(error).__name__
@@ -178,7 +178,7 @@ def disk_error(path: Path | str, error: OSError, needed: int | None = None) -> R
 
 
 def removed(folder: Path) -> ResourceError:
-    """Make the one line for a folder that was removed while a command wrote to it."""
+    """Create the error for a folder that was removed while a command was writing to it."""
     return ResourceError(
         f"{named(folder)} was removed while the command was writing to it, expected a folder that stays. Fix: start "
         f"the command again"
@@ -186,12 +186,12 @@ def removed(folder: Path) -> ResourceError:
 
 
 def amount(count: int) -> str:
-    """Write a number of bytes for a message."""
+    """Format a number of bytes for a message."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count} bytes"
 
 
 def named(path: Path | str) -> str:
-    """Write a path for a message: on one line, shortened where it is longer than any file's."""
+    """Format a path for a message: printable, and shortened if it is longer than 500 characters."""
     text = str(path)
     if len(text) > _LONGEST:
         text = f"{text[:60]}...{text[-30:]} ({len(text)} characters)"
@@ -202,7 +202,7 @@ _LONGEST = 500
 
 
 def _removed(path: Path) -> Path | None:
-    """Find the outermost folder of a path that is missing."""
+    """Return the outermost missing folder of a path; None if its parent exists."""
     missing = None
     for folder in path.parents:
         if folder.exists():

@@ -1,16 +1,15 @@
-"""Near names for a misspelled one."""
+"""Suggest known names for a misspelled one."""
 
 import difflib
 from collections.abc import Iterable
 
-NEAR = 0.7  # of difflib's ratio: epohcs ~ epochs 0.83, resnet5 ~ resnet50 0.93, optimiser ~ optimizer 0.89
+NEAR = 0.7  # minimum ratio of difflib: epohcs ~ epochs 0.83, resnet5 ~ resnet50 0.93, optimiser ~ optimizer 0.89
 
 
 def did_you_mean(word: str, known: Iterable[str], most: int = 3) -> str:
-    """End a message: `; did you mean epochs?` for `epohcs`, an empty string when no known name is near.
+    """Return a suggestion to append to a message, such as `; did you mean epochs?`; empty without a similar name.
 
-    A dotted name is compared by its last part too, and by the initials of that part: `lr` is near
-    `schedule.learning_rate`.
+    Dotted names are also compared by their last part and by its initials: `lr` matches `schedule.learning_rate`.
     """
     scores = {name: _nearness(word, name) for name in known}
     near = sorted((name for name, score in scores.items() if score >= NEAR), key=lambda name: -scores[name])
@@ -23,6 +22,6 @@ def _nearness(word: str, name: str) -> float:
     if len(word) > 1 and word == initials:
         return 1.0
     nearness = difflib.SequenceMatcher(None, last_of_word.lower(), last.lower()).ratio() * 0.99
-    if word.count(".") == name.count("."):  # else backbone.low would be near bakbone
+    if word.count(".") == name.count("."):  # otherwise bakbone would match backbone.low
         nearness = max(nearness, difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio())
     return nearness

@@ -1,21 +1,21 @@
-"""Text that others wrote, on its way to a terminal, a log or a page: control characters become escapes.
+"""Escape control characters in untrusted text before it is printed to a terminal, a log or an HTML page.
 
-Names of files and classes, YAML and messages of libraries may hold escape sequences that rewrite what is on the screen,
-marks that turn the direction of writing, and line ends that look like a message of segtrain's own.
+File names, class names, YAML and library messages may contain escape sequences that rewrite the screen, marks that
+reverse the writing direction, and line breaks that imitate messages of segtrain.
 """
 
 import logging
 import re
 import unicodedata
 
-# Lines that a message continues with are indented; others come from a name or a value.
+# Continuation lines of a message are indented; other line breaks come from a name or a value.
 _LINE = re.compile(r"\n(?=  )")
-# Marks and overrides of the direction of writing; joiners within words of some languages are no controls.
+# Direction marks and overrides. Zero-width joiners are not included: some languages need them within words.
 _BIDI = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def printable(text: object) -> str:
-    r"""Write a text on one line, with escapes for all that a terminal does not show as it is.
+    r"""Format a text on one line, with nonprintable characters escaped.
 
     Example:
         >>> printable("a\x1b[2Jb\u202e\n")
@@ -28,12 +28,12 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: object) -> str:
-    """Write a message whose further lines are indented; any other line end is escaped, too."""
+    """Escape a message but keep line breaks before indented lines; other line breaks are escaped."""
     return "\n".join(map(printable, _LINE.split(str(text))))
 
 
 def controls(text: str) -> str:
-    """Return the control characters of a name, escaped: those that no name needs."""
+    """Return the distinct control characters in a name, escaped."""
     found = [letter for letter in text if letter in _BIDI or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")]
     return printable("".join(dict.fromkeys(found)))
 

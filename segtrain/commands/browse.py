@@ -39,15 +39,15 @@ def browse(cfg: DictConfig) -> None:
     chosen = HydraConfig.get().runtime.choices
     title = f"{chosen['dataset']}, {cfg.split}: {len(rows)} of {len(samples)} images"
     about = f"augment={chosen['augment']}, crop_size {height}x{width} (height x width), seed {cfg.seed}"
-    facts = [
+    notes = [
         about,
-        f"Draw 1 is what epoch 1 of a training with this seed sees of the image, draw 2 epoch 2, and so on. "
-        f"Hatched is void (id {dataset.ignore_class}): padding and what the labels leave out, never trained on.",
+        f"Draw 1 shows the image as augmented in epoch 1 of a training run with this seed, draw 2 in epoch 2, and so on. "
+        f"Hatched: ignored pixels (ignore_class={dataset.ignore_class}), such as padding and unlabeled pixels.",
     ]
     with new_run_folder("browse", cfg.name, keep_if="index.html") as folder:
         sheet = draw_sheet(rows, f"{title}   {about}", dataset.class_names, dataset.colors)
         write_png(folder / "sheet.png", sheet, compress_level=1)
-        page = write_page(rows, title, facts, dataset.class_names, dataset.colors)
+        page = write_page(rows, title, notes, dataset.class_names, dataset.colors)
         write_atomically(folder / "index.html", page.encode())
     print(f"contact sheet: {folder / 'sheet.png'}")
     print(f"page: {folder / 'index.html'}")

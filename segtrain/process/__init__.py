@@ -1,1 +1,1 @@
-"""The process that segtrain runs in: memory, threads, imports. No TensorFlow here."""
+"""Process-level support: memory limits, threads, imports and child processes. No TensorFlow here."""

@@ -1,7 +1,7 @@
-"""A command under a memory limit (`ulimit -v`) runs in a child process, and its parent reports how that ended.
+"""Run a command under a memory limit (`ulimit -v`) in a child process, whose parent reports a crash.
 
-Where memory ends, TensorFlow, OpenBLAS and the C++ library die of SIGABRT or SIGSEGV, exit, or hang while they are
-unloaded; no handler within the process can help.
+When memory runs out, TensorFlow, OpenBLAS and the C++ library die of SIGABRT or SIGSEGV, exit, or hang while they are
+unloaded; no handler inside the process can prevent that.
 """
 
 import ctypes
@@ -17,29 +17,29 @@ from pathlib import Path
 
 from segtrain.process.memory import memory_error
 
-_PASSED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+_FORWARDED_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _FINISHED = b"finished\n"
-_report_to: int | None = None  # where the child of a guarded command reports
+_report_to: int | None = None  # file descriptor to which the child of a guarded command reports
 
 
 def is_limited() -> bool:
-    """Whether this process may take only so much memory."""
+    """Whether the memory of this process is limited (`ulimit -v` or `ulimit -d`)."""
     limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
     return any(limit != resource.RLIM_INFINITY for limit in limits)
 
 
 def guarded(call: Callable[[], int]) -> int:
-    """Run a command in a child process, to which signals are passed on.
+    """Run a command in a child process and forward signals to it.
 
     Args:
-        call: Runs it; returns the exit code. Called before any thread has started.
+        call: Function that runs the command and returns its exit code; must be called before any thread has started.
 
     Returns:
-        Its exit code; that of `ResourceError`, after one line on stderr, where it died without one.
+        The command's exit code. If it crashed: that of `ResourceError`, after an error message on stderr.
     """
     reports, reported_to = os.pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON | {signal.SIGCHLD})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED_SIGNALS | {signal.SIGCHLD})
     child = os.fork()
     if child == 0:
         os.close(reports)
@@ -53,24 +53,24 @@ def guarded(call: Callable[[], int]) -> int:
     if lines.endswith(_FINISHED):
         return code
     _remove_unused(lines)
-    reason = f"the command died of {signal.Signals(-code).name}" if code < 0 else "a library ended the command"
+    reason = f"the command was killed by {signal.Signals(-code).name}" if code < 0 else "a library ended the process"
     error = memory_error(reason)
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
 
 
 def announce(folder: Path, keep_if: str) -> None:
-    """Tell the guard, if there is one, of a run folder to remove where the command dies before `keep_if` is in it."""
+    """Report a run folder to the guard, if any, which removes it if the command dies before `keep_if` exists in it."""
     if _report_to is not None:
         os.write(_report_to, json.dumps([str(folder.absolute()), keep_if]).encode() + b"\n")
 
 
 def _run(call: Callable[[], int], reported_to: int) -> None:
-    """Be the child."""
+    """Run the command in the child process, then exit."""
     global _report_to
     _report_to = reported_to
     os.set_inheritable(reported_to, False)
-    with suppress(OSError, AttributeError):  # another system than Linux
+    with suppress(OSError, AttributeError):  # not Linux
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     code = 1
     try:
@@ -79,18 +79,18 @@ def _run(call: Callable[[], int], reported_to: int) -> None:
         sys.stderr.flush()
     finally:
         os.write(reported_to, _FINISHED)
-        os._exit(code)  # libraries may hang or die while they are unloaded
+        os._exit(code)  # skip unloading of libraries, which may hang or crash
 
 
 def _wait(child: int) -> int:
-    """Pass signals on until the child has ended; return its exit code, below 0 that of a signal."""
+    """Forward signals until the child has ended; return its exit code, negative for a signal."""
     while True:
-        found = signal.sigwaitinfo(_PASSED_ON | {signal.SIGCHLD})
+        found = signal.sigwaitinfo(_FORWARDED_SIGNALS | {signal.SIGCHLD})
         if found.si_signo == signal.SIGCHLD:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
-        elif found.si_code <= 0:  # sent by a process to this one alone; a terminal sends to both
+        elif found.si_code <= 0:  # sent by a process to this one only; a terminal sends to both
             os.kill(child, found.si_signo)
 
 

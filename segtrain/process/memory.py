@@ -1,4 +1,4 @@
-"""Out of memory, however it is reported: one line that names what to lower."""
+"""Recognize out-of-memory errors of all libraries and turn them into one error message with a fix."""
 
 import errno
 import resource
@@ -7,10 +7,9 @@ from segtrain.errors import ResourceError
 
 _FIX = (
     "lower batch_size, crop_size or workers, or set gradient_accumulation_steps=2 (half of a batch at a time) or "
-    "activation_checkpointing=true; for "
-    "images of full size, set resize"
+    "activation_checkpointing=true; for full-size images, set resize"
 )
-# Of TensorFlow, oneDNN, OpenCV, NumPy, Python and the C++ library.
+# Out-of-memory messages of TensorFlow, oneDNN, OpenCV, NumPy, Python and the C++ library, in lower case.
 _TEXTS = (
     "std::bad_alloc",
     "bad allocation",
@@ -31,17 +30,19 @@ _ERRNOS = (errno.ENOMEM, errno.EAGAIN)
 
 
 def out_of_memory(error: BaseException) -> ResourceError | None:
-    """Return the one line for an error that means out of memory; None for another."""
+    """Return a ResourceError for an error that means out of memory; None for other errors."""
     text = str(error).strip()
-    is_told = any(each in text.lower() for each in _TEXTS)
+    has_message = any(each in text.lower() for each in _TEXTS)
     if isinstance(error, OSError):
         is_memory = error.errno in _ERRNOS
     elif type(error).__name__ == "ResourceExhaustedError":
         is_memory = not any(each in text.lower() for each in _DISK_TEXTS)
     else:
-        # Extension modules that do not check what they allocate leave Python without an exception to raise.
-        is_unset = isinstance(error, SystemError) and bool(_limit())
-        is_memory = isinstance(error, MemoryError) or is_unset or (is_told and isinstance(error, _carriers()))
+        # Extension modules that do not check their allocations make Python raise SystemError without an exception set.
+        is_unchecked = isinstance(error, SystemError) and bool(_limit())
+        is_memory = (
+            isinstance(error, MemoryError) or is_unchecked or (has_message and isinstance(error, _error_classes()))
+        )
     if not is_memory:
         return None
     first = text.splitlines()[0][:200] if text else type(error).__name__
@@ -49,20 +50,20 @@ def out_of_memory(error: BaseException) -> ResourceError | None:
 
 
 def memory_error(reason: str) -> ResourceError:
-    """Make the one line for a lack of memory."""
+    """Create the out-of-memory error with its fix."""
     return ResourceError(f"out of memory{_limit()}: {reason}. Fix: {_FIX}")
 
 
 def _limit() -> str:
-    """Name the limit that a shell has set for this process, if it has."""
+    """Describe the memory limit (`ulimit -v`) of this process; empty without one."""
     bytes_allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
     if bytes_allowed == resource.RLIM_INFINITY:
         return ""
     return f" (`ulimit -v` allows this process {bytes_allowed / 1e9:.1f} GB)"
 
 
-def _carriers() -> tuple[type[BaseException], ...]:
-    """Classes by which libraries report it in text."""
+def _error_classes() -> tuple[type[BaseException], ...]:
+    """Return the exception classes whose message may report out of memory."""
     import sys
 
     found: list[type[BaseException]] = [RuntimeError, SystemError, ImportError]

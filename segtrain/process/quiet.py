@@ -1,4 +1,4 @@
-"""A start without TensorFlow's chatter."""
+"""Suppress TensorFlow's log output at startup."""
 
 import os
 import sys
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Hold back what TensorFlow writes while it is imported and looks for devices; show it if that fails.
+    """Capture TensorFlow's output during import and device detection; print it only on failure.
 
-    The lines come before its logging is set up, so that TF_CPP_MIN_LOG_LEVEL does not silence them
-    (tensorflow/tensorflow#100442). A user who sets that variable sees everything.
+    These lines are written before logging is set up, so TF_CPP_MIN_LOG_LEVEL does not silence them
+    (tensorflow/tensorflow#100442). If the user has set that variable, nothing is captured.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
@@ -27,7 +27,7 @@ def quiet_tensorflow() -> Iterator[None]:
             if tensorflow := sys.modules.get("tensorflow"):
                 tensorflow.config.list_physical_devices()
             else:
-                del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # not imported after all: so that a later start is as quiet
+                del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # not imported here: keep a later import quiet
         except Exception:
             held.seek(0)
             os.write(shown, held.read())

@@ -1,6 +1,6 @@
-"""Daemon threads for blocking reads: one that hangs, as on a file server, delays neither its caller nor the exit.
+"""Daemon thread pool for blocking reads: a hanging read, as on a file server, delays neither its caller nor the exit.
 
-`concurrent.futures.ThreadPoolExecutor` joins its threads when Python exits, however long they hang.
+`concurrent.futures.ThreadPoolExecutor` instead joins its threads when Python exits, even if they hang.
 """
 
 import queue
@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, final
 
 SECONDS_TO_END = 1.0
-# Task queue of a pool: a future with the call that fills it in; None ends a thread.
+# Task queue of a pool: future, function and arguments; None ends a thread.
 _Tasks = queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
 _left_running: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
@@ -22,8 +22,8 @@ class Threads:
     """A pool of daemon threads.
 
     Args:
-        count: Threads.
-        name: First part of their names.
+        count: Number of threads.
+        name: Prefix of the threads' names.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -38,7 +38,7 @@ class Threads:
             thread.start()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have a thread call `call(*arguments)`; tasks start in the order of submission, after `close` none does."""
+        """Schedule `call(*arguments)`; tasks start in order of submission. After `close`, the future is cancelled."""
         future: Future[Any] = Future()
         with self._lock:
             if self._end.alive:
@@ -48,7 +48,7 @@ class Threads:
         return future
 
     def close(self, seconds: float = SECONDS_TO_END) -> None:
-        """Cancel tasks that have not started, and wait so long for the others; `left_running` lists what still runs."""
+        """Cancel pending tasks and wait up to `seconds` for running ones; see `left_running` for the rest."""
         with self._lock:
             self._end()
         deadline = time.monotonic() + seconds
@@ -59,7 +59,7 @@ class Threads:
 
 
 def left_running() -> list[str]:
-    """List the names of threads of closed pools that still run: the interpreter must not finalize under them."""
+    """List the names of still running threads of closed pools; the interpreter must not finalize while they run."""
     return sorted(thread.name for thread in _left_running if thread.is_alive())
 
 
@@ -79,11 +79,11 @@ def _work(tasks: _Tasks) -> None:
         if future.set_running_or_notify_cancel():
             try:
                 result = call(*arguments)
-            except BaseException as error:  # of any kind: it is raised again where the result is asked for
+            except BaseException as error:  # raised again by Future.result
                 future.set_exception(error)
                 del error
             else:
                 future.set_result(result)
                 del result
-        # Whoever waits decides how long arrays live, not an idle thread.
+        # Drop references, so that an idle thread keeps no arrays alive.
         del task, future, call, arguments

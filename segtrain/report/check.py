@@ -1,4 +1,4 @@
-"""What a check found, for people (a table, the findings, weights to paste) and for programs (`check.json`)."""
+"""Report a dataset check: tables, findings and class weights on the screen, and `check.json` for programs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,24 +13,24 @@ from segtrain.data.audit.statistics import class_weights
 from segtrain.runs.folder import write_json
 from segtrain.terminal import printable
 
-FORMAT = "segtrain check 1"  # changes when a reader of check.json would have to
-_MOST_COPIES = 3  # of one file, on the screen
+FORMAT = "segtrain check 1"  # increased when readers of check.json must change
+_MOST_COPIES = 3  # files listed as copies of one file
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _RULES = {
     "median_frequency": "median frequency: Eigen and Fergus 2015",
-    "enet": "1 / ln(1.02 + share): ENet, Paszke et al. 2016",
-    "inverse": "inverse share: each class weighs the same",
+    "enet": "1 / ln(1.02 + fraction): ENet, Paszke et al. 2016",
+    "inverse": "inverse fraction: equal total weight of each class",
 }
 
 
-def write_check(path: Path, evidence: Evidence, findings: Sequence[Finding], facts: Mapping[str, Any]) -> None:
-    """Write all findings with all their files, and the counts of every class.
+def write_check(path: Path, evidence: Evidence, findings: Sequence[Finding], metadata: Mapping[str, Any]) -> None:
+    """Write all findings with all their files, and the counts of every class, to `check.json`.
 
     Args:
-        path: Of `check.json`.
-        evidence: What the findings were drawn from.
-        findings: In the order to be read.
-        facts: What else to record; must fit JSON.
+        path: Path of `check.json`.
+        evidence: Records and counts that the findings are based on.
+        findings: Findings, the most severe first.
+        metadata: Further values to record; must be JSON serializable.
     """
     classes = [
         {
@@ -57,18 +57,18 @@ def write_check(path: Path, evidence: Evidence, findings: Sequence[Finding], fac
         }
         for each in findings
     ]
-    content = {"format": FORMAT, "segtrain": __version__, **facts, "splits": splits, "classes": classes}
+    content = {"format": FORMAT, "segtrain": __version__, **metadata, "splits": splits, "classes": classes}
     write_json(path, {**content, "class_weights": _weights(evidence), "findings": found})
 
 
-def print_check(evidence: Evidence, findings: Sequence[Finding], facts: Mapping[str, Any], show: int) -> None:
-    """Print the classes, the weights, and the findings, the gravest last: where the eye is when a command ends.
+def print_check(evidence: Evidence, findings: Sequence[Finding], metadata: Mapping[str, Any], show: int) -> None:
+    """Print the classes, the weights and the findings, the most severe last, so that it is visible at the end.
 
     Args:
-        evidence: See `write_check`.
-        findings: The gravest first.
-        facts: `seconds` and `files_read` are shown.
-        show: So many files of each finding.
+        evidence: Records and counts that the findings are based on.
+        findings: Findings, the most severe first.
+        metadata: Contains `seconds` and `files_read`, which are printed.
+        show: Number of files to print per finding.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True)
     if any(counts.files for counts in evidence.counts.values()):
@@ -88,15 +88,19 @@ def print_check(evidence: Evidence, findings: Sequence[Finding], facts: Mapping[
         for number in [sum(each.severity == severity for each in findings)]
     )
     console.print()
-    how = f"{images(facts['files_read'])} read in {facts['seconds']:.1f} s" if facts["files_read"] else _UNCHANGED
+    how = (
+        f"{images(metadata['files_read'])} read in {metadata['seconds']:.1f} s"
+        if metadata["files_read"]
+        else _UNCHANGED
+    )
     console.print(f"checked {numbers} ({how}): {tally}")
 
 
-_UNCHANGED = "unchanged since they were read; fresh=true reads them again"
+_UNCHANGED = "unchanged since the last check; fresh=true reads them again"
 
 
 def _class_table(evidence: Evidence) -> Table:
-    table = Table(title="classes: share of the pixels that are not void, and images that show them")
+    table = Table(title="classes: fraction of labeled pixels, images with the class")
     table.add_column("id", justify="right")
     table.add_column("class")
     narrow = len(evidence.counts) > 2  # so that four splits fit 80 columns
@@ -111,13 +115,13 @@ def _class_table(evidence: Evidence) -> Table:
             cells.append([f"{part:.3%}" if counts.images[class_id] else "absent", str(counts.images[class_id])])
         table.add_row(str(class_id), printable(name), *_joined(cells, narrow))
     table.add_section()
-    voids = [[f"{share(counts.void, counts.total):.3%}", str(counts.files)] for counts in evidence.counts.values()]
-    table.add_row(str(evidence.ignore_class), "void, of all pixels", *_joined(voids, narrow))
+    ignored = [[f"{share(counts.void, counts.total):.3%}", str(counts.files)] for counts in evidence.counts.values()]
+    table.add_row(str(evidence.ignore_class), "ignored, of all pixels", *_joined(ignored, narrow))
     return table
 
 
 def _joined(cells: Sequence[Sequence[str]], narrow: bool) -> list[str]:
-    """Pairs of cells one after another, or each pair in one cell."""
+    """Flatten pairs of cells, or join each pair into one cell if `narrow`."""
     return [", ".join(pair) for pair in cells] if narrow else [each for pair in cells for each in pair]
 
 
@@ -144,5 +148,5 @@ def _shown(case: Case) -> str:
 
 
 def _weights(evidence: Evidence) -> dict[str, list[float]]:
-    """Those of the training split, or of all there is."""
+    """Return the class weights of the training split, or of all splits without one."""
     return class_weights(evidence.counts.get("train", evidence.everywhere))

@@ -1,4 +1,4 @@
-"""A contact sheet as one HTML page that needs nothing else: pictures inline, no script, no request."""
+"""Write a contact sheet as a self-contained HTML page: inline images, no scripts, no requests."""
 
 import base64
 import html
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from segtrain.terminal import printable
-from segtrain.visual.contact_sheet import Row, percent, shares
+from segtrain.visual.contact_sheet import Row, fractions, percent
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #202020; background: #fff; margin: 1.5rem; }
@@ -19,21 +19,21 @@ th { border-bottom: 1px solid #999; font-weight: 600; } td:nth-child(2), th:nth-
 .views { display: flex; flex-wrap: wrap; gap: .7rem; } figure { margin: 0; } figcaption { color: #555; }
 img { display: block; margin-bottom: .25rem; }
 .swatch { display: inline-block; width: 1rem; height: 1rem; border: 1px solid #202020; vertical-align: -.15rem; }
-.void { background: repeating-linear-gradient(135deg, #fff 0 4px, #202020 4px 8px); }
+.ignored { background: repeating-linear-gradient(135deg, #fff 0 4px, #202020 4px 8px); }
 .legend span { white-space: nowrap; margin-right: 1rem; }
 .absent { color: #999; }
 """
 
 
 def write_page(
-    rows: Sequence[Row], title: str, facts: Sequence[str], class_names: Sequence[str], colors: np.ndarray
+    rows: Sequence[Row], title: str, notes: Sequence[str], class_names: Sequence[str], colors: np.ndarray
 ) -> str:
-    """Write the page.
+    """Format the page.
 
     Args:
-        rows: One a sample.
-        title: Its heading.
-        facts: Lines below it.
+        rows: One row per sample.
+        title: Heading of the page.
+        notes: Lines of text below the heading.
         class_names: K names.
         colors: (K, 3) uint8 RGB.
     """
@@ -43,7 +43,7 @@ def write_page(
             '<html lang="en"><head><meta charset="utf-8">',
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1>",
-            *(f"<p>{escape(fact)}</p>" for fact in facts),
+            *(f"<p>{escape(note)}</p>" for note in notes),
             *_class_table(rows, class_names, colors),
             *(line for row in rows for line in _row(row, class_names, colors)),
             "</body></html>",
@@ -57,17 +57,19 @@ def _class_table(rows: Sequence[Row], class_names: Sequence[str], colors: np.nda
     seen_in = sum((row.views[0].counts > 0 for row in rows), np.zeros(256, np.int64))
     headings = ("id", "class", "images", "of their pixels", "after augmentation")
     yield f"<table><tr>{''.join(f'<th>{heading}</th>' for heading in headings)}</tr>"
-    (of_class, of_void), (after_of_class, after_of_void) = (shares(each, len(class_names)) for each in (before, after))
+    (fraction, ignored), (fraction_after, ignored_after) = (
+        fractions(each, len(class_names)) for each in (before, after)
+    )
     for index, name in enumerate(class_names):
         absent = "" if seen_in[index] or after[index] else ' class="absent"'
         yield (
             f"<tr{absent}><td>{index}</td><td>{_swatch(index, colors)} {escape(name)}</td><td>{seen_in[index]}</td>"
-            f"<td>{percent(of_class[index])}</td><td>{percent(after_of_class[index])}</td></tr>"
+            f"<td>{percent(fraction[index])}</td><td>{percent(fraction_after[index])}</td></tr>"
         )
-    void_in = sum(bool(row.views[0].counts[len(class_names) :].any()) for row in rows)
+    ignored_in = sum(bool(row.views[0].counts[len(class_names) :].any()) for row in rows)
     yield (
-        f"<tr><td></td><td>{_swatch(len(class_names), colors)} void: not trained on</td><td>{void_in}</td>"
-        f"<td>{percent(of_void)}</td><td>{percent(after_of_void)}</td></tr></table>"
+        f"<tr><td></td><td>{_swatch(len(class_names), colors)} ignored pixels</td><td>{ignored_in}</td>"
+        f"<td>{percent(ignored)}</td><td>{percent(ignored_after)}</td></tr></table>"
     )
 
 
@@ -75,30 +77,30 @@ def _row(row: Row, class_names: Sequence[str], colors: np.ndarray) -> Iterator[s
     yield f'<section><h2>{escape(row.name)}</h2><div class="views">'
     for view in row.views:
         yield f"<figure><figcaption>{escape(view.title)}</figcaption>"
-        yield f"{_picture(view.photo, view.title)}{_picture(view.painted, f'{view.title}, labels')}</figure>"
-    of_class, _ = shares(row.views[0].counts, len(class_names))
+        yield f"{_img(view.image, view.title)}{_img(view.overlay, f'{view.title}, labels')}</figure>"
+    fraction, _ = fractions(row.views[0].counts, len(class_names))
     present = np.sum([view.counts for view in row.views], 0)
     yield '</div><p class="legend">'
     for index in range(len(class_names)):
         if present[index]:
-            yield f"<span>{_swatch(index, colors)} {escape(class_names[index])} {percent(of_class[index])}</span>"
+            yield f"<span>{_swatch(index, colors)} {escape(class_names[index])} {percent(fraction[index])}</span>"
     yield "</p></section>"
 
 
 def escape(text: str) -> str:
-    """Escape a text for HTML; control characters would turn or hide what stands next to them."""
+    """Escape a text for HTML, including control characters, which could reverse or hide the text around them."""
     return html.escape(printable(text))
 
 
 def _swatch(index: int, colors: np.ndarray) -> str:
     if index >= len(colors):
-        return '<i class="swatch void"></i>'
+        return '<i class="swatch ignored"></i>'
     red, green, blue = (int(channel) for channel in colors[index])
     return f'<i class="swatch" style="background:rgb({red},{green},{blue})"></i>'
 
 
-def _picture(pixels: np.ndarray, meaning: str) -> str:
-    # Colors at full resolution: classes are told apart by them.
+def _img(pixels: np.ndarray, meaning: str) -> str:
+    # No chroma subsampling: colors distinguish classes.
     options = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, written = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""Scores as people and programs read them: a table, `scores.json`, `per_class.csv`."""
+"""Report the scores of a split: printed tables, `scores.json` and `per_class.csv`."""
 
 import csv
 import io

@@ -1,1 +1,1 @@
-"""Pictures: overlays, contact sheets, curves. No TensorFlow here."""
+"""Figures: overlays, contact sheets, training curves. No TensorFlow here."""

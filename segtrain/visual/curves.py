@@ -1,4 +1,4 @@
-"""Curves of a run: `metrics.jsonl` to PNGs."""
+"""Draw the training curves of a run from `metrics.jsonl` as PNG files."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from segtrain.terminal import printable
 
 _TITLES = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU", "iou": "IoU by class"}
 _NOT_SCORES = ("epoch", "step")
-_MOST_LINES = 20  # of one chart; of more classes the lowest are drawn
+_MOST_LINES = 20  # maximum per chart; with more classes, those with the lowest scores are drawn
 _TRAINING, _VALIDATION = "#1f77b4", "#d95f02"
 # matplotlib's tab20: first the ten dark colors, then the light ones.
 _PALETTE = (
@@ -20,7 +20,7 @@ _PALETTE = (
     *("#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#c7c7c7", "#dbdb8d", "#9edae5"),
 )
 
-Line = tuple[str, str, str]  # name in the records, label, color
+Line = tuple[str, str, str]  # column of metrics.jsonl, legend label, color
 
 
 def draw_curves(metrics: Path, folder: Path) -> list[Path]:
@@ -29,11 +29,11 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     The scores of classes (`val_iou/car`) share a chart, and so do the parts of the loss (`loss_<part>`).
 
     Args:
-        metrics: A run's `metrics.jsonl`.
-        folder: The folder that `loss.png`, `mean_iou.png` and the others are written to.
+        metrics: Path of a run's `metrics.jsonl`.
+        folder: Folder to write `loss.png`, `mean_iou.png` and the other charts to.
 
     Returns:
-        The files; none where no epoch has ended.
+        Paths of the charts; empty if no epoch has ended.
     """
     import matplotlib
 
@@ -41,7 +41,7 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     if not records:
         return []
     make_folder(folder)
-    # A matplotlibrc in the working folder could change the charts, or start LaTeX for their text.
+    # Ignore a matplotlibrc in the working folder, which could change the charts or run LaTeX.
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
         return [
             _draw(records, score, lines, folder / f"{_file_name(score)}.png")
@@ -50,7 +50,7 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
 
 
 def _charts(records: list[dict[str, Any]]) -> dict[str, list[Line]]:
-    """Return the lines of each chart by the score that it shows."""
+    """Return the lines of each chart, by score."""
     names = dict.fromkeys(name for record in records for name, value in record.items() if value is not None)
     charts: dict[str, list[Line]] = {}
     for name in names:
@@ -71,7 +71,7 @@ def _charts(records: list[dict[str, Any]]) -> dict[str, list[Line]]:
 
 
 def _lowest(records: list[dict[str, Any]], lines: list[Line]) -> list[Line]:
-    """Return the lines whose last values are lowest, where there are too many for one chart."""
+    """Return the lines with the lowest last values if there are too many for one chart, else all."""
     if len(lines) <= _MOST_LINES:
         return lines
     last = {name: value for record in records for name, value in record.items() if value is not None}
@@ -79,7 +79,7 @@ def _lowest(records: list[dict[str, Any]], lines: list[Line]) -> list[Line]:
 
 
 def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Path) -> Path:
-    # Never pyplot: it costs a second, keeps figures in a global list and wants the main thread.
+    # Not pyplot: its import takes a second, it keeps figures in a global list and requires the main thread.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -118,13 +118,13 @@ def _file_name(score: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep matplotlib from reading a name as mathematics, or from leaving it out of the legend."""
+    """Escape a name that matplotlib would parse as math text or leave out of the legend."""
     text = printable(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a run's `metrics.jsonl`, one record an epoch; a line that a crash has cut is left out."""
+    """Read a run's `metrics.jsonl`, one record per epoch; skip a line that was truncated by a crash."""
     records = []
     for line in read_file(path).splitlines() if path.exists() else []:
         try:

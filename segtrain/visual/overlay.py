@@ -1,4 +1,4 @@
-"""Pictures of labels over images: panels side by side with a legend. NumPy, OpenCV and Pillow only."""
+"""Overlays of labels on images, and panels with a legend. NumPy, OpenCV and Pillow only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ _INK, _PAPER = (32, 32, 32), (255, 255, 255)
 
 
 def blend(image: np.ndarray, labels: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
-    """Lay the classes' colors over an image; pixels of no class (void) keep the image.
+    """Blend the class colors over an image; ignored pixels keep the image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) uint8 class ids.
         colors: (K, 3) uint8 RGB.
-        alpha: Weight of the colors, 0-1; the keras.io program has 0.65.
+        alpha: Weight of the colors, 0-1; the keras.io example uses 0.65.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -43,14 +43,14 @@ def draw_panels(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8, the truth.
-        predicted: (H, W) uint8.
+        labels: (H, W) uint8 class ids of the ground truth.
+        predicted: (H, W) uint8 predicted class ids.
         class_names: K names.
         colors: (K, 3) uint8 RGB.
         alpha: Weight of the colors, 0-1.
-        caption: A line above the panels.
+        caption: Text line above the panels.
     """
-    # Small images are enlarged by a whole factor, so that a class's pixels stay squares.
+    # Enlarge small images by an integer factor, so that pixels stay square.
     factor = max(1, round(320 / max(image.shape[:2])))
     panels = [
         ("image", image),
@@ -68,8 +68,8 @@ def draw_panels(
     canvas = Image.new("RGB", (full_width, legend_top + num_lines * _LINE + _GAP), _PAPER)
     draw = ImageDraw.Draw(canvas)
     draw.text((_GAP, _GAP // 2), caption, _INK, font)
-    for place, (title, panel) in enumerate(panels):
-        left = _GAP + place * (width + _GAP)
+    for position, (title, panel) in enumerate(panels):
+        left = _GAP + position * (width + _GAP)
         draw.text((left, _GAP // 2 + _LINE), title, _INK, font)
         canvas.paste(Image.fromarray(np.repeat(np.repeat(panel, factor, 0), factor, 1)), (left, top))
     for index, (left, line) in zip(present, cells, strict=True):
@@ -83,21 +83,21 @@ def write_labels(path: Path, labels: np.ndarray, colors: np.ndarray) -> None:
     """Write class ids as a palette PNG: the indices are the ids, the palette shows the classes' colors.
 
     Args:
-        path: Where to.
+        path: File to write.
         labels: (H, W) uint8 class ids.
         colors: (K, 3) uint8 RGB.
     """
-    picture = Image.fromarray(labels)  # mode L; the palette turns it into P without touching a pixel
+    image = Image.fromarray(labels)  # mode L; putpalette makes it mode P and keeps the pixel values
     table = np.zeros((256, 3), np.uint8)
     table[: len(colors)] = colors
-    picture.putpalette(table.tobytes())
-    write_png(path, picture)
+    image.putpalette(table.tobytes())
+    write_png(path, image)
 
 
 def _legend_cells(
     names: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> list[tuple[int, int]]:
-    """Place legend entries from left to right; return the left edge and the line of each."""
+    """Lay out legend entries from left to right; return the left edge and the line number of each."""
     cells, left, line = [], _GAP, 0
     for name in names:
         entry = _SWATCH + 6 + int(font.getlength(name)) + 2 * _GAP

@@ -40,8 +40,8 @@ def start(tmp_path, body, **options):
         ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
         ("os.kill(os.getpid(), signal.SIGBUS)", "SIGBUS"),
-        ("os._exit(1)", "a library ended the command"),
-        ("os._exit(0)", "a library ended the command"),
+        ("os._exit(1)", "a library ended the process"),
+        ("os._exit(0)", "a library ended the process"),
     ],
 )
 def test_a_command_that_dies_is_one_line_and_leaves_no_unused_run_folder(tmp_path, end, named):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segtrain.report.contact_page import write_page
-from segtrain.visual.contact_sheet import SIDE, Row, draw_sheet, hatch, percent, shares, view
+from segtrain.visual.contact_sheet import SIDE, Row, draw_sheet, fractions, hatch, percent, view
 
 NAMES = ("wall", "door", "roof")
 COLORS = np.array([(200, 0, 0), (0, 190, 10), (20, 0, 180)], np.uint8)
@@ -29,36 +29,36 @@ def halves(left=0, right=1, size=(36, 60), level=100):
 @pytest.mark.parametrize("size", [(36, 60), (720, 1200), (1200, 720), (1, 1), (3, 4000)])
 def test_the_longest_side_has_one_length(size):
     shown = view("x", *halves(size=size), COLORS, 0.5)
-    assert max(shown.photo.shape) == SIDE and shown.photo.shape == shown.painted.shape
-    assert shown.photo.shape[0] / shown.photo.shape[1] == pytest.approx(size[0] / size[1], abs=1 / SIDE)
+    assert max(shown.image.shape) == SIDE and shown.image.shape == shown.overlay.shape
+    assert shown.image.shape[0] / shown.image.shape[1] == pytest.approx(size[0] / size[1], abs=1 / SIDE)
 
 
 def test_classes_are_painted_and_their_border_drawn():
     # Half of gray 100 and half of (200, 0, 0) are (150, 50, 50); of (0, 190, 10) they are (50, 145, 55).
     shown = view("x", *halves(), COLORS, 0.5)
-    assert shown.painted[100, 20].tolist() == [150, 50, 50]
-    assert shown.painted[100, 340].tolist() == [50, 145, 55]
-    assert (shown.painted[100, 170:190] == (32, 32, 32)).all(1).sum() == 1
-    assert (shown.photo == 100).all()
+    assert shown.overlay[100, 20].tolist() == [150, 50, 50]
+    assert shown.overlay[100, 340].tolist() == [50, 145, 55]
+    assert (shown.overlay[100, 170:190] == (32, 32, 32)).all(1).sum() == 1
+    assert (shown.image == 100).all()
 
 
 def test_void_is_hatched_and_the_photograph_shines_through():
     shown = view("x", *halves(right=VOID), COLORS, 0.5)
-    stripes = np.unique(shown.painted[:, 190:, 0])
+    stripes = np.unique(shown.overlay[:, 190:, 0])
     assert len(stripes) == 2 and stripes[1] - stripes[0] > 80  # half of white and of dark over the same gray
     brighter = view("x", *halves(right=VOID, level=200), COLORS, 0.5)
-    assert (brighter.painted[:, 190:] > shown.painted[:, 190:]).all()
+    assert (brighter.overlay[:, 190:] > shown.overlay[:, 190:]).all()
 
 
 def test_the_share_of_void_is_told():
-    assert view("draw 1", *halves(right=VOID), COLORS, 0.5).title == "draw 1, 50.0 % void"
+    assert view("draw 1", *halves(right=VOID), COLORS, 0.5).title == "draw 1, 50.0 % ignored"
     assert view("draw 1", *halves(), COLORS, 0.5).title == "draw 1"
 
 
 def test_small_labels_are_enlarged_without_new_ids():
     labels = np.array([[0, 2]], np.uint8)
     shown = view("x", np.zeros((1, 2, 3), np.uint8), labels, COLORS, 1)
-    colors = {tuple(color) for color in shown.painted.reshape(-1, 3)}
+    colors = {tuple(color) for color in shown.overlay.reshape(-1, 3)}
     assert colors == {(200, 0, 0), (20, 0, 180), (32, 32, 32)}  # never class 1's, which lies between
 
 
@@ -70,9 +70,9 @@ def test_counts_are_of_the_photographs_own_pixels():
 def test_shares_are_of_all_pixels():
     counts = np.zeros(256, int)
     counts[[0, 2, 255]] = 10, 50, 40
-    of_class, of_void = shares(counts, 3)
+    of_class, of_void = fractions(counts, 3)
     assert of_class.tolist() == [0.1, 0, 0.5] and of_void == 0.4
-    assert shares(np.zeros(256, int), 3)[1] == 0
+    assert fractions(np.zeros(256, int), 3)[1] == 0
 
 
 @pytest.mark.parametrize(("share", "said"), [(0, "0.0 %"), (1e-6, "< 0.1 %"), (0.123, "12.3 %"), (1, "100.0 %")])
@@ -139,8 +139,8 @@ class Tags(HTMLParser):
         self.text.append(data)
 
 
-def page_of(*names, class_names=NAMES, title="title", facts=("fact",)):
-    return write_page(rows(*names), title, facts, class_names, COLORS)
+def page_of(*names, class_names=NAMES, title="title", notes=("note",)):
+    return write_page(rows(*names), title, notes, class_names, COLORS)
 
 
 def test_a_page_needs_nothing_but_itself():
@@ -164,11 +164,11 @@ def test_its_pictures_are_the_views():
 
 def test_whatever_a_name_holds_is_text():
     nasty = "<script>alert('x')</script>&\"'"
-    page = page_of(nasty, class_names=(nasty, "<b>", "&amp;"), title=nasty, facts=(nasty,))
+    page = page_of(nasty, class_names=(nasty, "<b>", "&amp;"), title=nasty, notes=(nasty,))
     found = Tags(page)
     assert found.open == [] and "script" not in found.tags and "b" not in found.tags
     text = "".join(found.text)
-    assert text.count(nasty) == 6  # title twice, fact, heading of the row, table, legend
+    assert text.count(nasty) == 6  # title twice, note, heading of the row, table, legend
     assert "<b>" in text and "&amp;" in text
 
 
@@ -179,4 +179,4 @@ def test_the_table_tells_shares_before_and_after():
     assert lines[0][:5] == ["0", "wall", "1", "50.0", "%"] and lines[0][5:] == ["50.0", "%"]
     assert lines[1] == ["1", "door", "1", "50.0", "%", "0.0", "%"]
     assert lines[2] == ["2", "roof", "0", "0.0", "%", "0.0", "%"]
-    assert lines[3][:1] == ["void:"] and lines[3][-4:] == ["0.0", "%", "50.0", "%"]
+    assert lines[3][:1] == ["ignored"] and lines[3][-4:] == ["0.0", "%", "50.0", "%"]
