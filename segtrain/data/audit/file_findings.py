@@ -14,24 +14,24 @@ from segtrain.data.listing.spelling import folded
 from segtrain.data.listing.splits import UnlabeledError
 from segtrain.errors import argument
 
-_READERS = {  # kind of problem: what it is, how to mend it
-    "image-unreadable": ("images that cannot be read", "replace the files, or take their names off the split"),
+_READERS = {  # kind of problem: summary and fix
+    "image-unreadable": ("images that cannot be read", "replace the files, or remove their names from the split"),
     "image-orientation": (
-        "images whose EXIF tag turns them, so that some programs see other pixels than the labels were drawn on",
+        "images rotated by their EXIF tag, so that programs disagree on the pixels under the labels",
         f"{argument('exif')}=apply if the labels fit the turned images, {argument('exif')}=ignore if they fit the "
         "stored ones",
     ),
     "labels-unreadable": (
         "label files that cannot be read as class ids",
-        "export the labels again as PNGs of class ids, or take the names off the split",
+        "export the labels again as PNGs of class ids, or remove the names from the split",
     ),
     "labels-alpha": ("label files with transparency", f"{argument('alpha')}=drop if the ids are right without it"),
     "sizes-differ": (
         "label files of another size than their images",
         "export one of the two again at the other's size; labels by nearest neighbor",
     ),
-    "image-is-labels": ("images that are their own label files", "name the folder of the labels"),
-    "sample-unreadable": ("samples that cannot be read", "replace the files, or take their names off the split"),
+    "image-is-labels": ("images that are their own label files", "set the folder of the labels"),
+    "sample-unreadable": ("samples that cannot be read", "replace the files, or remove their names from the split"),
 }
 
 
@@ -42,11 +42,11 @@ def unlisted_splits(evidence: Evidence) -> Iterator[Finding]:
         if isinstance(error, UnlabeledError):
             yield Finding("split-unlabeled", "note", seen, fix, split)
         else:
-            yield Finding("split-unlisted", "error", seen, fix or "mend the dataset's folders and lists", split)
+            yield Finding("split-unlisted", "error", seen, fix or "fix the dataset's folders and lists", split)
 
 
 def unfit_samples(evidence: Evidence) -> Iterator[Finding]:
-    """Files that a training would stop at, by what is wrong with them; unknown values are told elsewhere."""
+    """Files that would stop a training run, by problem; `value_findings` reports unknown values."""
     for split, records in evidence.records.items():
         for kind, (summary, fix) in _READERS.items():
             if cases := _with_problem(records, kind):
@@ -79,7 +79,7 @@ def names_but_for_case(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def labels_without_photograph(evidence: Evidence) -> Iterator[Finding]:
+def labels_without_image(evidence: Evidence) -> Iterator[Finding]:
     """Label files that lost their image: it may be missing, or named otherwise."""
     if paths := evidence.strays.labels:
         yield Finding(
@@ -92,8 +92,8 @@ def labels_without_photograph(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def unused_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Images beside the dataset's that no split names."""
+def unused_images(evidence: Evidence) -> Iterator[Finding]:
+    """Images in the dataset's folders that no split names."""
     if paths := evidence.strays.unused:
         yield Finding(
             "images-unused",
@@ -106,12 +106,12 @@ def unused_photographs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def unread_files(evidence: Evidence) -> Iterator[Finding]:
-    """Files among the images of kinds that are not read, which take no part."""
+    """Files among the images of formats that are not read."""
     if paths := tuple(map(Path, evidence.strays.unread)):
         yield Finding(
             "files-unread",
             "warning",
-            f"files among the images that take no part: {Unread('images', paths).seen}",
+            f"files among the images that are not used: {Unread('images', paths).seen}",
             Unread("images", paths).fix,
             "",
             tuple(Case(str(path)) for path in paths),
@@ -134,8 +134,8 @@ def respelled_names(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def damaged_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """JPEGs with damaged bytes: behind them the colors are wrong to the end of the picture."""
+def damaged_images(evidence: Evidence) -> Iterator[Finding]:
+    """JPEGs with damaged bytes: after them the colors are wrong to the end of the image."""
     for split, records in evidence.records.items():
         if cases := tuple(Case(each.image, each.damage) for each in records if each.damage):
             fix = "copy the files again; training takes them as they are"
@@ -150,8 +150,8 @@ def dark_images(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("image-range", verdict.severity, verdict.text, verdict.fix, "", cases)
 
 
-def plain_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Images of one gray all over: broken exports and black frames."""
+def plain_images(evidence: Evidence) -> Iterator[Finding]:
+    """Images of a single gray value: broken exports and black frames."""
     for split, records in evidence.records.items():
         plain = [each for each in records if each.thumbnail and np.ptp(np.frombuffer(each.thumbnail, np.uint8)) == 0]
         if plain:
@@ -159,8 +159,8 @@ def plain_photographs(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "image-plain",
                 "warning",
-                "images of a single brightness, with nothing to see",
-                "look at them; replace them or take them off the split",
+                "images of a single brightness",
+                "look at them; replace them or remove them from the split",
                 split,
                 cases,
             )

@@ -1,4 +1,4 @@
-"""What a check found, and what it looks at to find it."""
+"""Findings of a check, and the evidence they are derived from."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -34,15 +34,15 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to mend, to look at or to know.
+    """One result of a check: an error, a warning or a note.
 
     Attributes:
-        kind: Its name, which stays: programs may look for it.
-        severity: "error" where a training would stop, or its scores would lie; "warning" where a person should look;
-            "note" for what is often right.
-        summary: What was seen and what was expected, one sentence without its full stop.
+        kind: Stable name of the finding, for programs.
+        severity: "error" if a training run would stop or its scores would be wrong; "warning" for a likely mistake;
+            "note" for something that is often right.
+        summary: What was found and what was expected, one sentence without a full stop.
         fix: One command or edit.
-        split: Where, empty where it is about all splits.
+        split: The split concerned; "" for all splits.
         cases: Every file concerned.
     """
 
@@ -61,20 +61,20 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the findings are drawn from; they read no file.
+    """Input of all findings; findings read no file.
 
     Attributes:
         records: By split, one for each sample.
         class_names: Of the dataset, as are the next four.
-        ignore_class: The id of void.
-        known_values: Stored values that stand for a class or for void; none where that differs from file to file.
-        flip_pairs: Ids that change places in a mirrored image.
+        ignore_class: The id of ignored pixels.
+        known_values: Stored values of classes and ignored pixels; empty if they differ from file to file.
+        flip_pairs: Class ids to swap in a mirrored image.
         colors: RGB by class.
         crop_size: (H, W) of the training crops, None where images are resized instead.
         batch_size: Images in one step.
         unlisted: By split, why its samples cannot be listed.
-        strays: Files beside those of the samples.
-        images: By split, all of its images, where `records` are of some; those of `records` where there are none.
+        strays: Files in the dataset's folders that no sample uses.
+        images: By split, all of its images, if `records` are only a part of them; else empty.
     """
 
     records: Mapping[str, Sequence[Record]]
@@ -118,7 +118,7 @@ class Evidence:
 
     @cached_property
     def apart(self) -> set[tuple[str, str]]:
-        """Pairs of splits that must not share an image, in both orders."""
+        """Pairs of splits that must not overlap, in both orders."""
         images = self.images or {split: {each.image for each in records} for split, records in self.records.items()}
         return {pair for pair in permutations(images, 2) if must_differ(*pair, *(images[split] for split in pair))}
 
@@ -146,6 +146,6 @@ def images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
 
-def share(part: float, whole: float) -> float:
-    """A part of a whole, 0 where there is no whole."""
-    return part / whole if whole else 0.0
+def fraction(part: float, total: float) -> float:
+    """Return part / total, 0 if `total` is 0."""
+    return part / total if total else 0.0

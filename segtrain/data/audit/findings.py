@@ -1,4 +1,4 @@
-"""The table of all findings. Each is a small function of the evidence, with its own words and its own mend."""
+"""The table of all findings. Each is a small function of the evidence, with its own message and fix."""
 
 from collections.abc import Callable, Iterator
 
@@ -19,13 +19,13 @@ FINDINGS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     value_findings.label_colors,
     value_findings.differing_palettes,
     split_findings.shared_files,
-    split_findings.shared_photographs,
+    split_findings.shared_images,
     split_findings.small_train_split,
     class_findings.nothing_to_learn,
     file_findings.repeated_names,
     split_findings.mirrored_copies,
     split_findings.near_duplicates,
-    split_findings.repeated_photographs,
+    split_findings.repeated_images,
     split_findings.contradicting_labels,
     split_findings.copied_labels,
     class_findings.classes_not_trained,
@@ -35,23 +35,23 @@ FINDINGS: tuple[Callable[[Evidence], Iterator[Finding]], ...] = (
     class_findings.one_sided_pairs,
     label_findings.interpolated_labels,
     label_findings.empty_label_files,
-    label_findings.void_files,
-    label_findings.much_void,
-    file_findings.damaged_photographs,
+    label_findings.ignored_files,
+    label_findings.many_ignored_pixels,
+    file_findings.damaged_images,
     file_findings.dark_images,
-    file_findings.plain_photographs,
-    file_findings.labels_without_photograph,
+    file_findings.plain_images,
+    file_findings.labels_without_image,
     file_findings.names_but_for_case,
     file_findings.unread_files,
     file_findings.respelled_names,
-    size_findings.tiny_photographs,
-    size_findings.long_photographs,
-    size_findings.crop_against_photographs,
+    size_findings.tiny_images,
+    size_findings.long_images,
+    size_findings.crop_against_images,
     size_findings.varying_sizes,
     class_findings.classes_not_validated,
     class_findings.rare_classes,
     label_findings.one_class_files,
-    file_findings.unused_photographs,
+    file_findings.unused_images,
 )
 
 

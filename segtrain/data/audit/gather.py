@@ -45,7 +45,7 @@ def gather(
     """Put together what the findings are drawn from.
 
     Args:
-        dataset: Tells the classes.
+        dataset: The dataset, for its classes.
         samples: All of each split, as `list_samples` gives them.
         unlisted: The same.
         records: By split, of all samples or of some.

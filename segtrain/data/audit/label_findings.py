@@ -1,16 +1,16 @@
-"""Findings about what label files hold: too much of one class, of void, or of what no one has drawn."""
+"""Findings about label files: too much of one class, too many ignored pixels, or interpolated ids."""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from segtrain.data.audit.finding import Case, Evidence, Finding, share
+from segtrain.data.audit.finding import Case, Evidence, Finding, fraction
 from segtrain.data.audit.record import INTERPOLATED
 from segtrain.errors import argument
 
-_INVERTED = 0.75  # share of foreground over a split, beyond which black and white are likely to be swapped
-_SCARCE = 0.002  # share of all foreground, below which a network does well by never saying foreground
-_MUCH_VOID, _MOSTLY_VOID = 0.2, 0.5
+_INVERTED = 0.75  # fraction of foreground over a split, above which black and white are likely swapped
+_SCARCE = 0.002  # fraction of foreground, below which always predicting background scores well
+_MUCH_IGNORED, _MOSTLY_IGNORED = 0.2, 0.5
 _MANY_FILES, _ODD_ONES = 50, 0.02  # few enough among many: a dataset of things that may be absent has more
 
 
@@ -19,23 +19,23 @@ def inverted_masks(evidence: Evidence) -> Iterator[Finding]:
     if evidence.num_classes != 2:
         return
     for split, records in evidence.records.items():
-        shares = {each.labels: _foreground(each.classes) for each in records if each.classes}
-        if not shares:
+        fractions = {each.labels: _foreground(each.classes) for each in records if each.classes}
+        if not fractions:
             continue
         counts = evidence.counts[split]
-        whole = share(counts.pixels[1], counts.pixels.sum())
-        if whole > _INVERTED:
-            cases = tuple(Case(labels, f"{part:.0%} foreground") for labels, part in shares.items())
+        overall = fraction(counts.pixels[1], counts.pixels.sum())
+        if overall > _INVERTED:
+            cases = tuple(Case(labels, f"{part:.0%} foreground") for labels, part in fractions.items())
             yield Finding(
                 "masks-inverted",
                 "warning",
-                f"{whole:.0%} of the pixels are foreground: inverted masks?",
+                f"{overall:.0%} of the pixels are foreground: inverted masks?",
                 f"look at a mask; {argument('label_values')}={{0: 1, 255: 0}} turns them round",
                 split,
                 cases,
             )
-        elif np.median(list(shares.values())) < 0.4:
-            odd = tuple(Case(labels, f"{part:.0%} foreground") for labels, part in shares.items() if part > 0.9)
+        elif np.median(list(fractions.values())) < 0.4:
+            odd = tuple(Case(labels, f"{part:.0%} foreground") for labels, part in fractions.items() if part > 0.9)
             if odd:
                 yield Finding(
                     "masks-inverted-some",
@@ -50,7 +50,7 @@ def inverted_masks(evidence: Evidence) -> Iterator[Finding]:
 def scarce_foreground(evidence: Evidence) -> Iterator[Finding]:
     """So little that is not class 0 that predicting it everywhere looks well."""
     for split, counts in evidence.counts.items():
-        part = share(counts.pixels[1:].sum(), counts.pixels.sum())
+        part = fraction(counts.pixels[1:].sum(), counts.pixels.sum())
         if 0 < part < _SCARCE:
             yield Finding(
                 "foreground-scarce",
@@ -61,18 +61,18 @@ def scarce_foreground(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def void_files(evidence: Evidence) -> Iterator[Finding]:
+def ignored_files(evidence: Evidence) -> Iterator[Finding]:
     """Label files without a class."""
     for split, records in evidence.records.items():
-        void = [each for each in records if each.classes and set(each.classes) == {evidence.ignore_class}]
-        if void and evidence.counts[split].pixels.any():
+        ignored = [each for each in records if each.classes and set(each.classes) == {evidence.ignore_class}]
+        if ignored and evidence.counts[split].pixels.any():
             yield Finding(
                 "labels-all-void",
                 "warning",
-                "label files that hold void alone: they teach and score nothing",
+                "label files of ignored pixels only: they do not train or score anything",
                 "label them or take them off the split",
                 split,
-                tuple(Case(each.labels) for each in void),
+                tuple(Case(each.labels) for each in ignored),
             )
 
 
@@ -105,22 +105,22 @@ def one_class_files(evidence: Evidence) -> Iterator[Finding]:
                     "note",
                     f"{len(cases)} of {evidence.counts[split].files} label files hold one class",
                 ),
-                "look at some; right where nothing was to be found",
+                "check some of them; right if the images show nothing else",
                 split,
                 cases,
             )
 
 
-def much_void(evidence: Evidence) -> Iterator[Finding]:
-    """A split of which a large part is void."""
+def many_ignored_pixels(evidence: Evidence) -> Iterator[Finding]:
+    """A split in which a large part of the pixels is ignored."""
     for split, counts in evidence.counts.items():
-        part = share(counts.void, counts.total)
-        if part > _MUCH_VOID and counts.pixels.any():
+        part = fraction(counts.ignored, counts.total)
+        if part > _MUCH_IGNORED and counts.pixels.any():
             yield Finding(
                 "void-share",
-                "warning" if part > _MOSTLY_VOID else "note",
-                f"{part:.0%} of the pixels are void",
-                f"see whether {evidence.ignore_class} is a class of yours and not void",
+                "warning" if part > _MOSTLY_IGNORED else "note",
+                f"{part:.0%} of the pixels are ignored",
+                f"check whether {evidence.ignore_class} is one of your classes",
                 split,
             )
 
@@ -142,4 +142,4 @@ def interpolated_labels(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _foreground(classes: Mapping[int, int]) -> float:
-    return share(classes.get(1, 0), classes.get(0, 0) + classes.get(1, 0))
+    return fraction(classes.get(1, 0), classes.get(0, 0) + classes.get(1, 0))

@@ -1,4 +1,4 @@
-"""What one image and its label file show: sizes, classes, fingerprints, and all that is wrong with them.
+"""Record of one image and its label file: sizes, classes, fingerprints, and all problems found.
 
 H height, W width.
 """
@@ -26,18 +26,18 @@ THUMBNAIL = 16  # pixels a side
 # Lines of three pixels whose middle is of a class between the outer two are what interpolation leaves along borders;
 # fewer borders than this prove nothing.
 _MIN_BORDERS = 30
-# Their share of the borders: at most 0.017 in each of 2,900 drawn label files (CamVid, VOC, pets, garments, nuclei), at
+# Fraction of the borders: at most 0.017 in each of 2,900 drawn label files (CamVid, VOC, pets, garments, nuclei), at
 # least 0.22 in the same files once resized by interpolation to 0.25 to 4 times their size.
 INTERPOLATED = 0.12
-_MOST_COLORS = 256  # more are no drawing
+_MOST_COLORS = 256  # a file with more is not a label drawing
 
 
 class Problem(NamedTuple):
     """Why a sample cannot be trained on.
 
     Attributes:
-        kind: Of the findings' table: "image-unreadable", "labels-unreadable", "sizes-differ", ...
-        text: The reader's own sentence, which names the file.
+        kind: Kind of the finding: "image-unreadable", "labels-unreadable", "sizes-differ", ...
+        text: The reader's error message, which names the file.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The facts of one sample. Fields that a problem kept from being read are empty or None.
+    """Measurements of one sample. Fields that a problem kept from being read are empty or None.
 
     Attributes:
         name: The sample's.
@@ -59,16 +59,16 @@ class Record:
         ids: SHA-256 of the class ids and their size.
         difference_hash: 64 bits, one for each step of brightness along the rows of an 8x9 miniature (dHash); copies
             at another size or quality differ in few.
-        thumbnail: Grey miniature of `THUMBNAIL` x `THUMBNAIL` bytes.
-        classes: Pixels by class id, void among them.
+        thumbnail: Gray miniature of `THUMBNAIL` x `THUMBNAIL` bytes.
+        classes: Pixels by class id, including ignored pixels.
         stored: Pixels by stored value, where the values could be read and some are unknown.
-        unknown: Those of the stored values that are no class.
-        colors: Pixels by "#rrggbb", where the label file is a picture in a few colors that stand for no class.
-        columns: Mean column, as a share of the width, by id of the classes that have a left and a right.
-        damage: What libjpeg says of damaged bytes in the image; see `listen`.
+        unknown: The stored values that are not a class.
+        colors: Pixels by "#rrggbb", where the label file is drawn in a few colors that are not a class's.
+        columns: Mean column, as a fraction of the width, by id of the classes that have a left and a right.
+        damage: libjpeg's warning about damaged bytes in the image; see `add_jpeg_damage`.
         stored_range: Lowest and highest value of a 16-bit image whose dataset gives no range for it.
         palette: By index that occurs in a palette label file, its color as "#rrggbb".
-        interpolated: Share of the borders that show a class in between, 0 where there are too few borders to tell.
+        interpolated: Fraction of the borders that show a class in between; 0 where borders are too few to judge.
     """
 
     name: str
@@ -92,15 +92,15 @@ class Record:
     interpolated: float = 0.0
 
 
-def listen(record: Record) -> Record:
-    """Add what libjpeg says of an image that could be read. Not for threads: stderr is caught meanwhile."""
+def add_jpeg_damage(record: Record) -> Record:
+    """Add libjpeg's warning about an image that could be read. Not thread-safe: stderr is captured meanwhile."""
     if record.problems:
         return record
     return replace(record, damage=jpeg_damage(Path(record.image)))
 
 
 def examine(dataset: Dataset, sample: Sample) -> Record:
-    """Read both files of a sample as a training would and say what they hold. Never raises for what they hold."""
+    """Read both files of a sample as a training run would and record their content and problems. Never raises."""
     image: np.ndarray | None
     labels: np.ndarray | None
     found: dict[str, Any] = {}
@@ -112,12 +112,12 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
     if image is not None:
         if owner.image_range is None:
             found["stored_range"] = read_stored_range(sample.image, owner.max_pixels)
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         found |= {
             "image_size": image.shape[:2],
             "pixels": _digest(image),
-            "difference_hash": difference_hash(grey),
-            "thumbnail": cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).tobytes(),
+            "difference_hash": difference_hash(gray),
+            "thumbnail": cv2.resize(gray, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).tobytes(),
         }
     if labels is not None:
         found |= {
@@ -125,7 +125,7 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
             "ids": _digest(labels),
             "classes": _counts(labels),
             "columns": _columns(labels, dataset.flip_pairs),
-            "interpolated": interpolated_share(labels),
+            "interpolated": interpolated_fraction(labels),
         }
         if owner.label_colors is None and (palette := read_palette(sample.labels)):
             found["palette"] = used_colors(sample.labels, palette, owner.max_pixels)
@@ -133,14 +133,14 @@ def examine(dataset: Dataset, sample: Sample) -> Record:
     return Record(sample.name, *paths, **found)
 
 
-def difference_hash(grey: np.ndarray) -> int:
-    """Hash what an image shows rather than its bytes, as 64 bits; gray is (H, W) uint8."""
-    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+def difference_hash(gray: np.ndarray) -> int:
+    """Hash an image's content rather than its bytes, as 64 bits; `gray` is (H, W) uint8."""
+    small = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA)
     return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
 
 
-def interpolated_share(labels: np.ndarray) -> float:
-    """Share of the places where a row changes class that pass through an id in between, within three pixels.
+def interpolated_fraction(labels: np.ndarray) -> float:
+    """Fraction of class changes along rows that pass through an id in between, within three pixels.
 
     Ids have no order, so that drawn labels rarely do; labels that were resized by interpolation nearly always.
     """
@@ -153,9 +153,9 @@ def interpolated_share(labels: np.ndarray) -> float:
 
 
 def _diagnose(
-    dataset: Dataset, sample: Sample, whole: DataError
+    dataset: Dataset, sample: Sample, joint_error: DataError
 ) -> tuple[np.ndarray | None, np.ndarray | None, dict[str, Any]]:
-    """Read the two files one by one, after reading them together has failed, to tell everything that is wrong."""
+    """Read the two files separately, after reading them together has failed, to find all problems."""
     problems = []
     image = labels = None
     owner = dataset.member(sample)[0] if isinstance(dataset, Concat) else dataset
@@ -173,7 +173,7 @@ def _diagnose(
         kind = "labels-unreadable"
         if _reads(read_labels, sample.labels, alpha=owner.alpha, **limits):
             values = read_labels(sample.labels, alpha=owner.alpha, **limits)
-            found |= {"stored": _counts(values), "interpolated": interpolated_share(values)}
+            found |= {"stored": _counts(values), "interpolated": interpolated_fraction(values)}
             found["unknown"] = tuple(value for value in found["stored"] if value not in owner.known_values)
             kind = "values-unknown"
         elif owner.alpha == "refuse" and _reads(read_labels, sample.labels, alpha="drop", **limits):
@@ -183,15 +183,15 @@ def _diagnose(
             kind = "labels-in-colors" if owner.label_colors is None else "colors-unknown"
         problems.append(Problem(kind, error.message))
     if image is not None and labels is not None and image.shape[:2] != labels.shape:
-        problems.append(Problem("sizes-differ", str(whole)))
+        problems.append(Problem("sizes-differ", str(joint_error)))
     if not problems:
-        problems.append(Problem("image-is-labels" if _is_one_file(sample) else "sample-unreadable", str(whole)))
+        problems.append(Problem("image-is-labels" if _is_one_file(sample) else "sample-unreadable", str(joint_error)))
     found["problems"] = tuple(problems)
     return image, labels, found
 
 
 def _few_colors(path: Path, dataset: Dataset) -> dict[str, int]:
-    """Count the colors of a label file that stand for no class; nothing where it is no drawing in a few colors."""
+    """Count the colors of a label file that are not a class's; empty if it has more than a few colors."""
     if path.suffix.lower() in (".jpg", ".jpeg"):
         return {}
     try:

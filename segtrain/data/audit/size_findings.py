@@ -1,4 +1,4 @@
-"""Findings about sizes, in themselves and against the crop that a training takes."""
+"""Findings about sizes, in themselves and against the training crop."""
 
 from collections.abc import Iterator
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from segtrain.data.audit.finding import Case, Evidence, Finding, images
 
-_TINY = 16  # pixels: the usual output stride, of which a network makes a single place
+_TINY = 16  # pixels: the usual output stride, at which a network computes a single position
 _LONG = 5.0  # sides to each other
 _VARYING = 4.0  # the largest image's longer side to the smallest's
 _SMALL_CROP = 0.05  # of the image's area
 _MANY_SMALLER = 0.25
 
 
-def tiny_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Images of which a deep network sees a single place."""
+def tiny_images(evidence: Evidence) -> Iterator[Finding]:
+    """Images that a deep network reduces to a single position."""
     for split, records in evidence.records.items():
         found = [each for each in records if each.image_size and min(each.image_size) < _TINY]
         if found:
@@ -28,8 +28,8 @@ def tiny_photographs(evidence: Evidence) -> Iterator[Finding]:
             )
 
 
-def long_photographs(evidence: Evidence) -> Iterator[Finding]:
-    """Strips that are no image."""
+def long_images(evidence: Evidence) -> Iterator[Finding]:
+    """Extreme aspect ratios, such as strips."""
     for split, records in evidence.records.items():
         sized = [(each, each.image_size) for each in records if each.image_size]
         if found := [(each, size) for each, size in sized if max(size) > _LONG * min(size) and min(size) >= _TINY]:
@@ -57,7 +57,7 @@ def varying_sizes(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def crop_against_photographs(evidence: Evidence) -> Iterator[Finding]:
+def crop_against_images(evidence: Evidence) -> Iterator[Finding]:
     """Crops that are mostly padding, or see next to nothing of an image."""
     sizes = np.array([each.image_size for each in evidence.records.get("train", ()) if each.image_size])
     if evidence.crop_size is None or not len(sizes):

@@ -25,7 +25,7 @@ def small_train_split(evidence: Evidence) -> Iterator[Finding]:
 
 
 def shared_files(evidence: Evidence) -> Iterator[Finding]:
-    """The same file in two splits that must not share one."""
+    """The same file in two splits that must not overlap."""
     for one, other in combinations(evidence.records, 2):
         if (one, other) not in evidence.apart:
             continue
@@ -34,28 +34,28 @@ def shared_files(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "leak-files",
                 "error",
-                f"{images(len(cases))} of {other} stand in {one} too: scores would lie",
-                f"take them off one of the two lists; {other} has {len(evidence.records[other])}",
+                f"{images(len(cases))} of {other} are also in {one}: its scores would be too high",
+                f"remove them from one of the two lists; {other} has {len(evidence.records[other])}",
                 "",
                 cases,
             )
 
 
-def shared_photographs(evidence: Evidence) -> Iterator[Finding]:
+def shared_images(evidence: Evidence) -> Iterator[Finding]:
     """Images of equal pixels under other names in two splits."""
     across, _ = _equal_groups(evidence)
     if cases := tuple(_case(evidence, group) for group in across):
         yield Finding(
             "leak-images",
             "error",
-            "images whose pixels are equal in several splits: scores would lie",
-            "take one of each off its split",
+            "images with equal pixels in several splits: scores would be too high",
+            "remove one of each from its split",
             "",
             cases,
         )
 
 
-def repeated_photographs(evidence: Evidence) -> Iterator[Finding]:
+def repeated_images(evidence: Evidence) -> Iterator[Finding]:
     """Images of equal pixels within one split."""
     _, within = _equal_groups(evidence)
     for split, groups in within.items():
@@ -63,7 +63,7 @@ def repeated_photographs(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "duplicates",
             "warning",
-            "images that are equal to the pixel, and so count twice",
+            "images with equal pixels, which count twice",
             "remove one of each",
             split,
             cases,
@@ -73,12 +73,12 @@ def repeated_photographs(evidence: Evidence) -> Iterator[Finding]:
 def contradicting_labels(evidence: Evidence) -> Iterator[Finding]:
     """One image labeled in two ways."""
     records = evidence.every_record
-    groups = [group for group in same_pixels(records) if len({records[place].ids for place in group} - {""}) > 1]
-    if cases := tuple(together(records[place].labels for place in group) for group in groups):
+    groups = [group for group in same_pixels(records) if len({records[index].ids for index in group} - {""}) > 1]
+    if cases := tuple(together(records[index].labels for index in group) for group in groups):
         yield Finding(
             "labels-contradict",
             "warning",
-            "images that are equal to the pixel with labels that are not",
+            "images with equal pixels and different labels",
             "keep the right one of each",
             "",
             cases,
@@ -103,7 +103,7 @@ def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
                 "near-duplicates",
                 "note",
                 "images that look the same",
-                "look at them; of frames of a film a few are enough",
+                "look at them; of the frames of a video a few are enough",
                 split,
                 _cases(evidence, within),
             )
@@ -122,7 +122,7 @@ def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
             "mirrored-across",
             "warning",
             "images and their mirror images in several splits",
-            "move both to one split, or remove the mirrored ones: training mirrors by itself",
+            "move both to one split, or remove the mirrored ones: augmentation mirrors images",
             "",
             _cases(evidence, across),
         )
@@ -130,8 +130,8 @@ def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "mirrored-unswapped",
             "error",
-            "mirrored images whose left and right labels did not change places",
-            "remove the mirrored ones: training mirrors by itself, and swaps",
+            "mirrored images whose left and right labels were not swapped",
+            "remove the mirrored ones: augmentation mirrors images and swaps the labels",
             "",
             _cases(evidence, unswapped),
         )
@@ -140,15 +140,15 @@ def mirrored_copies(evidence: Evidence) -> Iterator[Finding]:
 def copied_labels(evidence: Evidence) -> Iterator[Finding]:
     """Label files of equal ids for images that differ: saved under the wrong name."""
     groups: dict[str, list[int]] = defaultdict(list)
-    for place, record in enumerate(evidence.every_record):
+    for index, record in enumerate(evidence.every_record):
         if record.ids and len(record.classes) > 1:
-            groups[record.ids].append(place)
-    copies = [group for group in groups.values() if len({evidence.every_record[place].pixels for place in group}) > 1]
-    if cases := tuple(together(evidence.every_record[place].labels for place in group) for group in copies):
+            groups[record.ids].append(index)
+    copies = [group for group in groups.values() if len({evidence.every_record[index].pixels for index in group}) > 1]
+    if cases := tuple(together(evidence.every_record[index].labels for index in group) for group in copies):
         yield Finding(
             "labels-copied",
             "warning",
-            "label files that are equal to the pixel, of images that are not",
+            "label files with equal pixels, of different images",
             "look at them; one of each may have been saved under the wrong name",
             "",
             cases,
@@ -158,16 +158,16 @@ def copied_labels(evidence: Evidence) -> Iterator[Finding]:
 def _equal_groups(evidence: Evidence) -> tuple[list[list[int]], dict[str, list[list[int]]]]:
     """Sort groups of equal images by whether they leak from one split to another.
 
-    A file in several splits stands once in a group: it is no pair with itself.
+    A file in several splits counts once in a group: it is not a duplicate of itself.
     """
     records, across, within = evidence.every_record, [], defaultdict(list)
     for group in same_pixels(records):
-        files = {records[place].image: place for place in reversed(group)}
+        files = {records[index].image: index for index in reversed(group)}
         if len(files) < 2:
             continue
         by_split: dict[str, set[str]] = defaultdict(set)
-        for place in group:
-            by_split[evidence.split_of[place]].add(records[place].image)
+        for index in group:
+            by_split[evidence.split_of[index]].add(records[index].image)
         if _leak(by_split, evidence.apart):
             across.append(group)
         else:
@@ -176,7 +176,7 @@ def _equal_groups(evidence: Evidence) -> tuple[list[list[int]], dict[str, list[l
 
 
 def _leak(by_split: Mapping[str, Set[str]], apart: Iterable[tuple[str, str]]) -> bool:
-    """Whether equal images, by split, are different files of two splits that must not share an image."""
+    """Whether equal images, by split, are different files of two splits that must not overlap."""
     pairs = [(by_split[one], by_split[other]) for one, other in apart if one in by_split and other in by_split]
     return any(len(one | other) > 1 for one, other in pairs)
 
@@ -196,7 +196,7 @@ def _keeps_sides(evidence: Evidence, one: int, other: int) -> bool:
 
 
 def _case(evidence: Evidence, group: Sequence[int]) -> Case:
-    return together(evidence.every_record[place].image for place in group)
+    return together(evidence.every_record[index].image for index in group)
 
 
 def _cases(evidence: Evidence, pairs: Sequence[tuple[int, int]]) -> tuple[Case, ...]:

@@ -1,7 +1,7 @@
-"""What was checked stays known until a file changes: records and verdicts in the user's cache folder.
+"""Cache of records and verdicts in the user's cache folder, valid until a file changes.
 
 A key is a digest of the dataset's configuration and of every file's path, size and time of change; contents are not
-read again for it. A cache that is damaged or gone costs a second reading, nothing else.
+read again for it. If the cache is damaged or missing, the files are read again.
 """
 
 import base64
@@ -106,7 +106,7 @@ def _load(name: str) -> Any:
 
 
 def _store(name: str, content: Any) -> None:
-    """Write a file whole or not at all; a cache that cannot be written must not end a check."""
+    """Write a file atomically; a cache that cannot be written must not end a check."""
     home = folder()
     with contextlib.suppress(OSError, ResourceError):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds thumbnails of the user's images

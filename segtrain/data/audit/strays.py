@@ -1,4 +1,4 @@
-"""Files that lie beside a dataset's own and belong to no sample: labels without image, images on no list."""
+"""Find files in a dataset's folders that belong to no sample: labels without image, unlisted images."""
 
 import os
 from collections import defaultdict
@@ -15,7 +15,7 @@ class Strays(NamedTuple):
     """Paths, sorted.
 
     Attributes:
-        labels: Label files for which there is no image.
+        labels: Label files without an image.
         unused: Images that no split uses.
         unread: Files among the images of kinds that are not read.
     """
@@ -28,8 +28,8 @@ class Strays(NamedTuple):
 def find_strays(samples: Iterable[Sample]) -> Strays:
     """Look into the folders of the samples for files that no sample uses.
 
-    Only folders where each label file has the name of its image are looked at: others hold files of several
-    kinds, whose names only the dataset can tell apart.
+    Only folders where each label file has the name of its image are searched: others hold files of several
+    kinds, whose names only the dataset can distinguish.
     """
     used: set[str] = set()
     by_folder: dict[Path, dict[str, Path]] = defaultdict(dict)

@@ -1,4 +1,4 @@
-"""Findings about stored values that are no class: what wrote them, told from the values of a whole split."""
+"""Findings about stored values that are not a class, with a cause derived from all values of a split."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +16,11 @@ _MANY = 12  # unknown values, above which nobody has forgotten a class: somethin
 
 
 class _Values(NamedTuple):
-    """What the unfit label files of a split hold.
+    """Values in the label files of a split that have unknown values.
 
     Attributes:
         seen: All stored values, sorted.
-        unknown: Those that are no class.
+        unknown: The stored values that are not a class.
         zero_occurs: Whether any label file of the split holds 0.
         interpolated: Whether half of the files show what interpolation leaves along borders.
     """
@@ -32,7 +32,7 @@ class _Values(NamedTuple):
 
 
 def unknown_values(evidence: Evidence) -> Iterator[Finding]:
-    """Label files with values that are no class, with the most telling of the explanations below."""
+    """Label files with values that are not a class, with the first explanation below that fits."""
     for split, records in evidence.records.items():
         unfit = [each for each in records if any(problem.kind == "values-unknown" for problem in each.problems)]
         if unfit:
@@ -41,7 +41,7 @@ def unknown_values(evidence: Evidence) -> Iterator[Finding]:
 
 
 def label_colors(evidence: Evidence) -> Iterator[Finding]:
-    """Label files that are pictures in colors, with the colors to name."""
+    """Label files drawn in colors, with the colors to name."""
     for split, records in evidence.records.items():
         for kind in ("labels-in-colors", "colors-unknown"):
             unfit = [each for each in records if any(problem.kind == kind for problem in each.problems)]
@@ -58,7 +58,7 @@ def label_colors(evidence: Evidence) -> Iterator[Finding]:
                 table += ", ..." if more else ""
                 fix = f"{argument('label_values')}=colors with {argument('classes')}={{{table}}}"
             else:
-                summary = f"colors that are no class: {', '.join(most)}{more}"
+                summary = f"colors that are not a class's: {', '.join(most)}{more}"
                 ignored = f"{argument('ignore_colors')}=[{_rgb(most[0])}]"
                 fix = f"draw them in a class's color, or {ignored} where they are to be ignored"
             cases = tuple(Case(each.labels, f"{len(each.colors)} colors") for each in unfit)
@@ -106,7 +106,7 @@ def _explained(evidence: Evidence, values: _Values) -> tuple[str, str, str]:
             return found
     listed = ", ".join(map(str, values.unknown[:8])) + (", ..." if values.unknown[8:] else "")
     expected = f"; expected {_ranges(evidence.known_values)}" if evidence.known_values else ""
-    summary = f"label files with values that are no class: {listed}{expected}"
+    summary = f"label files with values that are not a class: {listed}{expected}"
     return "values-unknown", summary, f"correct the files, or add the classes to {argument('classes')}"
 
 
@@ -117,9 +117,11 @@ def _two_valued(evidence: Evidence, values: _Values) -> tuple[str, str, str] | N
     return None
 
 
-def _void(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+def _default_ignored(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
     if values.unknown == (255,):
-        summary = f"label files with 255, the usual void, where {argument('ignore_class')} is {evidence.ignore_class}"
+        summary = (
+            f"label files with 255, the usual ignored value, but {argument('ignore_class')}={evidence.ignore_class}"
+        )
         return "values-void", summary, f"{argument('ignore_class')}=255"
     return None
 
@@ -147,21 +149,21 @@ def _scaled(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
     near = {value: index for index, step in enumerate(steps) for value in (step - 1, step, step + 1)}
     if count > 2 and len(values.seen) > 1 and all(value in near for value in values.seen) and max(values.seen) > count:
         table = ", ".join(f"{value}: {near[value]}" for value in values.seen)
-        summary = f"ids stretched to 0..255 to be seen: {', '.join(map(str, values.seen))}"
+        summary = f"ids scaled to 0..255 for viewing: {', '.join(map(str, values.seen))}"
         fix = f"{argument('label_values')}={{{table}}} once you have compared it with an image"
         return "values-scaled", summary, fix
     return None
 
 
-def _grey_colors(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
+def _gray_colors(evidence: Evidence, values: _Values) -> tuple[str, str, str] | None:
     if not len(evidence.colors):
         return None
-    greys = np.asarray(evidence.colors, float) @ (0.299, 0.587, 0.114)
-    known = {int(grey) for grey in greys} | {round(grey) for grey in greys}
+    grays = np.asarray(evidence.colors, float) @ (0.299, 0.587, 0.114)
+    known = {int(gray) for gray in grays} | {round(gray) for gray in grays}
     if len(values.unknown) > 1 and set(values.unknown) <= known:
         listed = ", ".join(map(str, values.unknown[:6]))
-        summary = f"the classes' colors turned to gray ({listed}), not class ids: pictures of the labels to look at"
-        return "values-are-colors", summary, "name the folder of class ids (CIHP: Category_ids, not Categories)"
+        summary = f"the classes' colors converted to gray ({listed}), not class ids: images for viewing"
+        return "values-are-colors", summary, "set the folder of class ids (CIHP: Category_ids, not Categories)"
     return None
 
 
@@ -169,15 +171,15 @@ def _interpolated(evidence: Evidence, values: _Values) -> tuple[str, str, str] |
     between = evidence.num_classes == 2 and {0, 255} <= set(values.seen)
     if values.interpolated or between or len(values.unknown) >= _MANY:
         summary = (
-            f"{len(values.unknown)} values that are no class ({values.unknown[0]}..{values.unknown[-1]}): labels that "
-            f"were resized or compressed as if they were images, or no class ids at all"
+            f"{len(values.unknown)} values that are not a class ({values.unknown[0]}..{values.unknown[-1]}): labels "
+            f"that were resized or compressed as if they were images, or not class ids at all"
         )
         return "values-interpolated", summary, "export the labels again, resized by nearest neighbor and saved as PNG"
     return None
 
 
 _EXPLANATIONS: tuple[Callable[[Evidence, _Values], tuple[str, str, str] | None], ...] = (
-    *(_two_valued, _void, _from_one, _one_more, _scaled, _grey_colors, _interpolated),
+    *(_two_valued, _default_ignored, _from_one, _one_more, _scaled, _gray_colors, _interpolated),
 )
 
 

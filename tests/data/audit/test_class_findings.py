@@ -84,7 +84,7 @@ def labels_of_background_alone(folder):
     return dataset
 
 
-@plants("one-class-split", "void alone", also=("class-not-trained",))
+@plants("one-class-split", "ignored pixels only", also=("class-not-trained",))
 def labels_of_void_alone(folder):
     root, dataset = street(folder)
     recolour(root / "trainannot", lambda ids: np.full_like(ids, 11))
@@ -156,7 +156,7 @@ def one_label_file_of_a_single_class(folder):
     return dataset
 
 
-@plants("void-share", "of the pixels are void")
+@plants("void-share", "of the pixels are ignored")
 def labels_that_are_mostly_void(folder):
     root, dataset = street(folder)
     for labels in ("trainannot", "valannot"):

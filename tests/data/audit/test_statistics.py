@@ -21,7 +21,7 @@ def test_counts_of_pixels_files_and_void():
     assert counts.pixels.tolist() == [15, 2, 1, 0]
     assert counts.images.tolist() == [2, 1, 1, 0]
     assert counts.pixels_around.tolist() == [18, 8, 10, 0]
-    assert (counts.void, counts.files, counts.total) == (2, 2, 20)
+    assert (counts.ignored, counts.files, counts.total) == (2, 2, 20)
 
 
 def test_weights_of_median_frequency_are_the_median_over_each():
