@@ -1,6 +1,6 @@
-"""The training engine. Names here are what a YAML's `_target_` may use.
+"""Training loop, callbacks, learning rate schedules and trackers. A YAML's `_target_` may name what is listed here.
 
-They are imported when first asked for, so that what reads checkpoints starts without TensorFlow.
+Names are imported on first use, so that code that only reads checkpoints starts without TensorFlow.
 """
 
 import importlib

@@ -27,24 +27,24 @@ _SECONDS_TO_AGREE = 4
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """A checkpoint after each epoch and every so many minutes; the last few are kept, and that of the best epoch.
+    """Save a checkpoint after each epoch and every `minutes`; keep the last ones and that of the best epoch.
 
-    Variables are copied at once and written in the background; the next save waits for the one before.
+    Variables are copied immediately and written in the background; a save waits for the previous one to finish.
 
     Args:
         folder: The run's `checkpoints` folder.
-        trainer: Whose state to keep.
-        monitor: Name of a reported score; `Trainer.direction` is whether higher or lower is better.
-        signals: What signals have asked for.
-        keep_last: How many of the last to keep.
-        minutes: From one save within an epoch to the next.
+        trainer: Trainer whose state is saved.
+        monitor: Name of the score that decides the best epoch; `Trainer.direction` gives whether higher is better.
+        signals: Flags set by signals: save, or save and stop.
+        keep_last: Number of most recent checkpoints to keep.
+        minutes: Minutes between saves within an epoch.
         metadata: What else each manifest records; must fit JSON.
 
     Raises:
-        ConfigError: No epoch's logs hold `monitor` although it was validated.
+        ConfigError: The logs of a validated epoch lack `monitor`.
         NumericError: A weight is NaN or infinite; such a state is never written.
         ResourceError: The disk is full or not writable.
-        Stopped: A signal has asked for it, and the state is saved.
+        Stopped: A signal asked to stop; the state is saved.
     """
 
     def __init__(
@@ -74,18 +74,18 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of training steps done."""
         return self._trainer.step
 
     @property
     def best(self) -> float | None:
-        """The best value of `monitor` so far; None while there is none."""
+        """The best value of `monitor` so far; None before the first one."""
         return self._best_of(self._scores())
 
     def poll(self) -> None:
-        """Do what signals have asked for; called between steps and between validated images.
+        """Save or stop if a signal asked for it; called between steps and between validated images.
 
-        Of several processes all must call this.
+        With several processes all of them must call this.
         """
         stop, save = self._signals.agree(self._trainer.replicas)
         if stop:
@@ -94,9 +94,10 @@ class Checkpoints(keras.callbacks.Callback):
             self.save()
 
     def poll_in_wait(self) -> None:
-        """Do what signals have asked for while a batch is awaited, perhaps in vain.
+        """Save or stop if a signal asked for it while waiting for a batch.
 
-        Of several processes each waits for data of its own: one that still waits long after the signal ends alone.
+        With several processes each waits for its own data, so they cannot agree here: a process that still waits
+        `_SECONDS_TO_AGREE` after the signal stops alone.
         """
         if self._trainer.replicas.num_processes == 1:
             self.poll()
@@ -120,7 +121,9 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = NO_LOGS) -> None:
         validated = any(name.startswith("val_") for name in logs)
         if (validated or not self._monitor.startswith("val_")) and self._monitor not in logs:
-            raise ConfigError(f"monitor={self._monitor}: no such score, expected one of {', '.join(sorted(logs))}")
+            raise ConfigError(
+                f"monitor={self._monitor}: found no such score, expected one of {', '.join(sorted(logs))}"
+            )
         self.save(is_best=self._is_best())
 
     def on_train_end(self, logs: Logs = NO_LOGS) -> None:
@@ -129,12 +132,12 @@ class Checkpoints(keras.callbacks.Callback):
     def save(
         self, *, is_best: bool = False, wait: bool = False, folder: Path | None = None, reserve: int = RESERVE_BYTES
     ) -> None:
-        """Write a checkpoint of this very state, unless there is one; of several processes the chief does.
+        """Write a checkpoint of the current state unless it is saved already; only the chief process writes.
 
         Args:
-            is_best: Whether no earlier one is better.
-            wait: Whether to return when it is written.
-            folder: Where to; the run's where None.
+            is_best: Whether this is the best epoch so far.
+            wait: Whether to wait until the files are written.
+            folder: Folder to write to; the run's `checkpoints` where None.
             reserve: Bytes that must stay free on the disk.
         """
         if not self._trainer.replicas.is_chief:
@@ -144,16 +147,16 @@ class Checkpoints(keras.callbacks.Callback):
         if self._saved == position:
             return
         arrays = {**snapshot(trainer.model, trainer.optimizer, trainer.averages), **progress.arrays()}
-        metadata = {**self._metadata, "monitor": self._monitor, "best": self.best, "progress": progress.facts()}
+        metadata = {**self._metadata, "monitor": self._monitor, "best": self.best, "progress": progress.metadata()}
         if trainer.in_step and metadata.get("exact_until") is None:
             metadata["exact_until"] = step
-        # All steps of an epoch are done, and its validation is not: the state after that has the same step.
+        # All steps of an epoch are done but not its validation: the state after validation has the same step number.
         steps_per_epoch = self.params["steps"]
         is_between = step > 0 and step == (progress.epochs_done + 1) * steps_per_epoch
 
         def write() -> None:
             require_finite(arrays)
-            if not self._folder.parent.is_dir():  # else it would be made again, without what resume needs
+            if not self._folder.parent.is_dir():  # do not create it again: resume needs its other files
                 raise removed(self._folder.parent)
             save_checkpoint(
                 folder or self._folder,
@@ -172,21 +175,21 @@ class Checkpoints(keras.callbacks.Callback):
             self.wait()
 
     def rescue(self) -> Path | None:
-        """Save the last finished step before an error ends the run, where any is done since the start.
+        """Save the last finished step before an error ends the run.
 
-        Where the error came out of a step, that may have changed some variables: the run is recorded as not exact from
-        there. On a full disk the reserve is used up, and then the system's folder for temporary files.
+        An error within a step may have changed some variables: the checkpoint is then recorded as not bit-exact from
+        that step on. On a full disk the reserved bytes are used, then the system's temporary folder.
 
         Returns:
-            The folder of the checkpoint; None where this process need not save one.
+            The folder of the checkpoint; None where this process did no step or is not the chief.
 
         Raises:
-            NumericError: A weight is NaN or infinite; the checkpoints before stay.
+            NumericError: A weight is NaN or infinite; earlier checkpoints are kept.
             ResourceError: The disk is full or not writable.
         """
         if self._began_at in (None, self._position) or not self._trainer.replicas.is_chief:
             return None
-        with suppress(SegtrainError):  # of a save that is under way: it is the error, or this one takes its place
+        with suppress(SegtrainError):  # of a pending save: it is the error being handled, or is replaced by this save
             self.wait()
         is_best = self._trainer.progress.num_steps == 0 and self._is_best()
         try:
@@ -204,7 +207,7 @@ class Checkpoints(keras.callbacks.Callback):
                 raise error from None
 
     def wait(self) -> None:
-        """Wait for the save under way, and raise what it raised."""
+        """Wait for the pending save, and raise its error."""
         pending, self._pending = self._pending, None
         if pending is not None:
             try:
@@ -218,7 +221,7 @@ class Checkpoints(keras.callbacks.Callback):
         return self._trainer.step, self._trainer.progress.epochs_done
 
     def _is_best(self) -> bool:
-        """Whether the last epoch is: NaN is never the best; of two equal ones the earlier stays."""
+        """Whether the last epoch is the best: NaN never is, and a tie keeps the earlier epoch."""
         history = self._trainer.progress.history
         value = history[-1].get(self._monitor) if history else None
         if value is None:
@@ -234,6 +237,6 @@ class Checkpoints(keras.callbacks.Callback):
         return max(scores, default=None) if self._is_maximum else min(scores, default=None)
 
     def _scores(self) -> list[float]:
-        """Those of the epochs so far that were validated."""
+        """The scores of the validated epochs so far."""
         found = [record.get(self._monitor) for record in self._trainer.progress.history]
         return [score for score in found if score is not None]

@@ -1,7 +1,7 @@
-"""The processes that train one network together, as the environment tells each of them. No TensorFlow here.
+"""Addresses of the processes of a multi-worker run, from environment variables. Does not import TensorFlow.
 
-`TF_CONFIG` is what TensorFlow's users, Kubernetes' operators and managed services set; where it is not set, the
-variables that Slurm's `srun` gives each of its tasks.
+`TF_CONFIG` is set by TensorFlow users, Kubernetes operators and managed services; where it is not set, the variables
+that Slurm's `srun` sets for each task are read.
 """
 
 import json
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 from segtrain.errors import ConfigError
 
-# Tasks of a job take ports from here on, the number of the job added: two jobs on a machine rarely meet.
+# Tasks of a Slurm job use ports from here on, plus the job's number: two jobs on a machine rarely collide.
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000
 
 
 class Cluster(NamedTuple):
-    """Processes that train together.
+    """Processes of one multi-worker run.
 
     Attributes:
-        addresses: host:port of each, the chief's first.
-        number: Which of them this one is, from 0.
-        local_index: Which of those on its machine this one is, from 0.
-        num_local: How many there are on its machine, itself among them.
+        addresses: host:port of each process, the chief's first.
+        number: Index of this process among all, from 0.
+        local_index: Index of this process among those on its machine, from 0.
+        num_local: Number of processes on this machine, this one included.
     """
 
     addresses: tuple[str, ...]
@@ -32,13 +32,13 @@ class Cluster(NamedTuple):
 
 
 def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
-    """Find the processes that this one trains with.
+    """Find the other processes of this run.
 
     Args:
-        environ: The process's environment.
+        environ: Environment variables of this process.
 
     Returns:
-        None where it trains alone.
+        None where this is the only process.
 
     Raises:
         ConfigError: The environment contradicts itself.
@@ -53,14 +53,14 @@ def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
 
 
 def hosts(nodes: str) -> list[str]:
-    """Spell out Slurm's list of nodes: "gpu[01-03,7],login" -> gpu01, gpu02, gpu03, gpu7, login."""
+    """Expand Slurm's list of nodes: "gpu[01-03,7],login" -> gpu01, gpu02, gpu03, gpu7, login."""
     names = []
     for item in re.findall(r"[^,\[]+(?:\[[^\]]*\][^,\[]*)*", nodes):
-        names += _spelled_out(item)
+        names += _expand(item)
     return names
 
 
-def _spelled_out(item: str) -> list[str]:
+def _expand(item: str) -> list[str]:
     before, bracket, rest = item.partition("[")
     if not bracket:
         return [item]
@@ -69,7 +69,7 @@ def _spelled_out(item: str) -> list[str]:
     for each in ranges.split(","):
         first, _, last = each.partition("-")
         numbers = range(int(first), int(last or first) + 1)
-        names += [f"{before}{number:0{len(first)}d}{end}" for number in numbers for end in _spelled_out(after)]
+        names += [f"{before}{number:0{len(first)}d}{end}" for number in numbers for end in _expand(after)]
     return names
 
 
@@ -81,8 +81,8 @@ def _of_slurm(environ: Mapping[str, str]) -> Cluster:
             number, _, times = item.rstrip(")").partition("(x")
             counts += [int(number)] * int(times or 1)
         index, port = int(environ["SLURM_PROCID"]), int(environ.get("SLURM_JOB_ID", "0")) % _NUM_PORTS + _FIRST_PORT
-        owners = [(node, place) for node, count in zip(nodes, counts, strict=True) for place in range(count)]
-        node, place = owners[index]
+        owners = [(node, local) for node, count in zip(nodes, counts, strict=True) for local in range(count)]
+        node, local_index = owners[index]
     except (KeyError, ValueError, IndexError) as error:
         seen = ", ".join(f"{name}={environ[name]}" for name in sorted(environ) if name.startswith("SLURM_STEP_"))
         raise ConfigError(
@@ -91,17 +91,17 @@ def _of_slurm(environ: Mapping[str, str]) -> Cluster:
         ) from error
     # Tasks are numbered node by node, which is srun's default (--distribution=block).
     addresses = tuple(f"{owner}:{port + at}" for owner, at in owners)
-    return Cluster(addresses, index, place, counts[nodes.index(node)])
+    return Cluster(addresses, index, local_index, counts[nodes.index(node)])
 
 
 def _of_tf_config(text: str) -> Cluster:
     try:
-        told: Any = json.loads(text)
-        jobs, task = told["cluster"], told["task"]
+        config: Any = json.loads(text)
+        jobs, task = config["cluster"], config["task"]
         kinds = {kind for kind in jobs if jobs[kind]}
         if others := kinds - {"chief", "worker"}:
             raise ValueError(f"{sorted(others)[0]} in cluster")
-        # The chief is the first of all, whether it has a list of its own or is the first worker.
+        # The chief is the first process, whether it has its own list or is the first worker.
         addresses = [str(address) for kind in ("chief", "worker") for address in jobs.get(kind, [])]
         index = int(task["index"]) + (len(jobs.get("chief", [])) if task["type"] == "worker" else 0)
         if task["type"] not in kinds or not 0 <= index < len(addresses):
@@ -111,8 +111,8 @@ def _of_tf_config(text: str) -> Cluster:
         raise ConfigError(
             f"TF_CONFIG: {reason}, expected "
             '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}. '
-            "Fix: correct TF_CONFIG, or unset it to train alone"
+            "Fix: correct TF_CONFIG, or unset it to train in one process"
         ) from error
     own_host = addresses[index].rpartition(":")[0]
-    beside = [number for number, address in enumerate(addresses) if address.rpartition(":")[0] == own_host]
-    return Cluster(tuple(addresses), index, beside.index(index), len(beside))
+    local = [number for number, address in enumerate(addresses) if address.rpartition(":")[0] == own_host]
+    return Cluster(tuple(addresses), index, local.index(index), len(local))

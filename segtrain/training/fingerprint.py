@@ -1,4 +1,4 @@
-"""What the numbers of a training rest on beside its config: where it differs, a resumed run is not exact to the bit."""
+"""Software, hardware and data that a run's numbers depend on: where they differ, a resumed run is not bit-exact."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -15,12 +15,12 @@ def fingerprint(samples: Iterable[Sample], validation: Sequence[Sample], replica
     """Describe this process and the training data.
 
     Args:
-        samples: To train on, see `installed`.
-        validation: To validate on.
-        replicas: That train: sums are rounded in another order where their number differs.
+        samples: Training samples, see `installed`.
+        validation: Validation samples.
+        replicas: Replicas of the run; their number changes the order in which sums are rounded.
 
     Returns:
-        By name, such as `tensorflow` and `threads`; `data` and `validation` describe the samples.
+        Name, such as `tensorflow` or `threads` -> description; `data` and `validation` describe the samples.
     """
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
     return {

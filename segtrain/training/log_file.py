@@ -13,7 +13,7 @@ from segtrain.storage import disk_error, writing
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
-    """Copy the package's log into a file while open.
+    """Copy the package's log to a file while the context is open.
 
     Raises:
         ResourceError: The file cannot be opened.
@@ -31,7 +31,7 @@ def log_file(path: Path) -> Iterator[None]:
 
 @final
 class _LogFile(logging.Handler):
-    """Appends lines; where one cannot be written, a line on stderr names the file, once, and the run continues."""
+    """Append lines to a file. The first one that cannot be written is reported on stderr, and the run continues."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

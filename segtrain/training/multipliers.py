@@ -1,4 +1,4 @@
-"""Which weights a recipe treats in their own way: factors to updates by layer, and weight decay."""
+"""Learning rate multipliers by layer, and weights excluded from weight decay."""
 
 from collections.abc import Collection, Mapping
 
@@ -11,19 +11,19 @@ BACKBONE = "backbone"
 
 
 def factors(model: keras.Model, backbone: Collection[str], lr_multipliers: Mapping[str, float]) -> dict[str, float]:
-    """Find the factor of each weight whose updates are not to be as large as the optimizer makes them.
+    """Find the factor of each weight's updates.
 
     Args:
         model: The network.
         backbone: Names of the backbone's layers.
-        lr_multipliers: By the beginning of a layer's name, or `backbone` for all of that, a factor from 0 up. Of
-            several beginnings that fit the longest counts, and any of them before `backbone`.
+        lr_multipliers: Prefix of layer names, or `backbone` for all its layers -> factor >= 0. Of several prefixes that
+            match the longest counts, and any of them before `backbone`.
 
     Returns:
-        By path of a trainable weight, its factor where that is not 1.
+        Path of a trainable weight -> its factor, where that is not 1.
 
     Raises:
-        ConfigError: A factor is no number from 0 up, or belongs to no layer that is trained.
+        ConfigError: A factor is not a number >= 0, or its prefix matches no trainable layer.
     """
     for name, factor in lr_multipliers.items():
         if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
@@ -43,20 +43,20 @@ def factors(model: keras.Model, backbone: Collection[str], lr_multipliers: Mappi
         if name not in used:
             layers = [BACKBONE, *(layer.name for layer in model.layers if layer.trainable_variables)]
             near = did_you_mean(name, layers) or f". Fix: take one of {', '.join(layers[-3:])} or {BACKBONE}"
-            raise ConfigError(f"lr_multipliers.{name}: no layer that is trained begins so{near}")
+            raise ConfigError(f"lr_multipliers.{name}: found no trainable layer whose name begins so{near}")
     if found and all(found.get(variable.path) == 0 for variable in model.trainable_variables):
         raise ConfigError("lr_multipliers: 0 for every layer, so nothing would be trained. Fix: leave one of them out")
     return found
 
 
 def exclude_norm_and_bias_from_decay(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    """Let weight decay pull on kernels only, not on scales and offsets of normalization, nor on biases.
+    """Exclude biases and the scales and offsets of normalization from weight decay.
 
-    Those have one axis at most, which no kernel has.
+    They are recognized by their rank: at most 1, which no kernel has.
 
     Args:
-        optimizer: Not built yet.
-        model: The network.
+        optimizer: Keras optimizer that is not built yet.
+        model: Network whose weights it will update.
     """
     if optimizer.weight_decay:
         optimizer.exclude_from_weight_decay([one for one in model.trainable_variables if len(one.shape) <= 1])

@@ -1,4 +1,4 @@
-"""What a training minimizes, and its gradients, for a whole batch at once or part by part."""
+"""Training loss and its gradients, for a batch at once or in micro-batches."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, final
@@ -11,13 +11,12 @@ from segtrain.training.replicas import Replicas, one_replica
 
 
 class Gradients(NamedTuple):
-    """What one batch amounts to.
+    """Losses, confusion matrix and gradients of one batch.
 
     Attributes:
-        losses: By name as in the logs; `loss` is what is minimized.
-        counts: (K, K) int64 confusion matrix, rows the truth.
-        gradients: Of `loss`, or of that times its scale, one for each of the variables; None where it does not depend
-            on one.
+        losses: Name in the logs -> scalar; `loss` is the one that is minimized.
+        counts: (K, K) int64 confusion matrix, rows the true class.
+        gradients: Gradient of `loss`, or of the scaled loss, for each variable; None where it does not depend on one.
     """
 
     losses: dict[str, tf.Tensor]
@@ -27,20 +26,20 @@ class Gradients(NamedTuple):
 
 @final
 class Objective:
-    """The loss of a network and of its further heads as one number with gradients.
+    """Training loss of a network and its further heads, with gradients.
 
     Args:
-        forward: Called with pixels (B, H, W, 3) and `training`; gives logits (B, H, W, K), with `heads` a dict.
+        forward: Called with pixels (B, H, W, 3) and `training`; returns logits (B, H, W, K), with `heads` a dict.
         loss: Called with labels (B, H, W) and logits (B, H, W, K).
-        heads: By name of each further head, what it adds to the loss.
-        num_classes: K.
-        ignore_class: The label that is not scored.
-        scale: Makes of the loss what the gradients are of, as float16 needs; they are those of the loss where None.
-        replicas: That each compute a share of the batch. Losses and counts are the whole batch's on all of them; the
-            gradients are each one's own, which add up to the whole batch's.
+        heads: Name of each further head -> its loss and weight.
+        num_classes: K, number of classes.
+        ignore_class: Label of ignored pixels.
+        scale: Scales the loss before differentiation, for float16; None leaves it unscaled.
+        replicas: Replicas that each compute a part of the batch. Losses and counts are those of the full batch on every
+            replica; gradients are per replica and add up to those of the full batch.
 
     Attributes:
-        names: Of the losses in the logs.
+        names: Names of the losses in the logs.
     """
 
     def __init__(
@@ -64,8 +63,8 @@ class Objective:
         if both := heads.keys() & set(parts):
             name = min(both)
             raise ConfigError(
-                f"heads.{name} and loss.parts.{name}: both would be loss_{name} in the logs, expected names of their "
-                f"own. Fix: rename one of them"
+                f"heads.{name} and loss.parts.{name}: both would be loss_{name} in the logs, expected different "
+                f"names. Fix: rename one of them"
             )
         own = ["loss_logits"] if heads else []
         self.names = ["loss", *own, *(f"loss_{name}" for name in (*parts, *heads))]
@@ -84,31 +83,31 @@ class Objective:
     def gradients_in_parts(
         self, images: tf.Tensor, labels: tf.Tensor, variables: Sequence[Any], parts: int
     ) -> Gradients:
-        """Compute a batch in equal parts, one after another: the features of one part at a time are in memory.
+        """Compute a batch in equal micro-batches, so that only one's features are in memory at a time.
 
-        Each part counts by its share of the batch's pixels that are not void, so a loss that is their mean is that of
-        the whole batch. Of other losses (class weights, OHEM, Dice) it is the mean of the parts' by these shares. Batch
-        norm sees each part by itself.
+        Each part is weighted by its fraction of the batch's pixels that are not ignored, so a loss that is their mean
+        is that of the full batch. For other losses (class weights, OHEM, Dice) the result is the weighted mean over the
+        parts. Batch norm computes its statistics per part.
 
         Raises:
-            tf.errors.InvalidArgumentError: The batch does not fall into equal parts.
+            tf.errors.InvalidArgumentError: The batch cannot be split into equal parts.
         """
         images, labels = (
             tf.reshape(each, tf.concat([[parts, -1], tf.shape(each)[1:]], axis=0)) for each in (images, labels)
         )
         valid = tf.reduce_sum(tf.cast(labels != self._ignore_class, tf.float32), axis=[1, 2, 3])
         valid = self._replicas.sum_over(valid)
-        shares = tf.math.divide_no_nan(valid, tf.reduce_sum(valid))
+        fractions = tf.math.divide_no_nan(valid, tf.reduce_sum(valid))
 
         def add(part: Any, losses: Any, counts: Any, sums: Any) -> Any:
             found = self.gradients(images[part], labels[part], variables)
-            share = shares[part]
+            fraction = fractions[part]
             return (
                 part + 1,
-                {name: losses[name] + share * found.losses[name] for name in self.names},
+                {name: losses[name] + fraction * found.losses[name] for name in self.names},
                 counts + found.counts,
                 [
-                    total if gradient is None else total + share * tf.convert_to_tensor(gradient)
+                    total if gradient is None else total + fraction * tf.convert_to_tensor(gradient)
                     for total, gradient in zip(sums, found.gradients, strict=True)
                 ],
             )
@@ -121,7 +120,7 @@ class Objective:
                 lambda part, *_: part < parts, add, state, parallel_iterations=1, maximum_iterations=parts
             )
         else:
-            # Replicas cannot meet within a loop of the graph.
+            # Collective operations do not work within a while loop of the graph.
             for part in range(parts):
                 with tf.control_dependencies(state[3]):
                     state = add(tf.constant(part), *state[1:])
@@ -129,18 +128,18 @@ class Objective:
         return Gradients(losses, counts, sums)
 
     def _losses(self, labels: tf.Tensor, logits: tf.Tensor, outputs: Any) -> dict[str, tf.Tensor]:
-        total, found = self._together(self._loss, labels, logits)
+        total, found = self._over_replicas(self._loss, labels, logits)
         if self._heads:
             found["logits"] = total
         for name, head in self._heads.items():
-            found[name], _ = self._together(head.loss, labels, outputs[name])
+            found[name], _ = self._over_replicas(head.loss, labels, outputs[name])
             total += head.weight * found[name]
         return {"loss": total, **{f"loss_{name}": value for name, value in found.items()}}
 
-    def _together(
+    def _over_replicas(
         self, loss: Callable[[Any, Any], Any], labels: tf.Tensor, logits: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Return the loss of all replicas' shares together, and by name what it is the sum of."""
+        """Return the loss over all replicas, and the parts of a `Sum` by name."""
         known = additive(loss)
         sums = known.sums(labels, logits)
         if self._replicas.count > 1:
@@ -155,6 +154,6 @@ class Objective:
         size = self._num_classes**2
         labels = tf.cast(labels, tf.int32)
         codes = tf.where(labels == self._ignore_class, size, labels * self._num_classes + predicted)
-        # tf.math.bincount asks the data for its size, which XLA cannot.
+        # tf.math.bincount has a size that depends on the data, which XLA does not support.
         counts = tf.raw_ops.DenseBincount(input=tf.reshape(codes, [-1]), size=size + 1, weights=tf.zeros([0], tf.int32))
         return tf.cast(tf.reshape(counts[:size], (self._num_classes, self._num_classes)), tf.int64)

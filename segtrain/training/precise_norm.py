@@ -1,4 +1,4 @@
-"""Batch norm's statistics, counted anew for the weights as they are (arXiv:2105.07576, section 3)."""
+"""Batch norm statistics recomputed for the current weights (arXiv:2105.07576, section 3)."""
 
 from collections.abc import Iterable
 from typing import final
@@ -13,23 +13,23 @@ from segtrain.models.layers import BatchNormalization, batch_norm_in_training_mo
 
 @final
 class PreciseNorm:
-    """Set a network's statistics to those of some training batches.
+    """Set the batch norm statistics of a network to those of some training batches.
 
-    The moving ones are of weights that have changed since. What is set depends on weights and batches alone, not on the
-    statistics before, and no dropout counter moves: a training that is resumed stays exact.
+    Moving averages mix in statistics of older weights. The result depends only on the weights and batches, not on
+    earlier statistics, and no dropout counter advances: a resumed run stays bit-exact.
 
     Args:
-        model: The network.
+        model: Network with at least one trainable batch norm layer.
 
     Raises:
-        ConfigError: No layer of it is batch norm that is trained.
+        ConfigError: The network has no trainable batch norm layer.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self._norms = [one for one in model.layers if isinstance(one, BatchNormalization) and one.trainable]
         if not self._norms:
             raise ConfigError(
-                "precise_bn_batches: the network has no batch norm that is trained. Fix: precise_bn_batches=0"
+                "precise_bn_batches: found no trainable batch norm in the network. Fix: precise_bn_batches=0"
             )
 
         @tf.function
@@ -47,7 +47,7 @@ class PreciseNorm:
         self._forward = forward
 
     def measure(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> None:
-        """Count the statistics of these batches of images and labels, each with the same weight."""
+        """Compute the statistics of batches of (images, labels), each with the same weight."""
         means = [np.zeros(layer.moving_mean.shape) for layer in self._norms]
         squares = [np.zeros_like(mean) for mean in means]
         number = 0

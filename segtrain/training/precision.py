@@ -1,4 +1,4 @@
-"""Mixed precision: 16-bit features where they do, float32 where they must be."""
+"""Mixed precision: 16-bit features, float32 weights and logits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Flags of /proc/cpuinfo of processors that multiply bfloat16 by themselves.
+# Flags in /proc/cpuinfo of processors with bfloat16 instructions.
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
 @contextmanager
 def layers_in(precision: str) -> Iterator[None]:
-    """Give this precision to all layers that are built while open: their weights stay float32.
+    """Build layers with a dtype policy while the context is open; their weights stay float32.
 
     Args:
-        precision: A name of Keras' policies; `float32` leaves Keras as it is, for float64 networks' sake.
+        precision: Name of a Keras dtype policy; `float32` keeps Keras' current policy, which may be float64.
     """
     earlier = keras.config.dtype_policy()
     try:
@@ -29,7 +29,7 @@ def layers_in(precision: str) -> Iterator[None]:
 
 
 def keep_logits_in_float32(model: keras.Model) -> None:
-    """Compute each output, from the last layer with weights on, in float32: logits of 8 bits would have many ties."""
+    """Compute the outputs in float32 from the last layer with weights on: bfloat16 logits would have many ties."""
     for tensor in keras.tree.flatten(model.output):
         operation = tensor._keras_history.operation
         while isinstance(operation, keras.layers.Layer):
@@ -40,14 +40,14 @@ def keep_logits_in_float32(model: keras.Model) -> None:
 
 
 def loss_scale_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """Return, by name, what a float16 training's loss scale depends on; nothing of another training."""
+    """Return the variables of a float16 optimizer's loss scale by name; an empty dict for other optimizers."""
     if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return {}
     return {"dynamic_scale": optimizer.dynamic_scale, "step_counter": optimizer.step_counter}
 
 
 def is_slow_here(precision: str) -> bool:
-    """Whether this machine computes a precision slower than float32: no GPU, nor a processor made for it."""
+    """Whether this machine has neither a GPU nor CPU instructions for a precision, so that float32 is faster."""
     if precision == "float32" or tf.config.list_physical_devices("GPU"):
         return False
     try:
@@ -58,5 +58,5 @@ def is_slow_here(precision: str) -> bool:
 
 
 def compiles_with_xla(jit: str) -> bool:
-    """Whether `jit` asks for XLA here: `auto` is on for exactly one GPU."""
+    """Whether `jit` selects XLA on this machine: `auto` does for exactly one GPU."""
     return jit == "on" or (jit == "auto" and len(tf.config.list_logical_devices("GPU")) == 1)

@@ -1,4 +1,4 @@
-"""A TensorFlow profile of a few training steps."""
+"""Callback that records a TensorFlow profile of a few training steps."""
 
 import logging
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ NO_LOGS: Logs = MappingProxyType({})
 
 
 class Profile(keras.callbacks.Callback):
-    """Record what TensorFlow does in some steps for TensorBoard's profile page, and stop after that epoch.
+    """Profile some training steps for TensorBoard's profile page, and stop the run after that epoch.
 
     Args:
-        run_folder: The run's folder; the profile goes below its `tensorboard`.
-        first_step: The first step to record; those before it compile and warm up. From 1 up.
-        last_step: The last one.
+        run_folder: The run's folder; the profile is written below its `tensorboard`.
+        first_step: First step to record, at least 1; skip those that compile and warm up.
+        last_step: Last step to record.
 
     Raises:
-        ConfigError: There is no step from the first to the last.
+        ConfigError: `last_step` is below `first_step`.
     """
 
     chief_only = True
@@ -63,7 +63,7 @@ class Profile(keras.callbacks.Callback):
             self._end()
         if not self._is_done:
             logger.warning(
-                "profile: the training ended at step %d, before the last of the steps %d to %d. Fix: more epochs",
+                "profile: the run ended at step %d, before the last of the steps %d to %d. Fix: more epochs",
                 *(self.params["trainer"].step, self._first_step, self._last_step),
             )
 

@@ -1,4 +1,4 @@
-"""How far a training is: everything that it goes on from beside its variables. No TensorFlow here."""
+"""Progress of a run: the state that resuming needs in addition to variables. Does not import TensorFlow."""
 
 import math
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ _MATRIX = "progress/matrix"
 
 @final
 class Progress:
-    """Steps and epochs done, what the unfinished epoch adds up to so far, and the logs of those before.
+    """Steps and epochs done, running sums of the current epoch, and the logs of finished epochs.
 
     Attributes:
-        step: Training steps done.
-        epochs_done: Epochs whose logs stand in `history`. After the last step of an epoch, and before its validation,
-            that epoch is not among them.
-        history: One mapping an epoch: `epoch`, `step` and its logs; what is not finite is None, as JSON wants it.
-        num_steps: Steps that the unfinished epoch adds up so far.
-        matrix: (K, K) int64 confusion matrix of these.
+        step: Number of training steps done.
+        epochs_done: Number of epochs in `history`. Between the last step of an epoch and its validation, that epoch is
+            not counted.
+        history: One mapping per epoch: `epoch`, `step` and its logs; NaN and infinity are None, as JSON requires.
+        num_steps: Number of steps of the current epoch done.
+        matrix: (K, K) int64 confusion matrix of these steps.
 
     Args:
-        num_classes: K.
+        num_classes: K, number of classes.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -43,11 +43,11 @@ class Progress:
 
     @property
     def mean_losses(self) -> dict[str, float]:
-        """By name, the mean over the unfinished epoch's steps."""
+        """Mean of each loss over the steps of the current epoch, by name."""
         return {name: total / self.num_steps for name, total in self._sums.items()}
 
     def end_epoch(self, logs: Mapping[str, float]) -> None:
-        """Close an epoch with its logs, and begin the next."""
+        """Record an epoch's logs, and begin the next epoch."""
         self.epochs_done += 1
         numbers = {name: float(value) if math.isfinite(value) else None for name, value in logs.items()}
         self.history.append({"epoch": self.epochs_done, "step": self.step, **numbers})
@@ -55,11 +55,11 @@ class Progress:
         self.matrix = np.zeros_like(self.matrix)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Copy what a checkpoint keeps as arrays."""
+        """Copy the part that a checkpoint stores as arrays."""
         return {_MATRIX: self.matrix.copy()}
 
-    def facts(self) -> dict[str, Any]:
-        """Copy what a checkpoint keeps as JSON; numbers come back from it to the bit."""
+    def metadata(self) -> dict[str, Any]:
+        """Copy the part that a checkpoint stores as JSON; floats survive the round trip bit for bit."""
         return {
             "epochs_done": self.epochs_done,
             "sums": dict(self._sums),
@@ -67,9 +67,9 @@ class Progress:
             "history": [dict(record) for record in self.history],
         }
 
-    def restore(self, step: int, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-        """Go back to where `arrays` and `facts` were copied."""
+    def restore(self, step: int, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+        """Restore the state from results of `arrays` and `metadata`."""
         self.step = step
         self.matrix = arrays[_MATRIX].copy()
-        self.epochs_done, self.history = facts["epochs_done"], [dict(record) for record in facts["history"]]
-        self._sums, self.num_steps = dict(facts["sums"]), facts["num_steps"]
+        self.epochs_done, self.history = metadata["epochs_done"], [dict(record) for record in metadata["history"]]
+        self._sums, self.num_steps = dict(metadata["sums"]), metadata["num_steps"]

@@ -1,4 +1,4 @@
-"""End a run whose validation curve is worse than that of the other trials of its study."""
+"""Stop a run whose validation scores are worse than those of other trials of its study."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ logger = logging.getLogger(__name__)
 
 
 class Pruning(keras.callbacks.Callback):
-    """Report each validation score, and stop the run where the study answers so; its folder stays a normal run.
+    """Report each validation score to a study, and stop the run if the study prunes it. The run folder stays valid.
 
     Args:
         monitor: Name of the validation score.
-        should_prune: Called with the epoch, its score and whether it is the last; returns whether to stop.
+        should_prune: Called with the epoch, its score and whether it is the last epoch; returns whether to stop.
     """
 
     def __init__(self, monitor: str, should_prune: Callable[[int, float, bool], bool]) -> None:
@@ -24,14 +24,14 @@ class Pruning(keras.callbacks.Callback):
         self._should_prune = should_prune
 
     def on_train_begin(self, logs: Mapping[str, float] = MappingProxyType({})) -> None:
-        # A trial that was killed and resumes: its new number has no scores yet.
+        # A killed trial resumes under a new trial number, which has no scores yet.
         for record in self.params["trainer"].progress.history:
-            self._judge(record)
+            self._report(record)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] = MappingProxyType({})) -> None:
-        self._judge(self.params["trainer"].progress.history[-1])
+        self._report(self.params["trainer"].progress.history[-1])
 
-    def _judge(self, record: Mapping[str, Any]) -> None:
+    def _report(self, record: Mapping[str, Any]) -> None:
         score, epoch = record.get(self._monitor), record["epoch"]
         if score is None or self.model.stop_training:
             return

@@ -1,7 +1,7 @@
-"""Training in less memory: early features are forgotten after use and computed again for their gradient.
+"""Activation checkpointing: features of early stages are dropped after use and recomputed for their gradient.
 
-The features of a backbone's early stages are most of what a step must remember. `tf.recompute_grad` would move batch
-norm's statistics twice, once for each time the features are computed; here they move once.
+The features of a backbone's early stages take most of a step's memory. `tf.recompute_grad` would update batch norm's
+moving statistics twice, once per forward pass; here they are updated once.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,15 +16,15 @@ from segtrain.models.layers import BatchNormalization, keep_moving_statistics
 
 
 def recomputing(model: keras.Model, ends: Sequence[str]) -> Callable[..., Any]:
-    """Return what computes as `model(pixels, training=True)` does, and its gradients, in less memory and more time.
+    """Return a function equal to `model(pixels, training=True)` whose gradients take less memory and more time.
 
     Args:
-        model: A functional network of one input.
-        ends: Layers that end a stage, from early to deep: each stage, from the pixels or the end before it, is computed
-            twice. The rest of the network is not.
+        model: A functional network with one input.
+        ends: Names of layers that end a stage, from early to deep. Each stage, from the pixels or the previous end, is
+            computed twice; the rest of the network is computed once.
 
     Raises:
-        ConfigError: A stage draws random numbers, or holds batch norm of another kind than segtrain's own.
+        ConfigError: A stage has random layers, or batch norm of another class than segtrain's own.
     """
     stages, rest = _split(model, ends)
     for _, stage, _ in stages:
@@ -35,7 +35,7 @@ def recomputing(model: keras.Model, ends: Sequence[str]) -> Callable[..., Any]:
         known = {id(model.input): tf.convert_to_tensor(pixels)}
         for sources, stage, results in stages:
             values = _twice(stage)(*[known[source] for source in sources])
-            # TensorFlow hands back a single result bare.
+            # TensorFlow unpacks a list of one result.
             known |= dict(zip(results, values if isinstance(values, list | tuple) else [values], strict=True))
         sources, network = rest
         return network([known[source] for source in sources], training=training)
@@ -44,9 +44,9 @@ def recomputing(model: keras.Model, ends: Sequence[str]) -> Callable[..., Any]:
 
 
 def early_stages(model: keras.Model, backbone: Backbone) -> list[str]:
-    """Return the layers at which a backbone's features leave strides 4 and 8, where most of its memory goes.
+    """Return the last layers of a backbone at strides 4 and 8, where most of its memory is used.
 
-    More or finer stages were tried on ResNet-50 at 512 pixels and save no more.
+    On ResNet-50 at 512 pixels more or finer stages saved no more memory.
     """
     names = {id(tensor): name for name, tensor in backbone.tensors.items()}
     ends = [names[id(backbone.stages[stride])] for stride in (4, 8) if stride in backbone.stages]
@@ -55,11 +55,11 @@ def early_stages(model: keras.Model, backbone: Backbone) -> list[str]:
 
 
 def _split(model: keras.Model, ends: Sequence[str]) -> tuple[list[tuple[list[int], Any, list[int]]], Any]:
-    """Cut a network behind each of `ends`; every part is a model that shares its layers.
+    """Split a network after each of `ends` into models that use the same layers.
 
     Returns:
-        For each stage the ids of its input tensors, the model, and the ids of its output tensors; then ids and model of
-        what follows.
+        For each stage the ids of its input tensors, its model, and the ids of its output tensors; then the input ids
+        and the model of the rest.
     """
     operations = [one for one in model.operations if not isinstance(one, keras.layers.InputLayer)]
     part_of: dict[int, int] = {}
@@ -86,7 +86,7 @@ def _split(model: keras.Model, ends: Sequence[str]) -> tuple[list[tuple[list[int
 
 
 def _behind(layer: Any) -> list[Any]:
-    """All operations that a layer's result depends on, itself among them."""
+    """Return all operations that a layer's output depends on, the layer included."""
     found, waiting = {}, [layer]
     while waiting:
         operation = waiting.pop()
@@ -97,12 +97,12 @@ def _behind(layer: Any) -> list[Any]:
 
 
 def _twice(stage: keras.Model) -> Callable[..., Any]:
-    """Run a stage now without remembering its features, and once more when its gradient is asked for."""
+    """Run a stage without keeping its features, and run it again to compute its gradient."""
 
     @tf.custom_gradient
     def run(*inputs: Any) -> Any:
         def gradient(*upstream: Any, variables: Sequence[tf.Variable] = ()) -> Any:
-            # Not before the gradient is there, or the features would wait in memory all the same.
+            # Wait for the upstream gradient: else the features would be recomputed early and stay in memory.
             with tf.control_dependencies(upstream):
                 again = [tf.identity(one) for one in inputs]
             with tf.GradientTape() as tape, keep_moving_statistics():

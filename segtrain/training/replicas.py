@@ -1,7 +1,7 @@
-"""The devices that train one network together: one, several of this process, or those of several processes.
+"""Replicas of a run: one device, several devices of this process, or those of several processes.
 
-Each replica computes the gradients of its share of a batch. What the shares add up to is the whole batch's loss,
-whatever the number of replicas; batch norm is to be synchronized for the same to hold of its statistics.
+Each replica computes the gradients of its part of a batch. Losses and gradients add up to those of the full batch for
+any number of replicas; for batch norm statistics this holds only if they are synchronized.
 """
 
 import os
@@ -18,19 +18,19 @@ from segtrain.training.cluster import Cluster, find_cluster
 
 @final
 class Replicas:
-    """What a training asks of `tf.distribute`.
+    """Replicas of a run, on top of `tf.distribute`.
 
     Args:
-        strategy: Puts variables and steps on the devices; the default one is that of a single device.
-        process: Which of the processes this is; the first is the chief, which alone writes files.
-        num_processes: How many there are.
+        strategy: Places variables and steps on devices; the default strategy uses a single device.
+        process: Index of this process; process 0 is the chief, the only one that writes files.
+        num_processes: Number of processes.
 
     Attributes:
         strategy: See above.
         process: See above.
         num_processes: See above.
-        count: Replicas of all processes together.
-        num_here: Those of this process.
+        count: Number of replicas of all processes.
+        num_here: Number of replicas of this process.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, process: int = 0, num_processes: int = 1) -> None:
@@ -57,25 +57,25 @@ class Replicas:
 
     @property
     def description(self) -> str:
-        """How many, and of how many processes where there are several: "8 of 2 processes"."""
+        """Number of replicas, and of processes where there are several: "8 of 2 processes"."""
         return str(self.count) + (f" of {self.num_processes} processes" if self.num_processes > 1 else "")
 
     def run(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """Trace a step for every replica of this process; returns what its first one returns."""
+        """Run a step on every replica of this process; return the result of its first replica."""
         found = self.strategy.run(step, args=arguments)
         return tf.nest.map_structure(lambda each: self.strategy.experimental_local_results(each)[0], found)
 
     def sum_over(self, tensors: Any) -> Any:
-        """Add up what all replicas have, leaf by leaf; within a step."""
+        """Add up a structure of tensors over all replicas; to be called within a step."""
         if self.count == 1:
             return tensors
         context = tf.distribute.get_replica_context()
-        # Without an operation of its own a tensor is of no device, which all_reduce refuses.
+        # all_reduce needs each tensor on a device, which identity places it on.
         own = tf.nest.map_structure(tf.identity, tensors)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
     def own_part(self, batch: tf.Tensor, parts: int) -> tf.Tensor:
-        """Take this replica's part of what its process has loaded, see `places`; within a step."""
+        """Take this replica's part of the samples that its process loaded; to be called within a step."""
         if self.num_here == 1:
             return batch
         shape = tf.shape(batch)
@@ -84,25 +84,25 @@ class Replicas:
         return tf.reshape(own, tf.concat([[-1], shape[1:]], axis=0))
 
     def sample_indices(self, batch_size: int, parts: int) -> list[int]:
-        """Which samples of a batch this process loads, in the order in which `share` deals them out.
+        """Return the indices in a batch of the samples that this process loads, in the order `own_part` expects.
 
         Args:
-            batch_size: Of all replicas together.
-            parts: Equal parts that each replica computes one after another. Part p of all replicas together holds the
-                samples that it holds on a single device.
+            batch_size: Number of samples over all replicas.
+            parts: Micro-batches per step of each replica. Micro-batch p of all replicas together holds the same samples
+                as on a single device.
         """
         order = np.arange(batch_size).reshape(parts, self.num_processes, -1)
-        return [int(place) for place in order[:, self.process].reshape(-1)]
+        return [int(index) for index in order[:, self.process].reshape(-1)]
 
     def total(self, array: np.ndarray) -> np.ndarray:
-        """Add up an array of each process; all of them must call this."""
+        """Add up an array over the processes; all of them must call this."""
         if self.num_processes == 1:
             return array
         found = self._total(tf.convert_to_tensor(array))
         return np.asarray(self.strategy.experimental_local_results(found)[0])
 
     def broadcast(self, message: bytes = b"") -> bytes:
-        """Tell all processes what the chief says; all of them must call this."""
+        """Return the chief's message in every process; all of them must call this."""
         if self.num_processes == 1:
             return message
         length = int(self.total(np.array(len(message) if self.is_chief else 0, np.int64)))
@@ -113,10 +113,10 @@ class Replicas:
 
     @contextmanager
     def report_lost_process(self) -> Iterator[None]:
-        """Say in one line that another process is gone.
+        """Turn TensorFlow's errors about a lost process into one line.
 
         Raises:
-            ResourceError: It is.
+            ResourceError: Another process has ended.
         """
         try:
             yield
@@ -124,33 +124,33 @@ class Replicas:
             if self.num_processes == 1:
                 raise
             raise ResourceError(
-                f"process {self.process} of {self.num_processes} has lost another one, which was killed or has ended "
-                f"with an error of its own. Fix: look into its output, then start all of them again with resume=auto"
+                f"process {self.process} of {self.num_processes} lost another process, which was killed or ended "
+                f"with its own error. Fix: read its output, then start all of them again with resume=auto"
             ) from error
 
     def _local_index(self) -> Any:
-        """Which replica of this process a step is traced for."""
+        """Index within this process of the replica that a step is traced for."""
         return tf.distribute.get_replica_context().replica_id_in_sync_group % self.num_here
 
 
 def one_replica() -> Replicas:
-    """A single device, as TensorFlow picks it."""
+    """Return a single replica, on the device that TensorFlow picks."""
     return Replicas(tf.distribute.get_strategy())
 
 
 def find_replicas(strategy: str, replicas: int | None = None, environ: Mapping[str, str] = os.environ) -> Replicas:
-    """Set up the devices of a training. To be called before TensorFlow has computed anything.
+    """Set up the replicas of a run. To be called before TensorFlow computes anything.
 
     Args:
-        strategy: `one` device; `mirrored`, those of this process; `multiworker`, those of all processes that the
-            environment names; `auto`, the last of these that there is something for.
-        replicas: Of `mirrored`: how many. All GPUs where None; without GPUs so many parts of the CPU, to try it.
-        environ: See `find_cluster`.
+        strategy: `one` device; `mirrored`, the devices of this process; `multiworker`, those of all processes named by
+            the environment; `auto`, the last of these that is available.
+        replicas: Number of replicas of `mirrored`; None uses all GPUs. Without GPUs the CPU is split, to try it out.
+        environ: Environment variables, see `find_cluster`.
 
     Raises:
-        ConfigError: There are not as many devices or processes as asked for.
+        ConfigError: Fewer devices or processes are available than asked for.
     """
-    tf.get_logger().setLevel("WARNING")  # it tells of every all-reduce
+    tf.get_logger().setLevel("WARNING")  # it logs every all-reduce
     gpus = tf.config.list_physical_devices("GPU")
     cluster = find_cluster(environ) if strategy in ("auto", "multiworker") else None
     if strategy == "auto":
@@ -183,8 +183,8 @@ def _devices(gpus: list[Any], replicas: int | None) -> list[str]:
             tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
         except RuntimeError as error:
             raise ConfigError(
-                f"replicas={replicas}: TensorFlow has begun with fewer in this process, as in a sweep. Fix: train in a "
-                f"process of its own"
+                f"replicas={replicas}: TensorFlow has started with fewer in this process, as in a sweep. Fix: train "
+                f"in a separate process"
             ) from error
     return [f"CPU:{number}" for number in range(replicas)]
 

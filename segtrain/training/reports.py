@@ -25,12 +25,12 @@ NO_LOGS: Logs = MappingProxyType({})
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One bar over all steps of the run, with loss, mean IoU, images a second and the time left; on a terminal only.
+    """Show one bar over all steps of the run: loss, mean IoU, images per second, time left. Terminals only.
 
     Args:
-        trainer: Tells the step.
-        batch_size: Images in a step.
-        total_steps: Steps of the whole run.
+        trainer: Trainer whose step is shown.
+        batch_size: Images per step.
+        total_steps: Number of steps of the run, all epochs together.
     """
 
     def __init__(self, trainer: Trainer, batch_size: int, total_steps: int) -> None:
@@ -64,14 +64,14 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """One line of JSON an epoch in `metrics.jsonl`, the same as a table in `metrics.csv`, a readable line in the log.
+    """Write each epoch's scores as a JSON line to `metrics.jsonl`, as a row to `metrics.csv`, and to the log.
 
-    Both files are the run's history, whatever was killed when: each epoch stands in them once.
+    Both files hold each epoch once, also in a run that was killed and resumed.
 
     Args:
-        path: Of metrics.jsonl; the table is written next to it.
-        trainer: Its history is written.
-        monitor: Name of a score that the log shows in any case.
+        path: Path of metrics.jsonl; metrics.csv is written next to it.
+        trainer: Trainer whose history is written.
+        monitor: Name of a score that the log line always includes.
     """
 
     def __init__(self, path: Path, trainer: Trainer, monitor: str = "val_mean_iou") -> None:
@@ -82,7 +82,7 @@ class MetricsLog(keras.callbacks.Callback):
         self._epoch_began = 0.0
 
     def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
-        # A resumed run begins anew what was logged after its checkpoint; a line that a kill has cut goes, too.
+        # Drop epochs logged after the checkpoint that a resumed run starts from, and a line cut short by a kill.
         if self._trainer.progress.history or self._path.exists():
             write_atomically(self._path, as_lines(self._trainer.progress.history))
             self._write_table()
@@ -104,7 +104,7 @@ class MetricsLog(keras.callbacks.Callback):
 
 
 class Curves(keras.callbacks.Callback):
-    """Training and validation curves as PNGs, drawn anew at most once a minute and at the end.
+    """Draw training and validation curves as PNGs, at most once a minute and at the end.
 
     Args:
         metrics: The run's `metrics.jsonl`.

@@ -1,4 +1,4 @@
-"""The last finished step, saved when an error ends a run."""
+"""Save the last finished step when an error ends a run."""
 
 import logging
 from collections.abc import Iterator
@@ -15,22 +15,23 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def saving_on_error(checkpoints: Checkpoints, run: Path) -> Iterator[None]:
-    """Save the state in memory before an error of the training within ends the command, which says how to resume.
+    """Save the state in memory before an error raised within ends the command; the message shows how to resume.
 
-    A signal has saved it already. A state of NaN or infinite numbers is never saved: the checkpoints before stay.
+    After a signal the state is saved already. A state with NaN or infinite numbers is never saved: earlier checkpoints
+    are kept.
 
     Args:
-        checkpoints: Saves it.
+        checkpoints: Callback that saves the state.
         run: The run folder.
 
     Raises:
-        SegtrainError: Of the kind of the error, where it is a user's.
+        SegtrainError: The error with a note on how to resume, of the same class.
     """
     try:
         yield
     except (Stopped, NumericError):
         with suppress(SegtrainError):
-            checkpoints.wait()  # for a save that is under way
+            checkpoints.wait()
         raise
     except Exception as error:
         shown = out_of_memory(error) or error

@@ -1,10 +1,10 @@
-"""The learning rate at each step. Built with the optimizer's `learning_rate` and the run's `total_steps`.
+"""Learning rate schedules, built with the optimizer's `learning_rate` and the run's `total_steps`.
 
-Each is a function of the step and of what it was built with, nothing else: a training that goes on has the rates of one
-that never stopped. Past `total_steps` the rate stays what it was there.
+A rate depends on the step and the arguments only: a resumed run has the rates of an uninterrupted one. After
+`total_steps` the rate stays constant.
 
-Not thin functions over Keras' PolynomialDecay, CosineDecay and PiecewiseConstantDecay: with a final rate, a warm-up or
-milestones their float32 arithmetic differs in the last bit, and a resumed run would not have the rates of its start.
+Keras' PolynomialDecay, CosineDecay and PiecewiseConstantDecay are not used: with a final rate, a warm-up or milestones
+their float32 arithmetic differs in the last bit, and a run of an earlier version would resume with other rates.
 """
 
 import math
@@ -21,7 +21,7 @@ LearningRate = Annotated[float, Limits(0, 100)]
 
 
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule whose attributes are the arguments that it was built with."""
+    """Base of schedules whose attributes are their constructor arguments."""
 
     def get_config(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -29,14 +29,14 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("segtrain")
 class Poly(_Schedule):
-    """learning_rate * (1 - step / total_steps) ** power, after a linear rise (arXiv:1706.05587, section 4.1).
+    """learning_rate * (1 - step / total_steps) ** power, after a linear warm-up (arXiv:1706.05587, section 4.1).
 
     Args:
-        learning_rate: The highest rate.
-        total_steps: Where the rate reaches its last.
+        learning_rate: Maximum learning rate.
+        total_steps: Step at which the rate reaches its final value.
         power: 0.9 in the DeepLab papers; 1 is a straight line.
-        warmup_steps: Steps in which the rate rises from 0.
-        final_learning_rate: The last rate; the fall is to it instead of to 0.
+        warmup_steps: Steps of linear warm-up from 0.
+        final_learning_rate: Rate at `total_steps`, below `learning_rate`.
 
     Raises:
         ConfigError: `warmup_steps` is negative or leaves no step; `final_learning_rate` is not below `learning_rate`.
@@ -68,13 +68,13 @@ class Poly(_Schedule):
 
 @keras.saving.register_keras_serializable("segtrain")
 class Cosine(_Schedule):
-    """Half a cosine from `learning_rate` down, after a linear rise (Loshchilov and Hutter 2016, arXiv:1608.03983).
+    """Half a cosine from `learning_rate` down, after a linear warm-up (Loshchilov and Hutter 2016, arXiv:1608.03983).
 
     Args:
-        learning_rate: The highest rate.
-        total_steps: Where the rate reaches its last.
-        warmup_steps: Steps in which the rate rises from 0.
-        final_learning_rate: The last rate.
+        learning_rate: Maximum learning rate.
+        total_steps: Step at which the rate reaches its final value.
+        warmup_steps: Steps of linear warm-up from 0.
+        final_learning_rate: Rate at `total_steps`, below `learning_rate`.
 
     Raises:
         ConfigError: `warmup_steps` is negative or leaves no step; `final_learning_rate` is not below `learning_rate`.
@@ -102,11 +102,11 @@ class OneCycle(_Schedule):
     """Half a cosine up to `learning_rate`, then half a cosine down (Smith and Topin 2017, arXiv:1708.07120).
 
     Args:
-        learning_rate: The highest rate.
-        total_steps: Where the rate reaches its last.
-        rise: The share of the steps after which the rate is highest, between 0 and 1.
-        start: The first rate, as a share of the highest.
-        end: The last rate, as a share of the highest.
+        learning_rate: Maximum learning rate.
+        total_steps: Step at which the rate reaches its final value.
+        rise: Fraction of the steps after which the rate is at its maximum, between 0 and 1.
+        start: Initial rate as a fraction of the maximum, 0-1.
+        end: Final rate as a fraction of the maximum, 0-1.
 
     Raises:
         ConfigError: `rise` is not between 0 and 1, or `start` or `end` is not from 0 to 1.
@@ -137,19 +137,19 @@ class OneCycle(_Schedule):
 
 @keras.saving.register_keras_serializable("segtrain")
 class StepDecay(_Schedule):
-    """learning_rate * factor ** n once n milestones are passed, after a linear rise.
+    """learning_rate * factor ** n once n milestones are passed, after a linear warm-up.
 
     Args:
-        learning_rate: The highest rate.
-        total_steps: The whole of which the milestones are shares.
-        milestones: Shares of the steps between 0 and 1, in rising order, each rounded to a step: its rate is lower
-            already.
-        factor: By which the rate is multiplied at each.
-        warmup_steps: Steps in which the rate rises from 0.
+        learning_rate: Maximum learning rate.
+        total_steps: Number of steps of the run.
+        milestones: Fractions of `total_steps` between 0 and 1, in rising order, each rounded to a step, the first one
+            with the lower rate.
+        factor: Factor of the rate at each milestone, above 0 and at most 1.
+        warmup_steps: Steps of linear warm-up from 0.
 
     Raises:
-        ConfigError: `milestones` are not such shares, `factor` is not above 0 and at most 1, `warmup_steps` is negative
-            or leaves no step.
+        ConfigError: `milestones` are not such fractions, `factor` is not above 0 and at most 1, `warmup_steps` is
+            negative or leaves no step.
     """
 
     @limited
@@ -165,7 +165,7 @@ class StepDecay(_Schedule):
         bounds = [0, *milestones, 1]
         if not all(before < after for before, after in zip(bounds, bounds[1:], strict=False)):
             raise ConfigError(
-                f"{argument('milestones')}={list(milestones)}: expected shares of the steps in rising order, each "
+                f"{argument('milestones')}={list(milestones)}: expected fractions of the steps in rising order, each "
                 f"above 0 and below 1. Fix: {setting(argument('milestones'), [0.6, 0.9])}"
             )
         self.learning_rate = learning_rate
@@ -187,9 +187,9 @@ def constant(learning_rate: float, total_steps: int) -> float:
     return learning_rate
 
 
-def _half_wave(first: float, last: float, share: Any) -> Any:
-    """From one rate to another along half a cosine; `share` of the way, and at its ends beyond them."""
-    return last + (first - last) * 0.5 * (1.0 + keras.ops.cos(math.pi * keras.ops.clip(share, 0.0, 1.0)))
+def _half_wave(first: float, last: float, fraction: Any) -> Any:
+    """Interpolate between two rates along half a cosine; `fraction` is clipped to 0-1."""
+    return last + (first - last) * 0.5 * (1.0 + keras.ops.cos(math.pi * keras.ops.clip(fraction, 0.0, 1.0)))
 
 
 def _warmup(step: Any, warmup_steps: int) -> Any:
@@ -204,7 +204,7 @@ def _check_warmup(warmup_steps: int, total_steps: int) -> None:
 
 
 def _check_final(final_learning_rate: float, learning_rate: float) -> None:
-    # A learning rate of 0 is a training that scores and saves and changes no weight.
+    # With learning_rate=0 a run scores and saves without changing weights.
     if not 0 <= final_learning_rate < learning_rate and not final_learning_rate == learning_rate == 0:
         raise ConfigError(
             f"{argument('final_learning_rate')}={final_learning_rate}: expected from 0 to below "

@@ -1,4 +1,4 @@
-"""Signals as flags that a training looks at between its steps: nothing is cut short in the middle."""
+"""Flags set by signals and read between training steps, so that no step is interrupted."""
 
 import math
 import signal
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """List the signals that end a command; that of a closed terminal not where nohup has it ignored."""
+    """Return the signals that end a command: SIGTERM, SIGINT, and SIGHUP unless it is ignored, as by nohup."""
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [signal.SIGTERM, signal.SIGINT, *([] if is_ignored else [signal.SIGHUP])]
 
 
 @final
 class SignalFlags:
-    """What signals have asked for since the training began.
+    """Requests made by signals since the run started.
 
     Attributes:
-        stop: The signal that asks to save and end; None while there is none.
-        stop_time: When it came, on the monotonic clock.
-        save: Whether to save and go on.
+        stop: Signal that asked to save and stop; None before it arrives.
+        stop_time: Time of the first stop signal on the monotonic clock, in seconds; infinity before it arrives.
+        save: Whether a signal asked to save and continue.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class SignalFlags:
         self.save = False
 
     def agree(self, replicas: "Replicas") -> tuple[bool, bool]:
-        """Tell whether to stop and whether to save, the same in every process: a signal reaches them at other moments.
+        """Return whether to stop and whether to save, the same in every process although signals arrive at other times.
 
-        One that comes while this waits for the others counts the next time.
+        A signal that arrives during this call counts in the next one.
         """
         stop, save = self.stop is not None, self.save
         if save:
@@ -52,17 +52,17 @@ class SignalFlags:
         return stop, save
 
     def stopped(self, message: str) -> Stopped:
-        """Make the error that ends the training, with the exit code that a shell gives the signal."""
+        """Return the error that ends the run, with the exit code that shells use for the signal (128 + number)."""
         stop = self.stop or signal.SIGTERM
         return Stopped(f"stopped by {stop.name} {message}", 128 + stop)
 
 
 @contextmanager
 def watch_signals() -> Iterator[SignalFlags]:
-    """Turn SIGTERM, SIGHUP and the first Ctrl-C into a wish to stop, and SIGUSR1 into one to save, while open.
+    """Set `stop` on SIGTERM, SIGHUP and the first Ctrl-C, and `save` on SIGUSR1, while the context is open.
 
-    A second Ctrl-C interrupts at once. SIGHUP stays ignored where it is, as by nohup. Outside of the main thread
-    nothing is changed.
+    A second Ctrl-C interrupts immediately. An ignored SIGHUP, as under nohup, stays ignored. Outside the main thread no
+    handler is installed.
     """
     flags = SignalFlags()
 
@@ -80,7 +80,7 @@ def watch_signals() -> Iterator[SignalFlags]:
         for number in stop_signals():
             earlier[number] = signal.signal(number, on_stop)
         earlier[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, on_save)
-    except ValueError:  # not the main thread: a launcher's
+    except ValueError:  # not the main thread, as under some launchers
         pass
     try:
         yield flags

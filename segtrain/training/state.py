@@ -1,4 +1,4 @@
-"""The state of a training as arrays by name, and back."""
+"""Convert the state of a run to arrays by name, and restore it."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def snapshot(
     """Copy every variable that the next step depends on.
 
     Returns:
-        As `model/...` weights, statistics and dropout counters, as `optimizer/...` its state, as `ema/...` averages.
+        `model/...`: weights, statistics and dropout counters; `optimizer/...`: its state; `ema/...`: averaged weights.
     """
     variables = _model_variables(model) | _optimizer_variables(optimizer)
     if averages is not None:
@@ -40,7 +40,7 @@ def count_bytes(model: keras.Model, optimizer: keras.optimizers.Optimizer, avera
 
 
 def require_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse a state that no training can go on from.
+    """Refuse a state with NaN or infinite numbers, which no run can continue from.
 
     Raises:
         NumericError: A variable holds NaN or infinity.
@@ -60,9 +60,9 @@ def restore(
     arrays: Mapping[str, np.ndarray],
     averages: WeightEma | None = None,
 ) -> None:
-    """Set every variable of `snapshot`; what a checkpoint keeps beside them is left to others.
+    """Set every variable of `snapshot`; other arrays of the checkpoint are ignored.
 
-    Averages that the checkpoint does not hold begin with its weights; those that nobody wants are left out.
+    Averages missing from the checkpoint start from its weights; averages that are not used are ignored.
 
     Raises:
         CheckpointError: A name or shape differs. Nothing was changed then.
@@ -79,17 +79,17 @@ def restore(
 
 
 def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray], *, averaged: bool = True) -> None:
-    """Set the variables of a model alone, from a `snapshot`.
+    """Set only the variables of a model, from a `snapshot`.
 
     Args:
         model: The network.
-        arrays: The snapshot.
-        averaged: Whether to take the averaged weights where there are any, or those of the last step.
+        arrays: Arrays of the snapshot by name.
+        averaged: Whether to use the averaged weights if the snapshot has them, instead of those of the last step.
 
     Raises:
         CheckpointError: A name or shape differs. Nothing was changed then.
     """
-    # Averages have no dropout counters; the raw ones do as well for a network that is not trained any further.
+    # Averages have no dropout counters; those of the trained network are used, as inference does not read them.
     averages = {f"model/{name[4:]}": array for name, array in arrays.items() if name.startswith("ema/")}
     own = {name: array for name, array in arrays.items() if name.startswith("model/")}
     _assign(_model_variables(model), own | averages if averaged else own)
@@ -102,25 +102,25 @@ def broadcast_state(
     averages: WeightEma | None,
     progress: Progress,
 ) -> None:
-    """Give every process the chief's state: it alone reads weights and checkpoints."""
+    """Copy the chief's state to every process: only the chief reads weights and checkpoints."""
     message = b""
     if replicas.is_chief:
         arrays = {**snapshot(model, optimizer, averages), **progress.arrays()}
-        facts = {"step": str(progress.step), "progress": json.dumps(progress.facts())}
-        message = safetensors.numpy.save(arrays, metadata=facts)
+        header = {"step": str(progress.step), "progress": json.dumps(progress.metadata())}
+        message = safetensors.numpy.save(arrays, metadata=header)
     message = replicas.broadcast(message)
     if not replicas.is_chief:
         size = int.from_bytes(message[:8], "little")
-        facts = json.loads(message[8 : 8 + size])["__metadata__"]
+        header = json.loads(message[8 : 8 + size])["__metadata__"]
         arrays = safetensors.numpy.load(message)
         restore(model, optimizer, arrays, averages)
-        progress.restore(int(facts["step"]), arrays, json.loads(facts["progress"]))
+        progress.restore(int(header["step"]), arrays, json.loads(header["progress"]))
 
 
 def _model_variables(model: keras.Model) -> dict[str, Any]:
     named = {f"model/{weight.path}": weight for weight in model.weights}
     known = {id(weight) for weight in model.weights}
-    # Keras numbers the counters of dropout layers through the whole process: their paths are no names to keep.
+    # Keras numbers the counters of dropout layers per process, so their paths change between runs.
     counters = [variable for variable in model.variables if id(variable) not in known]
     return named | {f"model/counter/{index}": variable for index, variable in enumerate(counters)}
 
@@ -133,7 +133,7 @@ def _optimizer_variables(optimizer: keras.optimizers.Optimizer) -> dict[str, Any
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         scale = {f"optimizer/loss_scale/{name}": variable for name, variable in loss_scale_variables(optimizer).items()}
         return scale | _optimizer_variables(optimizer.inner_optimizer)
-    # The first part of the path is the optimizer's own name, which Keras numbers through the process too.
+    # The first part of the path is the optimizer's name, which Keras also numbers per process.
     return {f"optimizer/{variable.path.split('/', 1)[-1]}": variable for variable in optimizer.variables}
 
 
@@ -146,9 +146,9 @@ def _assign(variables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     ]
     if missing or extra or differing:
         raise CheckpointError(
-            f"the checkpoint is of another network: {len(missing)} variables missing {missing[:2]}, {len(extra)} not "
-            f"wanted {extra[:2]}, {len(differing)} of another shape {differing[:2]}. Fix: give the run's own model, "
-            f"backbone and optimizer"
+            f"the checkpoint is of another network: {len(missing)} variables missing {missing[:2]}, {len(extra)} "
+            f"unexpected {extra[:2]}, {len(differing)} of another shape {differing[:2]}. Fix: give the run's own "
+            f"model, backbone and optimizer"
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -1,4 +1,4 @@
-"""What a training does beside a plain step of its optimizer. Everything is off unless asked for."""
+"""Options of a training step in addition to its optimizer. The defaults turn everything off."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,13 @@ class StepOptions:
     """The root keys of the same names.
 
     Attributes:
-        ema_decay: Decay of averaged weights (`weight_ema.WeightEma`); there are none where 0.
-        gradient_accumulation_steps: Equal parts that a batch is computed in, one after another; a step is one update
-        all the same.
-        clip_norm: The gradients of a step are scaled down to this global norm; never where None.
-        factors: By path of a weight, the factor of its updates where that is not 1; see `lr_multipliers.factors`.
-        freeze_backbone_epochs: Epochs at first in which nothing of the backbone moves.
+        ema_decay: Decay of averaged weights, 0-1, see `weight_ema.WeightEma`; 0 turns averaging off.
+        gradient_accumulation_steps: Micro-batches that a batch is split into; a step is still one update.
+        clip_norm: Maximum global norm of a step's gradients; None turns clipping off.
+        factors: Path of a weight -> factor of its updates, where that is not 1; see `multipliers.factors`.
+        freeze_backbone_epochs: Freeze the backbone for the first N epochs.
         backbone: Names of the backbone's layers.
-        jit: Whether XLA compiles a step.
+        jit: Whether to compile the step with XLA.
     """
 
     ema_decay: float = 0.0

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard: scalars of both splits, and images with what the network sees in them."""
+"""TensorBoard callbacks: scalars of both splits, and validation images with labels and predictions."""
 
 import errno
 import math
@@ -24,13 +24,13 @@ Logs = Mapping[str, float]
 NO_LOGS: Logs = MappingProxyType({})
 _SPLITS = ("train", "val")
 _LONGEST_SIDE = 320  # of an image as it is shown, in pixels
-# By which TensorFlow reports an error of the disk, in the words of the system.
+# TensorFlow reports disk errors only by the system's message for these.
 _ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOENT)
 
 
 @contextmanager
 def writing_events(folder: Path) -> Iterator[None]:
-    """Turn TensorFlow's errors of the disk into one line that names the folder.
+    """Turn TensorFlow's disk errors into one line that names the folder.
 
     Raises:
         ResourceError: The events cannot be written.
@@ -43,11 +43,11 @@ def writing_events(folder: Path) -> Iterator[None]:
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
-    """Scalars for TensorBoard, training and validation as two runs that share their charts.
+    """Write scalars for TensorBoard, with training and validation as two curves of one chart.
 
     Args:
         folder: The run's `tensorboard` folder.
-        trainer: Tells the history, from which a resumed run begins its charts anew.
+        trainer: Trainer whose history a resumed run writes again first.
     """
 
     def __init__(self, folder: Path, trainer: Trainer) -> None:
@@ -80,13 +80,13 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 class TensorBoardImages(keras.callbacks.Callback):
-    """Images of the validation with ground truth and prediction, one step each time they are validated.
+    """Write validation images with labels and predictions, one step per validation.
 
     Args:
         folder: The run's `tensorboard` folder.
-        trainer: Tells the epoch from which a resumed run goes on; images of later epochs are written again.
-        dataset: Tells the classes and their colors.
-        names: Of the samples to show.
+        trainer: Trainer whose epoch a resumed run continues from; images of later epochs are removed.
+        dataset: Dataset with the class names and colors.
+        names: Names of the samples to show.
     """
 
     def __init__(self, folder: Path, trainer: Trainer, dataset: Dataset, names: Collection[str]) -> None:
@@ -98,7 +98,7 @@ class TensorBoardImages(keras.callbacks.Callback):
         self._seen: dict[str, np.ndarray] = {}
 
     def draw(self, prediction: Prediction) -> None:
-        """Draw an image that has just been validated, if it is among those to show."""
+        """Draw a validated image, if it is among those to show."""
         name = prediction.sample.name
         if name in self._names:
             image, labels, predicted = (
@@ -118,7 +118,7 @@ class TensorBoardImages(keras.callbacks.Callback):
         if not self._seen:
             return
         with writing_events(self._folder):
-            # A file for each epoch: a resumed run removes those that its checkpoint does not know of.
+            # One file per epoch, so that a resumed run can remove those after its checkpoint.
             writer = tf.summary.create_file_writer(str(self._folder), filename_suffix=f".epoch-{epoch + 1:06d}")
             with writer.as_default():
                 for name, image in self._seen.items():
@@ -128,7 +128,7 @@ class TensorBoardImages(keras.callbacks.Callback):
 
 
 def _shrunk(array: np.ndarray) -> np.ndarray:
-    """Bring an image or its labels to the size that they are shown in; labels are never mixed."""
+    """Shrink an image or labels to the size shown; labels are not interpolated."""
     height, width = array.shape[:2]
     scale = _LONGEST_SIDE / max(height, width)
     if scale >= 1:

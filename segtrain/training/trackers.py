@@ -1,4 +1,4 @@
-"""Runs in experiment trackers of others, which are imported only where a config names them."""
+"""Callbacks for Weights & Biases and MLflow, which are imported only if a config names them."""
 
 import importlib
 import logging
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 Logs = Mapping[str, float]
 NO_LOGS: Logs = MappingProxyType({})
-_MOST_PARAMS, _LONGEST_PARAM = 100, 500  # of one call of MLflow's, and of one value in letters
+_MOST_PARAMS, _LONGEST_PARAM = 100, 500  # limits of one MLflow call, and of one value in characters
 
 
 class _Tracker(keras.callbacks.Callback):
-    """Log each epoch's scores under the step that they are of; a resumed run goes on in the tracker's own run.
+    """Log each epoch's scores with their step; a resumed run continues the tracker's run.
 
-    A tracker that cannot be reached does not end a training: what it has missed is sent after the next epoch, unless
-    the training ends before.
+    A tracker that cannot be reached does not stop training: missed epochs are sent after the next epoch, if there is
+    one.
     """
 
     package: str
@@ -63,8 +63,8 @@ class _Tracker(keras.callbacks.Callback):
             scores = {name: value for name, value in record.items() if name != "step" and value is not None}
             try:
                 self._log(scores, record["step"])
-            except Exception as error:  # whatever a tracker raises: the training is worth more
-                logger.warning("%s has not taken epoch %d: %s", self.package, record["epoch"], error)
+            except Exception as error:  # no error of a tracker may stop the run
+                logger.warning("%s did not accept epoch %d: %s", self.package, record["epoch"], error)
                 return
             self._num_logged += 1
 
@@ -74,7 +74,7 @@ class _Tracker(keras.callbacks.Callback):
         try:
             self._finish()
         except Exception as error:
-            logger.warning("%s has not ended its run: %s", self.package, error)
+            logger.warning("%s did not end its run: %s", self.package, error)
 
     def _begin(self) -> bool:
         path = self._run_folder / f"{self.package}_id"
@@ -93,7 +93,7 @@ class _Tracker(keras.callbacks.Callback):
 
     @abstractmethod
     def _start(self, known: str | None, config: Mapping[str, Any]) -> str:
-        """Begin the tracker's run, or go on with the one of the id `known`; return its id."""
+        """Start a run in the tracker, or continue the one with id `known`; return its id."""
 
     @abstractmethod
     def _log(self, scores: Logs, step: int) -> None:
@@ -106,12 +106,12 @@ class _Tracker(keras.callbacks.Callback):
 
 @final
 class WandbLogger(_Tracker):
-    """Log a run to Weights & Biases, offline unless the user says otherwise: `wandb sync` uploads it later.
+    """Log a run to Weights & Biases, offline by default: `wandb sync` uploads it later.
 
     Args:
-        run_folder: The run's folder, which W&B's own files go into.
-        project: The project at W&B.
-        mode: "online", "offline" or "disabled"; null is what the environment's WANDB_MODE says, else offline.
+        run_folder: The run's folder; W&B's files are written into it.
+        project: Name of the W&B project.
+        mode: "online", "offline" or "disabled"; null uses the environment variable WANDB_MODE, else offline.
 
     Raises:
         ConfigError: The package is not installed.
@@ -131,7 +131,7 @@ class WandbLogger(_Tracker):
 
     def _start(self, known: str | None, config: Mapping[str, Any]) -> str:
         run_id = known or uuid.uuid4().hex[:8]
-        if self._module.run is not None:  # of a job before this one in the same process, which has failed
+        if self._module.run is not None:  # left by a failed job of the same process
             self._module.finish(exit_code=1)
         self._run = self._module.init(
             project=self._project,
@@ -153,12 +153,12 @@ class WandbLogger(_Tracker):
 
 @final
 class MlflowLogger(_Tracker):
-    """Log a run to MLflow, into a file beside the runs unless the user says otherwise.
+    """Log a run to MLflow, by default into `runs/mlflow.db` next to the runs.
 
     Args:
         run_folder: The run's folder.
-        experiment: The experiment's name at MLflow; made where there is none.
-        tracking_uri: Where MLflow keeps it; null is what the environment's MLFLOW_TRACKING_URI says, else
+        experiment: Name of the MLflow experiment; created if missing.
+        tracking_uri: MLflow tracking URI; null uses the environment variable MLFLOW_TRACKING_URI, else
             `runs/mlflow.db`.
 
     Raises:
@@ -169,8 +169,8 @@ class MlflowLogger(_Tracker):
 
     def __init__(self, run_folder: Path, experiment: str = "segtrain", tracking_uri: str | None = None) -> None:
         super().__init__(run_folder)
-        beside = f"sqlite:///{run_folder.resolve().parent.parent / 'mlflow.db'}"
-        uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or beside
+        default_uri = f"sqlite:///{run_folder.resolve().parent.parent / 'mlflow.db'}"
+        uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri
         self._client = self._module.MlflowClient(tracking_uri=uri)
         self._experiment = experiment
 
@@ -189,7 +189,7 @@ class MlflowLogger(_Tracker):
 
     def _log(self, scores: Logs, step: int) -> None:
         now = time.time_ns() // 1_000_000  # milliseconds
-        # MLflow refuses a call in which any name holds other characters than these; class names may.
+        # MLflow refuses names with other characters than these; class names may have them.
         names = {name: re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII) for name in scores}
         metrics = [self._module.entities.Metric(names[name], value, now, step) for name, value in scores.items()]
         self._client.log_batch(self._run_id, metrics=metrics)

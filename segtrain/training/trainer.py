@@ -1,4 +1,4 @@
-"""The training loop: one compiled step, validation when it is due, and Keras callbacks around both."""
+"""Training loop: one compiled step, validation every few epochs, and Keras callbacks around both."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -25,26 +25,26 @@ _PLAIN = StepOptions()
 class Trainer:
     """Train one network step by step.
 
-    Keras' `fit` cannot go on in the middle of an epoch, breaks on several workers and under gradient accumulation; this
-    loop does neither more nor less than segtrain needs, and drives the same callbacks.
+    Keras' `fit` cannot resume within an epoch, and fails with several workers and with gradient accumulation; this loop
+    supports them and calls the same callbacks.
 
     Args:
-        model: From pixels (B, H, W, 3) to logits (B, H, W, K); with `heads` to a dict of these as `logits` and each
-            head's own by its name.
-        optimizer: A Keras optimizer; built here, so that its state can be restored before the first step.
+        model: Model from pixels (B, H, W, 3) to logits (B, H, W, K); with `heads` to a dict of them as `logits` and of
+            each head's logits by its name.
+        optimizer: Keras optimizer; built here, so that its state can be restored before the first step.
         loss: Called with labels (B, H, W) and logits (B, H, W, K).
-        num_classes: K.
-        ignore_class: The label that is not scored.
-        heads: By name of each further head, what it adds to the loss.
-        forward: Computes what the model does while training, as `recomputing` does; the model itself where None.
-        options: What a step does beside that of the optimizer.
-        replicas: That train together; model and optimizer were built within their `strategy.scope()`.
-        directions: By name of each validation score, whether higher ("max") or lower ("min") is better.
+        num_classes: K, number of classes.
+        ignore_class: Label of ignored pixels.
+        heads: Name of each further head -> its loss and weight.
+        forward: Training-mode forward pass, such as from `recomputing`; None uses the model.
+        options: Options of a step in addition to the optimizer.
+        replicas: Replicas of the run; model and optimizer were built within their `strategy.scope()`.
+        directions: Name of each validation score -> whether higher ("max") or lower ("min") is better.
 
     Attributes:
-        averages: The averaged weights; None where there are none.
+        averages: The averaged weights; None if averaging is off.
         replicas: See above.
-        in_step: Whether a step has begun and is not counted in `progress`: variables may be those of either.
+        in_step: Whether a step has started and is not counted in `progress` yet: some variables may be updated.
     """
 
     def __init__(
@@ -74,17 +74,17 @@ class Trainer:
         self._objective = Objective(forward or model, loss, heads, num_classes, ignore_class, scale, self.replicas)
         self._updates = Updates(optimizer, model.trainable_variables, options.factors, options.clip_norm, self.replicas)
         self._backbone = [layer for layer in model.layers if layer.name in options.backbone]
-        self._still = [layer for layer in model.layers if _is_still(layer, options)]
+        self._frozen = [layer for layer in model.layers if _is_frozen(layer, options)]
         optimizer.build(model.trainable_variables)
-        # Where Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) look for it.
+        # Keras' own callbacks (LearningRateScheduler, ReduceLROnPlateau) read it from the model.
         model.optimizer = optimizer
-        # tf.function compiles once per trainer; a method would keep the trainer alive in a global cache.
-        # Nothing in a step is control flow of Python over tensors, and looking for it takes a second.
+        # tf.function compiles once per trainer; a decorated method would keep the trainer alive in a global cache.
+        # A step has no Python control flow over tensors, and searching for it (autograph) takes a second.
         self._train_step = tf.function(self._step_of_all, jit_compile=options.jit or None, autograph=False)
 
     @property
     def log_names(self) -> list[str]:
-        """Names of what each epoch's logs hold of the training images."""
+        """Names of the training scores in each epoch's logs."""
         names = [*self._objective.names, "pixel_accuracy", "mean_iou", "learning_rate"]
         if self._is_scaled:
             return [*names, "skipped_steps"]
@@ -98,12 +98,12 @@ class Trainer:
 
     @property
     def step(self) -> int:
-        """How many training steps are done."""
+        """Number of training steps done."""
         return self.progress.step
 
     @property
     def scored_model(self) -> keras.Model:
-        """The network to validate: of the averaged weights where there are any."""
+        """The network to validate: the one with averaged weights if averaging is on."""
         return self.model if self.averages is None else self.averages.model
 
     def run(
@@ -117,26 +117,26 @@ class Trainer:
         callbacks: list[keras.callbacks.Callback],
         name_samples: Callable[[int], list[str]] | None = None,
     ) -> None:
-        """Train from where `self.progress` stands to the end of `epochs`.
+        """Train from `self.progress` to the end of `epochs`.
 
-        Each epoch's logs hold `loss`, `pixel_accuracy` and `mean_iou` of what was trained on, `learning_rate`, and,
-        every `validate_every` epochs and after the last, what `validate` returns. With further heads `loss` is the
-        weighted sum, `loss_logits` the network's own part of it and `loss_<head>` each head's, before its weight; of a
-        loss that is a `Sum`, `loss_<part>` is each part's before its weight. Where gradients are clipped,
-        `gradient_norm` is the mean of what they were before; under a loss scale `skipped_steps` is the share of steps
-        that overflowed. A callback may end the run by setting `model.stop_training`.
+        Each epoch's logs hold `loss`, `pixel_accuracy` and `mean_iou` on training crops, `learning_rate`, and, every
+        `validate_every` epochs and after the last, the results of `validate`. With further heads `loss` is the weighted
+        sum, `loss_logits` the main head's loss and `loss_<head>` each further head's, before its weight; for a `Sum`,
+        `loss_<part>` is each part's loss before its weight. With clipping, `gradient_norm` is the mean norm before
+        clipping; with a loss scale, `skipped_steps` is the fraction of steps that overflowed. A callback may end the
+        run by setting `model.stop_training`.
 
         Args:
-            batches: Those of the steps that are left.
-            steps_per_epoch: Steps of an epoch.
-            epochs: Epochs of the whole run.
-            validate: Scores the network; called between two epochs.
-            validate_every: Epochs from one validation to the next.
-            callbacks: Keras callbacks; `params["trainer"]` is this one.
-            name_samples: Names the samples of a step, for messages.
+            batches: Batches of (images, labels) of the remaining steps.
+            steps_per_epoch: Number of steps per epoch.
+            epochs: Number of epochs of the run, those done before resuming included.
+            validate: Returns validation scores by name; called between epochs.
+            validate_every: Number of epochs between validations.
+            callbacks: Keras callbacks; `params["trainer"]` is this trainer.
+            name_samples: Returns the names of a step's samples, for messages.
 
         Raises:
-            NumericError: The loss, or the norm of gradients that are to be clipped, became NaN or infinite.
+            NumericError: The loss, or the gradient norm with clipping, became NaN or infinite.
         """
         hooks = keras.callbacks.CallbackList(
             callbacks, model=self.model, epochs=epochs, steps=steps_per_epoch, trainer=self
@@ -164,9 +164,9 @@ class Trainer:
         hooks: Any,
         name_samples: Callable[[int], list[str]] | None,
     ) -> dict[str, float]:
-        # A run that stopped before its epoch was validated has no step left here.
-        for place in range(self.step - epoch * steps_per_epoch, steps_per_epoch):
-            hooks.on_train_batch_begin(place)
+        # A run that stopped before its epoch was validated has no steps left here.
+        for index in range(self.step - epoch * steps_per_epoch, steps_per_epoch):
+            hooks.on_train_batch_begin(index)
             images, labels = next(stream)
             self.in_step = True
             tensors, counts = self._train_step(images, labels, epoch < self._options.freeze_backbone_epochs)
@@ -181,12 +181,12 @@ class Trainer:
                 )
             if losses.get("skipped_steps") and float(self.optimizer.dynamic_scale) < 1:
                 raise NumericError(
-                    f"gradients overflow float16 at step {self.step + 1} whatever the loss scale, expected finite "
+                    f"gradients overflow float16 at step {self.step + 1} at every loss scale, expected finite "
                     f"ones. Fix: precision=mixed_bfloat16"
                 )
             self.progress.add_step(losses, counts.numpy())
             self.in_step = False
-            hooks.on_train_batch_end(place, {**losses, "mean_iou": scores(self.progress.matrix).mean_iou})
+            hooks.on_train_batch_end(index, {**losses, "mean_iou": scores(self.progress.matrix).mean_iou})
             self._agree_to_stop()
             if self.model.stop_training:
                 break
@@ -199,7 +199,7 @@ class Trainer:
         }
 
     def _agree_to_stop(self) -> None:
-        """Stop where a callback of any process wants it: a process that went on alone would wait for the others."""
+        """Stop if a callback of any process asks for it: the other processes would wait for it forever."""
         if self.replicas.num_processes > 1:
             wants = np.array(bool(self.model.stop_training), np.int32)
             self.model.stop_training = bool(self.replicas.total(wants))
@@ -207,9 +207,9 @@ class Trainer:
     def _step_of_all(
         self, images: tf.Tensor, labels: tf.Tensor, backbone_is_frozen: bool
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """A step of every replica; returns what is the same on all of them."""
-        # Replicas are traced in turns by threads: what changes the layers has to surround them all.
-        with freeze_batch_norm([*self._still, *(self._backbone if backbone_is_frozen else ())]):
+        """Run a step on every replica; return its losses and counts, which are the same on all of them."""
+        # Replicas are traced by several threads: layers must be changed outside of all of them.
+        with freeze_batch_norm([*self._frozen, *(self._backbone if backbone_is_frozen else ())]):
             return self.replicas.run(self._one_step, images, labels, backbone_is_frozen)
 
     def _one_step(
@@ -234,7 +234,7 @@ class Trainer:
         return logs, found.counts
 
 
-def _is_still(layer: keras.layers.Layer, options: StepOptions) -> bool:
-    """Whether a layer has weights to train and none of them ever moves."""
+def _is_frozen(layer: keras.layers.Layer, options: StepOptions) -> bool:
+    """Whether a layer has trainable weights and all of them have factor 0."""
     weights = layer.trainable_variables
     return bool(weights) and all(options.factors.get(weight.path) == 0 for weight in weights)

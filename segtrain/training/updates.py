@@ -1,4 +1,4 @@
-"""How gradients become a step: clipped by their norm, applied, and weighted layer by layer."""
+"""Optimizer step with gradient clipping and learning rate multipliers."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,20 +13,20 @@ from segtrain.training.replicas import Replicas, one_replica
 
 @final
 class Updates:
-    """One step of an optimizer, with a factor to each weight's change.
+    """Apply an optimizer's step with a factor for each weight's change.
 
-    A factor m leaves old + m (new - old). Where an optimizer's change is proportional to the learning rate, as of SGD,
-    Adam and AdamW with their weight decay, that is a learning rate of its own; it is m times the change in any case.
+    A factor m gives old + m (new - old). For optimizers whose change is proportional to the learning rate (SGD, Adam,
+    AdamW, weight decay included) this is a multiplier of the learning rate.
 
     Args:
-        optimizer: Built on all trainable variables.
-        variables: These.
-        factors: By path of a weight, its factor where that is not 1; 0 leaves a weight alone.
-        clip_norm: The global norm that gradients are scaled down to; never where None.
-        replicas: Whose gradients add up to the batch's.
+        optimizer: Keras optimizer built on all trainable variables.
+        variables: All trainable variables.
+        factors: Path of a weight -> its factor, where that is not 1; 0 keeps the weight unchanged.
+        clip_norm: Maximum global norm of the gradients; None turns clipping off.
+        replicas: Replicas whose gradients add up to those of the batch.
 
     Attributes:
-        variables: Those that gradients are wanted of.
+        variables: The variables to compute gradients for: those with a factor other than 0.
     """
 
     def __init__(
@@ -47,23 +47,23 @@ class Updates:
         """Apply the gradients of `variables`.
 
         Args:
-            gradients: In the order of `variables`.
-            held: Paths of weights that stay where they are; the optimizer's moments of them follow their gradients, or
-                they would leap when they are let go.
+            gradients: One gradient for each of `variables`, in their order.
+            held: Paths of weights that stay unchanged. The optimizer's moments are still updated, so that the first
+                step after unfreezing is not too large.
 
         Returns:
-            The global norm of the gradients before clipping, where they are clipped.
+            The global norm of the gradients before clipping; None without clipping.
         """
         norm = None
         if self._clip_norm is not None:
-            # A float16 training's gradients are scaled; where they overflow, the optimizer passes over the step.
+            # With float16 the gradients are scaled; where they overflow, the optimizer skips the step.
             scale = loss_scale_variables(self._optimizer).get("dynamic_scale", 1.0)
             gradients = self._sums(gradients)
             scaled_norm = tf.linalg.global_norm(gradients)
             gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm * scale, use_norm=scaled_norm)
             norm = scaled_norm / scale
             if self._replicas.count > 1:
-                # The optimizer adds up those of all replicas once more.
+                # The optimizer sums the gradients of all replicas again.
                 gradients = [None if one is None else one / self._replicas.count for one in gradients]
         weighted = [each for each in self.variables if each.path in held or each.path in self._factors]
         before = [tf.identity(tf.convert_to_tensor(variable)) for variable in weighted]
@@ -77,17 +77,17 @@ class Updates:
 
     def _sums(self, gradients: Sequence[Any]) -> list[Any]:
         """Add up the gradients of all replicas; None stays."""
-        known = [place for place, gradient in enumerate(gradients) if gradient is not None]
+        known = [index for index, gradient in enumerate(gradients) if gradient is not None]
         found = list(gradients)
-        sums = self._replicas.sum_over([tf.convert_to_tensor(gradients[place]) for place in known])
-        for place, total in zip(known, sums, strict=True):
-            found[place] = total
+        sums = self._replicas.sum_over([tf.convert_to_tensor(gradients[index]) for index in known])
+        for index, total in zip(known, sums, strict=True):
+            found[index] = total
         return found
 
 
 @contextmanager
 def freeze_batch_norm(layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
-    """Let batch norm among the layers use its statistics and leave them alone, while a graph is traced."""
+    """Run batch norm layers with their moving statistics, without updating them, while a graph is traced."""
     norms = [one for one in layers if isinstance(one, keras.layers.BatchNormalization) and one.trainable]
     try:
         for layer in norms:

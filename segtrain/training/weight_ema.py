@@ -1,4 +1,4 @@
-"""Averages of a network's weights over its training, as a second network of its own."""
+"""Exponential moving average (EMA) of a network's weights, kept as a second network."""
 
 from typing import Any, final
 
@@ -8,18 +8,19 @@ import tensorflow as tf
 
 @final
 class WeightEma:
-    """Exponential moving averages of all weights of a network and of its batch norm's statistics.
+    """Exponential moving averages of all weights of a network and of its batch norm statistics.
 
-    They are the weights of a second network: it can be scored and saved at any time, and the one that trains is never
-    swapped out. After step n an average moves by 1 - d towards its weight, with d = min(decay, (1 + n) / (10 + n)):
-    without that, the random weights of the first step would stay in it for several times 1 / (1 - decay) steps.
+    They are the weights of a second network, which can be scored and saved at any time without swapping weights. After
+    step n an average moves by 1 - d towards its weight, with d = min(decay, (1 + n) / (10 + n)). The minimum makes it
+    forget the random initial weights early; with a constant decay they would remain for several times 1 / (1 - decay)
+    steps.
 
     Args:
-        model: The network that trains.
-        decay: What of an average outlasts a step once there are many, 0..1; 0.999 averages over some 1,000 steps.
+        model: The network being trained.
+        decay: Decay per step once n is large, 0-1; 0.999 averages over about 1,000 steps.
 
     Attributes:
-        model: The network of the averages.
+        model: The network whose weights are the averages.
     """
 
     def __init__(self, model: keras.Model, decay: float) -> None:
@@ -30,26 +31,26 @@ class WeightEma:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The averages by the path of the weight that they are of; a clone's own paths may lack a part."""
+        """Averages by the path of their weight in the original model; a clone's own paths may lack a prefix."""
         return {weight.path: average for average, weight in self._pairs()}
 
     def start(self) -> None:
-        """Begin with the weights as they are now."""
+        """Reset the averages to the current weights."""
         for average, weight in self._pairs():
             average.assign(weight)
 
     def update(self, step: Any) -> None:
-        """Let the averages follow the weights after a step.
+        """Update the averages after a training step.
 
         Args:
-            step: How many are done, a tensor.
+            step: Number of steps done, a scalar tensor.
         """
         done = tf.cast(step, tf.float32)
-        share = 1.0 - tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
+        rate = 1.0 - tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
         for average, weight in self._pairs():
             if average.dtype.startswith("float"):
-                average.assign(average + share * (weight - average))
-            else:  # a count
+                average.assign(average + rate * (weight - average))
+            else:  # a counter
                 average.assign(weight)
 
     def _pairs(self) -> Any:

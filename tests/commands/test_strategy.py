@@ -55,7 +55,7 @@ def test_two_processes_survive_the_death_of_one_and_train_as_two_devices_of_one_
     second.send_signal(signal.SIGKILL)
     assert second.wait() == -signal.SIGKILL
     assert first.wait(60) == 5, (chief / "log").read_text()
-    assert "error: process 0 of 2 has lost another one" in (chief / "log").read_text()
+    assert "error: process 0 of 2 lost another process" in (chief / "log").read_text()
     for process, folder in zip(start_two([chief, other], [*arguments, "resume=auto"]), (chief, other), strict=True):
         assert process.wait(200) == 0, (folder / "log").read_text()
     log = (chief / "log").read_text()

@@ -69,7 +69,7 @@ def test_a_tf_config_that_makes_no_sense_is_refused_in_one_line(environ, seen):
         find_cluster(environ)
     assert str(caught.value).startswith(seen)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("Fix: correct TF_CONFIG, or unset it to train alone")
+    assert str(caught.value).endswith("Fix: correct TF_CONFIG, or unset it to train in one process")
 
 
 def test_tf_config_counts_before_slurm():

@@ -97,7 +97,7 @@ def test_a_warm_up_that_leaves_no_step_is_refused(schedule, warmup_steps):
         (OneCycle, {"rise": 1.0}, "rise=1.0: expected"),
         (OneCycle, {"start": 1.5}, "start=1.5: expected"),
         (OneCycle, {"end": -0.5}, "end=-0.5: expected"),
-        (StepDecay, {"milestones": [0.9, 0.6]}, "milestones=[0.9, 0.6]: expected shares of the steps in"),
+        (StepDecay, {"milestones": [0.9, 0.6]}, "milestones=[0.9, 0.6]: expected fractions of the steps"),
         (StepDecay, {"milestones": [30, 60]}, "milestones=[30, 60]: expected each a number above 0 to below 1"),
         (StepDecay, {"milestones": [0.0]}, "milestones=[0.0]: expected"),
         (StepDecay, {"factor": 0.0}, "factor=0.0: expected"),

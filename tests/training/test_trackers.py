@@ -171,7 +171,7 @@ def test_what_a_tracker_has_missed_is_sent_after_the_next_epoch(run_folder, wand
         wandb.answers = {"log": ConnectionError("no route to host")} if epoch < 2 else {}
 
     train(WandbLogger(run_folder), 0, 3, before)
-    assert "wandb has not taken epoch 1: no route to host" in caplog.text
+    assert "wandb did not accept epoch 1: no route to host" in caplog.text
     # The first epoch's fails twice; then all three are sent.
     assert [named["step"] for _, named in wandb.of("log")] == [4, 4, 4, 8, 12]
 
