@@ -41,7 +41,7 @@ def browse(cfg: DictConfig) -> None:
     about = f"augment={chosen['augment']}, crop_size {height}x{width} (height x width), seed {cfg.seed}"
     notes = [
         about,
-        f"Draw 1 shows the image as augmented in epoch 1 of a training run with this seed, draw 2 in epoch 2, and so on. "
+        f"Draw 1 shows the image as augmented in epoch 1 of a training run with this seed, draw 2 in epoch 2, etc. "
         f"Hatched: ignored pixels (ignore_class={dataset.ignore_class}), such as padding and unlabeled pixels.",
     ]
     with new_run_folder("browse", cfg.name, keep_if="index.html") as folder:
