@@ -99,8 +99,7 @@ def problems(tree: Any, trusted: Sequence[str] | None, where: str = "") -> Itera
         if "_target_" in tree and trusted is not None and not _is_allowed(target, trusted):
             yield (
                 f"{where}._target_={shown(tree['_target_'])} is refused for safety, expected in a run folder: a part "
-                f"of segtrain, or an optimizer, schedule or loss of Keras. Fix: restore the file, or "
-                f"trusted_modules=[MODULE] for a module of your own"
+                f"of segtrain, or an optimizer, schedule or loss of Keras. Fix: restore the file, or {_how_to_allow(target)}"
             )
         for key, value in tree.items():
             below = f"{where}.{shown(key)}" if where else shown(key)
@@ -137,6 +136,13 @@ def require_drawn(tree: Mapping[str, Any], given: Collection[str]) -> None:
 
 def _is_allowed(target: str, trusted: Sequence[str]) -> bool:
     return target in PARTS or target in CALLBACKS or any(target.startswith(f"{each}.") for each in trusted)
+
+
+def _how_to_allow(target: str) -> str:
+    package, _, name = target.rpartition(".")
+    if package.removeprefix("segtrain.") in _SEGTRAIN and package.startswith("segtrain."):
+        return f"for a part that you added to segtrain: list {shown(name)} in segtrain/config/stored.py"
+    return "trusted_modules=[MODULE] for a module of your own"
 
 
 def _is_plain(value: Any) -> bool:
