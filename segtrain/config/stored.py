@@ -99,7 +99,8 @@ def problems(tree: Any, trusted: Sequence[str] | None, where: str = "") -> Itera
         if "_target_" in tree and trusted is not None and not _is_allowed(target, trusted):
             yield (
                 f"{where}._target_={shown(tree['_target_'])} is refused for safety, expected in a run folder: a part "
-                f"of segtrain, or an optimizer, schedule or loss of Keras. Fix: restore the file, or {_how_to_allow(target)}"
+                f"of segtrain, or an optimizer, schedule or loss of Keras. Fix: restore the file, or "
+                f"{_how_to_allow(target)}"
             )
         for key, value in tree.items():
             below = f"{where}.{shown(key)}" if where else shown(key)
