@@ -1,4 +1,4 @@
-# `make` lists what there is. Needs python 3.11, 3.12 or 3.13 and nothing else; another one: make install PYTHON=python3.12
+# `make` lists the targets. Requires only python 3.11, 3.12 or 3.13; to choose one: make install PYTHON=python3.12
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -16,7 +16,7 @@ install: $(INSTALLED)  ## Make .venv with segtrain and its packages (about a min
 $(INSTALLED): requirements.lock pyproject.toml scripts/install.sh
 	@PYTHON=$(PYTHON) scripts/install.sh
 
-demo: install  ## Train on the drawn sample images, evaluate, and say where the overlays are (6 minutes)
+demo: install  ## Train on the drawn sample images, evaluate, and print the path of the overlays (6 minutes)
 	@$(BIN)/segtrain train +experiment=people
 	@$(BIN)/segtrain eval
 	@run=$$(ls -td runs/train/*/ | head -1); scores=$$(ls -td runs/eval/*/ | head -1); \
@@ -25,37 +25,37 @@ demo: install  ## Train on the drawn sample images, evaluate, and say where the 
 test: install  ## Run every test (13 to 17 minutes on two cores)
 	@$(BIN)/python -m pytest -n 2
 
-coverage: install  ## Run every test, and require that they reach 90 % of the lines (a third slower)
+coverage: install  ## Run every test and require 90 % line coverage (a third slower)
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=90
 
 test-fast: install  ## Run the tests that need no TensorFlow (under a minute)
 	@$(BIN)/python -m pytest -m "not tensorflow"
 
-soak: install  ## Kill a real run a hundred times, and fail it eighty: the same bits in the end (30 minutes)
+soak: install  ## Kill a run 100 times and inject 80 faults; the final state must be bit-identical (30 minutes)
 	@SEGTRAIN_SOAK_KILLS=100 SEGTRAIN_SOAK_FAULTS=20 $(BIN)/python -m pytest tests/commands/test_kills.py tests/commands/test_faults.py
 
-smoke: install  ## Draw a few samples, train two steps, evaluate, look for an overlay (half a minute)
+smoke: install  ## Draw a few samples, train two steps, evaluate, check for an overlay (half a minute)
 	@rm -rf build/smoke && mkdir -p build/smoke && cd build/smoke && segtrain=$(CURDIR)/$(BIN)/segtrain && \
 	$$segtrain train +experiment=people name=smoke epochs=1 dataset.num_train_images=8 dataset.num_val_images=2 batch_size=4 \
 	  schedule.warmup_steps=0 && \
 	$$segtrain eval overlays=1 && ls "$$PWD"/runs/eval/*/overlays/*.png
 
-lint: install  ## Check style, types and the direction of imports
+lint: install  ## Check style, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-format: install  ## Lay out the code and mend what can be mended
+format: install  ## Format the code and apply automatic fixes
 	@$(BIN)/ruff check --fix --exit-zero .
 	@$(BIN)/ruff format .
 
-wheel: install  ## Build sdist and wheel, check what they hold, run the wheel in an empty environment (2 minutes)
+wheel: install  ## Build sdist and wheel, check their contents, run the wheel in an empty environment (2 minutes)
 	@$(BIN)/python scripts/check_wheel.py
 
-lock:  ## Renew requirements.lock with the newest versions that pyproject.toml allows
+lock:  ## Update requirements.lock to the newest versions that pyproject.toml allows
 	@PYTHON=$(PYTHON) scripts/lock.sh
 
-clean:  ## Remove .venv and what builds and checks left behind; runs and data stay
+clean:  ## Remove .venv, build outputs and caches; keep runs and data
 	@rm -rf .venv build dist .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	@find segtrain tests scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Try the doors as a stranger does: a bare clone in an empty folder with an empty pip cache, for each installed Python
-# with the pip it ships and with the newest one: `make install`, then in another clone `pip install .` (the newest versions
+# Test installation as a new user: a fresh clone in an empty folder with an empty pip cache, for each installed Python
+# with its bundled pip and with the newest pip: `make install`, then in another clone `pip install .` (the newest versions
 # that pyproject.toml allows); then --help, one epoch, one eval. About 90 seconds each.
-#   scripts/check_doors.sh                         python3.11, 3.12 and 3.13, where they are installed; the last commit
-#   scripts/check_doors.sh python3.12              named ones
+#   scripts/check_doors.sh                         python3.11, 3.12 and 3.13, if installed; tests the last commit
+#   scripts/check_doors.sh python3.12              only the given interpreters
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 
 pythons=("$@")
 if [[ $# -eq 0 ]]; then
   for version in 3.11 3.12 3.13; do
-    # pyenv's python3.12 is a script that exists even where no 3.12 is active.
+    # pyenv's python3.12 is a shim that exists even if no 3.12 is active.
     for candidate in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python; do
       if "$candidate" -c '' 2>/dev/null; then pythons+=("$(command -v "$candidate")") && break; fi
     done
@@ -30,7 +30,7 @@ install_newest() {
   .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-compile . && .venv/bin/python -m pip check
 }
 
-# One epoch of a small network on the drawn sample data: seconds, and every stage of both commands.
+# One epoch of a small network on the drawn sample data: takes seconds and runs every stage of both commands.
 use() {
   local small="dataset=people model=lraspp backbone=mobilenet_v3_small backbone.weights=null epochs=1 batch_size=4 crop_size=[96,96]
     schedule.warmup_steps=0 dataset.num_train_images=8 dataset.num_val_images=2"

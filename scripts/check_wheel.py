@@ -1,6 +1,6 @@
-"""Build the sdist and, from it, the wheel; check what they hold; run the wheel in an empty environment elsewhere.
+"""Build the sdist and, from it, the wheel; check their contents; run the wheel in an empty environment elsewhere.
 
-make wheel                                      all of it: about two minutes, most of them pip's
+make wheel                                      everything: about two minutes, most of it in pip
 .venv/bin/python scripts/check_wheel.py --out dist --no-run     build and check only, and keep both files
 """
 
@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-# What a work tree may hold and a package must not.
+# Path fragments that must not occur in a package.
 FORBIDDEN = (
     "/.venv/",
     "/runs/train/",
@@ -33,7 +33,7 @@ RUN_COMMAND = ["train", "+experiment=people", "epochs=1"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="where to leave the sdist and the wheel (default: nowhere)")
+    parser.add_argument("--out", type=Path, help="folder to copy the sdist and the wheel to (default: not kept)")
     parser.add_argument("--no-run", action="store_true", help="do not install and run the wheel")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="segtrain-wheel-") as scratch:
@@ -46,7 +46,7 @@ def main() -> None:
             arguments.out.mkdir(parents=True, exist_ok=True)
             for made in (sdist, wheel):
                 shutil.copy(made, arguments.out)
-    print("wheel: good")
+    print("wheel: ok")
 
 
 def build(folder: Path) -> tuple[Path, Path]:
@@ -70,15 +70,15 @@ def check_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     compare(wheel, names, files("segtrain", "*.py") | {f"segtrain/{name}" for name in files("configs", "*.yaml")})
-    # A top-level folder of any other name would land beside everybody's packages.
-    if strangers := {name for name in names if not name.startswith(("segtrain/", "segtrain_keras-"))}:
-        sys.exit(f"error: {wheel.name} holds {', '.join(sorted(strangers)[:5])} outside segtrain/")
+    # A top-level folder of any other name would be installed next to other packages.
+    if unexpected := {name for name in names if not name.startswith(("segtrain/", "segtrain_keras-"))}:
+        sys.exit(f"error: {wheel.name} holds {', '.join(sorted(unexpected)[:5])} outside segtrain/")
     if not any(name.endswith("/licenses/LICENSE") for name in names):
         sys.exit(f"error: {wheel.name} holds no LICENSE")
 
 
 def files(folder: str, pattern: str) -> set[str]:
-    """Names of the work tree's files, as the packages should have them."""
+    """Return the paths of the work tree's files that the packages must contain."""
     found = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / folder).rglob(pattern) if path.is_file()}
     return {name for name in found if "__pycache__" not in name}
 
@@ -90,16 +90,16 @@ def is_forbidden(name: str) -> bool:
 def compare(package: Path, names: set[str], expected: set[str]) -> None:
     if missing := sorted(expected - names):
         sys.exit(f"error: {package.name} lacks {len(missing)} files: {', '.join(missing[:5])}")
-    if strangers := sorted(name for name in names if is_forbidden(f"/{name}")):
-        sys.exit(f"error: {package.name} holds {len(strangers)} files it must not: {', '.join(strangers[:5])}")
+    if unexpected := sorted(name for name in names if is_forbidden(f"/{name}")):
+        sys.exit(f"error: {package.name} holds {len(unexpected)} files it must not: {', '.join(unexpected[:5])}")
     print(f"{package.name}: {len(names)} files, {package.stat().st_size / 1e3:.0f} kB")
 
 
 def run_elsewhere(wheel: Path, scratch: Path) -> None:
-    """Install the wheel as anybody would, with pip's own choice of versions, and train from another folder."""
+    """Install the wheel with the versions that pip selects, and train from another folder."""
     environment, elsewhere = scratch / "venv", scratch / "elsewhere"
     elsewhere.mkdir()
-    # Nothing of this checkout may help: not its path, not its environment.
+    # Hide this checkout: neither its path nor its environment may be used.
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     python = environment / "bin/python"
 

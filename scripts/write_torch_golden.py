@@ -1,9 +1,9 @@
-"""Write tests/golden/torch/*.json: what torch's networks answer when every weight follows from its name and shape.
+"""Write tests/golden/torch/*.json: outputs of torch networks whose weights are derived from their names and shapes.
 
-PATH/TO/TORCH/python scripts/write_torch_golden.py            all: a minute; its environment: scripts/peers/README.md
-PATH/TO/TORCH/python scripts/write_torch_golden.py smp_deeplabv3_resnet50     one of them
+PATH/TO/TORCH/python scripts/write_torch_golden.py            all, a minute; environment: scripts/peers/README.md
+PATH/TO/TORCH/python scripts/write_torch_golden.py smp_deeplabv3_resnet50     only this one
 
-tests/models/test_torch_parity.py takes the rule of the numbers and of the images from here, without torch.
+tests/models/test_torch_parity.py imports the weight and image generators from here, without torch.
 """
 
 import json
@@ -25,9 +25,9 @@ DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def numbers(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw one entry of a state dict from its name and shape alone, so that maps stay near 1 through any depth.
+    """Draw one entry of a state dict from its name and shape, scaled to keep activations near 1 at any depth.
 
-    NumPy promises that RandomState's stream never changes; that of default_rng may.
+    NumPy guarantees that RandomState's stream never changes; that of default_rng may.
     """
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
@@ -38,14 +38,14 @@ def numbers(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) == 1:
         scale_of_batch_norm = name.endswith("weight")
         return (0.1 * signed + scale_of_batch_norm).astype(np.float32)
-    # Variance 1 / fan-in: each residual branch shrinks a little, so that the sums of 33 of them do not blow up.
-    # Depthwise kernels make up for what hard-swish and squeeze-and-excite take away in MobileNetV3.
+    # Variance 1 / fan-in: each residual branch shrinks slightly, so that sums of 33 branches stay bounded.
+    # Depthwise kernels compensate for the attenuation by hard-swish and squeeze-and-excite in MobileNetV3.
     variance = (3.3 if shape[1] == 1 else 1.0) / math.prod(shape[1:])
     return (signed * math.sqrt(3.0 * variance)).astype(np.float32)
 
 
-def photograph(height: int, width: int, seed: int) -> np.ndarray:
-    """Draw (H, W, 3) uint8: colored tiles, so that deep features differ from place to place, with noise on them."""
+def draw_image(height: int, width: int, seed: int) -> np.ndarray:
+    """Draw a (H, W, 3) uint8 image of colored tiles, which give spatially varying deep features, plus noise."""
     random = np.random.RandomState(seed)
     tiles = random.randint(0, 256, (math.ceil(height / 32), math.ceil(width / 32), 3))
     image = tiles.repeat(32, axis=0).repeat(32, axis=1)[:height, :width]
@@ -53,7 +53,7 @@ def photograph(height: int, width: int, seed: int) -> np.ndarray:
 
 
 def sample(logits: np.ndarray, num_samples: int = NUM_SAMPLES) -> dict[str, Any]:
-    """Say what is kept of (H, W, K) logits."""
+    """Return statistics and random samples of (H, W, K) logits."""
     random = np.random.RandomState(0)
     positions = np.stack([random.randint(0, side, num_samples) for side in logits.shape], axis=1)
     return {
@@ -66,10 +66,10 @@ def sample(logits: np.ndarray, num_samples: int = NUM_SAMPLES) -> dict[str, Any]
 
 
 def networks() -> dict[str, tuple[Callable[[], Any], list[tuple[int, int]]]]:
-    """Each network's builder and the sizes it is asked at.
+    """Return each network's builder and its input sizes.
 
-    segmentation_models.pytorch refuses 513; 520 and 528 are what it tells to pad that to, and their deep maps are as
-    large as those of 513. 112x144 has a deep map of odd sides at stride 16.
+    segmentation_models.pytorch rejects 513; it requires padding to 520 or 528, whose deep feature maps are as large as
+    those of 513. 112x144 has a deep feature map with odd sides at stride 16.
     """
     from peers.torch_networks import smp_network, torchvision_deeplabv3
 
@@ -97,7 +97,7 @@ def networks() -> dict[str, tuple[Callable[[], Any], list[tuple[int, int]]]]:
 
 
 def describe(network: Any, sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    """Fill a network by the rule and run it on an image of each size."""
+    """Set a network's weights with `numbers` and run it on an image of each size."""
     import torch
 
     state = {name: numbers(name, tuple(entry.shape)) for name, entry in network.state_dict().items()}
@@ -105,10 +105,10 @@ def describe(network: Any, sizes: list[tuple[int, int]]) -> dict[str, Any]:
     network.eval()
     runs = []
     for seed, (height, width) in enumerate(sizes):
-        image = (photograph(height, width, seed).astype(np.float32) / 255 - MEAN) / DEVIATION
+        image = (draw_image(height, width, seed).astype(np.float32) / 255 - MEAN) / DEVIATION
         with torch.inference_mode():
-            answer = network(torch.from_numpy(image.transpose(2, 0, 1)[None]))
-        heads = answer if isinstance(answer, dict) else {"out": answer}
+            output = network(torch.from_numpy(image.transpose(2, 0, 1)[None]))
+        heads = output if isinstance(output, dict) else {"out": output}
         found = {name: head[0].numpy().transpose(1, 2, 0) for name, head in heads.items()}
         run: dict[str, Any] = {"height": height, "width": width, "seed": seed} | sample(found["out"])
         if "aux" in found:
@@ -137,7 +137,7 @@ def main(names: list[str]) -> None:
 
 
 def written(value: Any, indent: str = "") -> str:
-    """Write JSON that can be reviewed as a diff: a line for each entry of the state and for each list of a run."""
+    """Format JSON for reviewable diffs: one line per entry of the state and per list of a run."""
     deeper = indent + " "
     if isinstance(value, dict):
         lines = [f"{deeper}{json.dumps(key)}: {written(item, deeper)}" for key, item in value.items()]

@@ -1,10 +1,10 @@
-"""Measure what saving costs a training: how long a save stops the loop, and how much it slows the steps beside it.
+"""Measure the cost of saving checkpoints: how long a save blocks the loop, and how much it slows other steps.
 
 .venv/bin/python scripts/peers/checkpoint_stall.py --folder build/checkpoint_stall
 
 A DeepLabV3+ on ResNet50 with AdamW trains on one fixed batch. Every few steps its state is saved by segtrain's own
-callback, into a folder that should be on the disk of real runs. Run it on an idle machine: the share of the cores that
-other processes used is printed beside the result.
+callback, into a folder that should be on the disk of real runs. Run it on an idle machine: the fraction of the cores
+used by other processes is printed with the result.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import serving
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--folder", type=Path, default=Path("build/checkpoint_stall"), help="where checkpoints go")
-parser.add_argument("--size", type=int, default=128, help="of crops, in pixels")
+parser.add_argument("--folder", type=Path, default=Path("build/checkpoint_stall"), help="folder for checkpoints")
+parser.add_argument("--size", type=int, default=128, help="crop size in pixels")
 parser.add_argument("--batch", type=int, default=4)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--saves", type=int, default=5)
@@ -28,7 +28,7 @@ parser.add_argument("overrides", nargs="*", default=["backbone=resnet50", "optim
 asked = parser.parse_args()
 stdout = serving.prepare(asked.threads)
 
-import tensorflow as tf  # noqa: E402  after the threads are told
+import tensorflow as tf  # noqa: E402  after the thread count is set
 from hydra import compose, initialize_config_dir  # noqa: E402
 from workers import TICKS, busy_ticks  # noqa: E402
 
@@ -39,16 +39,16 @@ from segtrain.training.checkpoints import Checkpoints  # noqa: E402
 from segtrain.training.trainer import Trainer  # noqa: E402
 
 WARM_UP, NUM_CLASSES, IGNORE = 3, 20, 255
-INTERVAL_SECONDS, MOST_SHARE = 15 * 60, 0.05  # checkpoint_every_minutes of configs/train.yaml, and the aim
+INTERVAL_SECONDS, MAX_FRACTION = 15 * 60, 0.05  # checkpoint_every_minutes of configs/train.yaml, and the target
 
 
 class Cost(NamedTuple):
-    """Of one save.
+    """Cost of one save.
 
     Attributes:
-        blocked: Seconds that the loop stood still for it: the copy of the variables, and the wait for an earlier write.
-        written: Seconds until its write in the background had ended.
-        slowed: Seconds that the steps beside that write took longer than steps alone.
+        blocked: Seconds that the loop was blocked: copying the variables and waiting for an earlier write.
+        written: Seconds until the background write had ended.
+        slowed: Additional seconds of the steps during the write, compared with undisturbed steps.
     """
 
     blocked: float
@@ -57,7 +57,7 @@ class Cost(NamedTuple):
 
 
 class Meter(Checkpoints):
-    """segtrain's callback, saving when it is told, with a clock."""
+    """segtrain's checkpoint callback, saving at fixed steps and measuring time."""
 
     blocked: float = 0.0
 
@@ -80,21 +80,21 @@ class Meter(Checkpoints):
         self.written: list[float] = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """The end of the measurement is no epoch to save."""
+        """Do not save at the end of the measurement."""
 
     def _note_end(self) -> None:
         self.written.append(time.perf_counter() - self._write_began)
 
     def costs(self) -> tuple[float, list[Cost]]:
-        """Seconds of a step alone, and what each save cost."""
+        """Return the seconds of an undisturbed step, and the cost of each save."""
         durations = [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
         first = WARM_UP + asked.steps_a_save - 1  # durations[i] is of step i + 2; the first save is after this step
         alone = statistics.median(durations[WARM_UP - 1 : first - 1])
         found = []
         for (at, blocked), written in zip(self.saves, self.written, strict=False):
-            # times[at] was taken after the save, so the steps behind it hold none of what blocked the loop.
-            beside = [each for each in durations[at : at + asked.steps_a_save - 1]]
-            found.append(Cost(blocked, written, sum(beside) - alone * len(beside)))
+            # times[at] was taken after the save, so the following steps exclude the blocked time.
+            during = [each for each in durations[at : at + asked.steps_a_save - 1]]
+            found.append(Cost(blocked, written, sum(during) - alone * len(during)))
         return alone, found
 
 
@@ -107,7 +107,7 @@ def main() -> None:
     loss = build(cfg.loss, ignore_class=IGNORE, num_classes=NUM_CLASSES)
     trainer = Trainer(model, build_optimizer(cfg, steps, model), loss, NUM_CLASSES, IGNORE)
     request = serving.Request("stall", "train", asked.size, asked.batch, asked.threads, 0)
-    batch = tuple(tf.constant(each) for each in serving.photographs(request, NUM_CLASSES))
+    batch = tuple(tf.constant(each) for each in serving.images(request, NUM_CLASSES))
     shutil.rmtree(asked.folder, ignore_errors=True)
     asked.folder.mkdir(parents=True)
     meter = Meter(asked.folder / "checkpoints", trainer, "val_mean_iou", keep_last=cfg.keep_last)
@@ -136,15 +136,15 @@ def report(alone: float, costs: list[Cost], *, size: int, others: float) -> None
     print("{}: state of {:.0f} MB; {} px, batch {}: {:.2f} s a step".format(*words))
     print(f"medians of {len(costs)} saves; other processes used {others:.1%} of the cores\n")
     print("| of a save | seconds |\n| --- | --- |")
-    print(f"| the loop stands still (copy, wait for the write before) | {blocked:.3f} |")
-    print(f"| the steps beside the write take longer by | {slowed:+.3f} |")
-    print(f"| until the write has ended, in the background | {written:.3f} |")
+    print(f"| loop blocked (copy, wait for the previous write) | {blocked:.3f} |")
+    print(f"| slowdown of the steps during the write | {slowed:+.3f} |")
+    print(f"| background write | {written:.3f} |")
     print(
-        f"\nevery 15 minutes (checkpoint_every_minutes): {cost / INTERVAL_SECONDS:.3%} of the time; aim: at most "
-        f"{MOST_SHARE:.0%}"
+        f"\nevery 15 minutes (checkpoint_every_minutes): {cost / INTERVAL_SECONDS:.3%} of the time; target: at most "
+        f"{MAX_FRACTION:.0%}"
     )
-    # Each epoch ends with a save, too: that is within the aim where an epoch lasts long enough.
-    print(f"each epoch: within the aim where an epoch lasts {cost / MOST_SHARE:.1f} s or more")
+    # Each epoch also ends with a save, which meets the target if the epoch is long enough.
+    print(f"each epoch: within the target if an epoch lasts {cost / MAX_FRACTION:.1f} s or more")
 
 
 if __name__ == "__main__":

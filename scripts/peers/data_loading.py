@@ -1,8 +1,8 @@
-"""Time segtrain's loader of training batches and its peers', a pass over the images in turn, and write a table.
+"""Time segtrain's training data loader against others, pass by pass in turn, and print a table.
 
 .venv/bin/python scripts/peers/data_loading.py --root VOCdevkit/VOC2012 --torch-python PATH
 
-Only clean passes count: those during which other processes used less than 5 % of the cores. README.md says more.
+Only clean passes count: those during which other processes used less than 5 % of the cores. See README.md.
 """
 
 import argparse
@@ -17,11 +17,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="VOCdevkit/VOC2012")
     parser.add_argument("--torch-python", help="python of an environment with torch, albumentations and opencv")
-    parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=VARIANTS, help="these only")
-    parser.add_argument("--images", type=int, default=1296, help="in a pass")
-    parser.add_argument("--passes", type=int, default=10, help="clean ones of each variant")
-    parser.add_argument("--max-passes", type=int, default=30, help="give up after so many of each")
-    parser.add_argument("--max-others", type=float, default=0.05, help="share of the cores that others may use")
+    parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=VARIANTS, help="variants to run")
+    parser.add_argument("--images", type=int, default=1296, help="images per pass")
+    parser.add_argument("--passes", type=int, default=10, help="clean passes per variant")
+    parser.add_argument("--max-passes", type=int, default=30, help="maximum per variant")
+    parser.add_argument(
+        "--max-others", type=float, default=0.05, help="fraction of the cores that other processes may use"
+    )
     asked = parser.parse_args()
     workers: list[Worker] = []
     try:
@@ -38,7 +40,7 @@ def main() -> None:
 
 
 def table(results: dict[str, Result], images: int) -> str:
-    """Write images a second as Markdown: the median pass, the slowest and the fastest, and segtrain's multiple."""
+    """Format images per second as Markdown: median, slowest and fastest pass, and segtrain's speedup."""
     lines = ["| loader | images/s | slowest-fastest pass | segtrain is | clean passes |", "|---|---|---|---|---|"]
     for name, result in results.items():
         fastest, slowest = result.spread

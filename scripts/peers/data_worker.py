@@ -1,6 +1,6 @@
-"""Loaders of training batches as workers: a step is a pass over the images, from disk to batches of crops.
+"""Workers for data loaders: a step is a pass over the images, from disk to batches of crops.
 
-One VOC folder, batches of 8, crops of 513x513, scale 0.5-2 drawn evenly, padding, mirror.
+One VOC folder, batches of 8, crops of 513x513, uniform random scale 0.5-2, padding, horizontal flip.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import serving
 
 SCALE = (0.5, 2.0)
 IGNORE = 255
-SWAP_PAIRS = ((14, 15),)  # VOC has no left and right: two classes stand in for them
+SWAP_PAIRS = ((14, 15),)  # VOC has no left and right classes: two others stand in for them
 
 
 def main() -> None:
@@ -32,15 +32,15 @@ def main() -> None:
 
 
 def samples(asked: argparse.Namespace) -> list:
-    """As many samples of the training list as asked for, over and over if there are too few."""
+    """Return the requested number of training samples, repeating the list if it is too short."""
     from segtrain.data import Voc
 
     listed = Voc(asked.root).samples("train")
-    return [listed[place % len(listed)] for place in range(asked.images)]
+    return [listed[index % len(listed)] for index in range(asked.images)]
 
 
 def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """What `segtrain train` loads with, as it is set up by default."""
+    """Loader of `segtrain train` with default settings."""
     from omegaconf import OmegaConf
 
     from segtrain.builders.data import build_loader
@@ -72,16 +72,16 @@ def segtrain(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
 
 
 def tf_image(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """The keras.io program's loader, which normalizes while it reads, with the augmentation spelled in tf.image."""
+    """Loader of the keras.io example, which normalizes while reading, with the augmentation in tf.image."""
     import tensorflow as tf
 
     paths = [(str(sample.image), str(sample.labels)) for sample in samples(asked)]
     crop = asked.crop
 
     def load(image_path: tf.Tensor, labels_path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = tf.image.decode_png(tf.io.read_file(image_path), channels=3)  # which reads JPEG as well
+        image = tf.image.decode_png(tf.io.read_file(image_path), channels=3)  # also decodes JPEG
         image = tf.cast(image, tf.float32) / 127.5 - 1
-        labels = tf.image.decode_png(tf.io.read_file(labels_path), channels=1)  # colors of the palette, as there
+        labels = tf.image.decode_png(tf.io.read_file(labels_path), channels=1)  # palette colors, as in the example
         size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float32) * tf.random.uniform((), *SCALE), tf.int32)
         image = tf.image.resize(image, size)
         labels = tf.image.resize(labels, size, method="nearest")
@@ -100,7 +100,7 @@ def tf_image(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
 
 
 def torch_opencv(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """torch's DataLoader, its worker processes running segtrain's own reading and augmentation."""
+    """torch's DataLoader with segtrain's reading and augmentation in its worker processes."""
     import numpy as np
 
     from segtrain.data import ScaleCropFlip, Voc
@@ -111,7 +111,7 @@ def torch_opencv(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
 
 
 def torch_albumentations(asked: argparse.Namespace, normalize: bool = True) -> Iterator[Iterator[int]]:
-    """torch's DataLoader with albumentations, up to what a network takes: normalized floats."""
+    """torch's DataLoader with albumentations, including normalization to floats."""
     import albumentations as a
     import cv2
     import numpy as np
@@ -137,7 +137,7 @@ def torch_albumentations(asked: argparse.Namespace, normalize: bool = True) -> I
 
 
 def torch_albumentations_bytes(asked: argparse.Namespace) -> Iterator[Iterator[int]]:
-    """The same without the normalization, which segtrain leaves to the network: no example does so."""
+    """The same without normalization, which segtrain does in the network."""
     return torch_albumentations(asked, normalize=False)
 
 

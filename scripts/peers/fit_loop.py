@@ -1,9 +1,9 @@
-"""Time segtrain's own loop against Keras' `fit`: same network, batches, optimizer and loss, in turn, in one run.
+"""Time segtrain's own loop against Keras' `fit` in turn: same network, batches, optimizer and loss.
 
 .venv/bin/python scripts/peers/fit_loop.py --size 96 192 --batch 8
 
-`fit` keeps the loss alone, `fit_with_metrics` the scores of segtrain's loop, too. Before anything is timed, the losses
-of both loops are compared. Only clean turns count: README.md says more.
+`fit` computes the loss only, `fit_with_metrics` also the scores of segtrain's loop. Before timing, the losses of both
+loops are compared. Only clean turns count: See README.md.
 """
 
 import argparse
@@ -18,16 +18,18 @@ VARIANTS = ["own_loop", "fit", "fit_with_metrics"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default="build/fit_loop/people", help="where the drawn images are, or go")
-    parser.add_argument("--size", nargs="+", type=int, default=[96, 192], help="of crops, in pixels")
+    parser.add_argument("--root", default="build/fit_loop/people", help="folder of the drawn images")
+    parser.add_argument("--size", nargs="+", type=int, default=[96, 192], help="crop sizes in pixels")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--steps-a-turn", type=int, default=5, help="one clock tick, 10 ms, must be little beside a turn"
+        "--steps-a-turn", type=int, default=5, help="a turn must be much longer than a clock tick (10 ms)"
     )
-    parser.add_argument("--turns", type=int, default=7, help="clean turns of each")
-    parser.add_argument("--max-turns", type=int, default=40, help="give up after so many of each")
-    parser.add_argument("--max-others", type=float, default=0.05, help="share of the cores that others may use")
+    parser.add_argument("--turns", type=int, default=7, help="clean turns per variant")
+    parser.add_argument("--max-turns", type=int, default=40, help="maximum per variant")
+    parser.add_argument(
+        "--max-others", type=float, default=0.05, help="fraction of the cores that other processes may use"
+    )
     arguments = parser.parse_args()
     for size in arguments.size:
         compare(size, arguments)
@@ -52,7 +54,7 @@ def compare(size: int, arguments: argparse.Namespace) -> None:
 
 
 def check(options: list[str]) -> None:
-    """Let one process train by both loops and compare their losses."""
+    """Train with both loops in one process and compare their losses."""
     command = [sys.executable, str(HERE / "fit_worker.py"), "check", *options]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent.parent)}
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -62,7 +64,7 @@ def check(options: list[str]) -> None:
 
 
 def table(results: dict[str, Result], steps: int) -> str:
-    """Write results as Markdown: milliseconds a step, and how often the own loop's speed each has."""
+    """Format results as Markdown: milliseconds per step, and time relative to segtrain's own loop."""
     lines = [["loop", "ms a step", "fastest-slowest", "time / own_loop", "peak GB", "clean turns"]]
     lines.append(["---"] * len(lines[0]))
     own = results["own_loop"].seconds

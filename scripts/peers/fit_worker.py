@@ -1,6 +1,6 @@
-"""One network, trained by segtrain's own loop or by Keras' `fit`: the same batches, optimizer, loss and first weights.
+"""Train one network with segtrain's loop or Keras' `fit`: same batches, optimizer, loss and initial weights.
 
-A turn is as many steps as `--steps-a-turn`. `check` compares the losses of both instead of waiting for turns.
+A turn has `--steps-a-turn` steps. `check` compares the losses of both instead of waiting for turns.
 """
 
 import argparse
@@ -22,7 +22,7 @@ parser.add_argument("--steps-a-turn", type=int, default=5)
 asked = parser.parse_args()
 replies = serving.prepare(asked.threads)
 
-import keras  # noqa: E402  after the threads are told
+import keras  # noqa: E402  after the thread count is set
 import tensorflow as tf  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 
@@ -38,11 +38,11 @@ CHECKED_STEPS = 5
 
 
 class Ended(Exception):
-    """The parent wants no more turns."""
+    """The parent requests no more turns."""
 
 
 class Turns(keras.callbacks.Callback):
-    """Make `fit` wait for the parent before each turn."""
+    """Callback that makes `fit` wait for the parent before each turn."""
 
     def __init__(self, turns: Iterator[None]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Turns(keras.callbacks.Callback):
 
 
 class Parts:
-    """What both loops are given, made anew from the same seed."""
+    """Inputs of both loops, created from the same seed."""
 
     def __init__(self) -> None:
         set_up()
@@ -76,7 +76,7 @@ class Parts:
         return sum(int(tf.size(weight)) for weight in self.model.trainable_weights)
 
     def own_loop(self, turns: Iterator[None]) -> Trainer:
-        """Run segtrain's loop on a stream that ends when the parent says so."""
+        """Run segtrain's loop until the parent requests no more turns."""
         trainer = Trainer(self.model, self.optimizer, self.loss, self.dataset.num_classes, self.dataset.ignore_class)
 
         def stream() -> Iterator[Any]:
@@ -93,14 +93,14 @@ class Parts:
         return trainer
 
     def fit(self, turns: Iterator[None], *, with_metrics: bool, also: keras.callbacks.Callback | None = None) -> None:
-        """Run Keras' `fit`, its loss alone or with the scores that segtrain's loop keeps, too."""
+        """Run Keras' `fit` with the loss only, or also with the scores of segtrain's loop."""
         num_classes, ignore_class = self.dataset.num_classes, self.dataset.ignore_class
         scores = [
             keras.metrics.SparseCategoricalAccuracy("pixel_accuracy"),
             keras.metrics.MeanIoU(num_classes, ignore_class=ignore_class, sparse_y_pred=False, name="mean_iou"),
         ]
         loss = self.loss
-        # Keras hands labels on as floats.
+        # Keras passes labels as floats.
         self.model.compile(
             self.optimizer,
             lambda labels, logits: loss(tf.cast(labels, tf.uint8), logits),
@@ -115,7 +115,7 @@ class Parts:
 
 
 class LossSeen(keras.callbacks.Callback):
-    """Keep the mean loss of the steps so far, as `fit` tells it."""
+    """Callback that records the mean loss reported by `fit`."""
 
     mean = 0.0
 
@@ -124,14 +124,14 @@ class LossSeen(keras.callbacks.Callback):
 
 
 def check() -> None:
-    """Exit with an error where the two loops do not do the same."""
+    """Exit with an error if the mean losses of the two loops differ."""
     asked.steps_a_turn = CHECKED_STEPS
     own = Parts().own_loop(iter([None])).progress.mean_losses["loss"]
     seen = LossSeen()
     Parts().fit(iter([None]), with_metrics=True, also=seen)
     print(f"mean loss of {CHECKED_STEPS} steps: own loop {own:.6f}, fit {seen.mean:.6f}", file=sys.stderr)
     if abs(own - seen.mean) > 1e-4 * own:
-        sys.exit("error: the loops train differently, so their times say nothing")
+        sys.exit("error: the loops train differently, so their times are not comparable")
 
 
 def main() -> None:

@@ -1,14 +1,14 @@
-"""The keras.io program of 2021, "Multiclass semantic segmentation using DeepLabV3+", as a worker.
+"""Worker for the keras.io example of 2021, "Multiclass semantic segmentation using DeepLabV3+".
 
-Its network and training as they stand there, in stock Keras: taps inside bottlenecks, pixels in -1..1, pooling of a
-fixed size, the classifier at full resolution, Keras' own step. Weights are random: they cost the same.
+Its network and training as published, in stock Keras: taps inside bottlenecks, pixels in -1..1, pooling of a fixed
+size, the classifier at full resolution, Keras' own step. Weights are random, which costs the same time.
 """
 
 import serving
 
 asked = serving.request()
 
-import keras  # noqa: E402  after the threads are told
+import keras  # noqa: E402  after the thread count is set
 import tensorflow as tf  # noqa: E402
 from keras import layers  # noqa: E402
 
@@ -56,7 +56,7 @@ def main():
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    images, labels = serving.photographs(asked, NUM_CLASSES)
+    images, labels = serving.images(asked, NUM_CLASSES)
     images, labels = tf.constant(images / 127.5 - 1, tf.float32), tf.constant(labels[..., None], tf.float32)
     for _ in serving.steps(asked, sum(weight.numpy().size for weight in model.trainable_weights)):
         if asked.task == "train":

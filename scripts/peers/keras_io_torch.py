@@ -16,10 +16,10 @@ class Bottleneck(nn.Module):
     """A block of keras.applications' ResNet: biased convolutions, the stride in the first one.
 
     Attributes:
-        inside: (B, channels, H, W) features after the 3x3, of the last pass; what keras.io taps.
+        inside: (B, channels, H, W) features after the 3x3 convolution, which keras.io taps.
     """
 
-    def __init__(self, channels_in: int, channels: int, stride: int = 1, *, whole: bool = True) -> None:
+    def __init__(self, channels_in: int, channels: int, stride: int = 1, *, complete: bool = True) -> None:
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride), norm(channels, 1.001e-5), nn.ReLU(True))
         self.second = nn.Sequential(
@@ -29,18 +29,18 @@ class Bottleneck(nn.Module):
         self.shortcut = nn.Sequential(nn.Conv2d(channels_in, 4 * channels, 1, stride), norm(4 * channels, 1.001e-5))
         if channels_in == 4 * channels:
             self.shortcut = nn.Sequential()
-        if not whole:
+        if not complete:
             self.third, self.shortcut = nn.Sequential(), nn.Sequential()
-        self.whole = whole
+        self.complete = complete
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         inside = self.second(self.first(x))
-        return (torch.relu(self.third(inside) + self.shortcut(x)) if self.whole else inside), inside
+        return (torch.relu(self.third(inside) + self.shortcut(x)) if self.complete else inside), inside
 
 
-def stage(channels_in: int, channels: int, blocks: int, stride: int, *, whole: bool = True) -> nn.ModuleList:
+def stage(channels_in: int, channels: int, blocks: int, stride: int, *, complete: bool = True) -> nn.ModuleList:
     made = [Bottleneck(channels_in, channels, stride)]
-    made += [Bottleneck(4 * channels, channels, whole=whole or place < blocks - 1) for place in range(1, blocks)]
+    made += [Bottleneck(4 * channels, channels, complete=complete or index < blocks - 1) for index in range(1, blocks)]
     return nn.ModuleList(made)
 
 
@@ -67,7 +67,7 @@ class KerasIo(nn.Module):
         )
         self.stage2 = stage(64, 64, 3, 1)
         self.stage3 = stage(256, 128, 4, 2)
-        self.stage4 = stage(512, 256, 6, 2, whole=False)
+        self.stage4 = stage(512, 256, 6, 2, complete=False)
         self.pool = conv(256, 256, 1, bias=True)
         self.branches = nn.ModuleList([conv(256, 256, 1), *(conv(256, 256, 3, rate) for rate in (6, 12, 18))])
         self.projection = conv(5 * 256, 256, 1)

@@ -1,4 +1,4 @@
-"""segtrain's networks as workers: its configs, its builders, its training loop."""
+"""Workers for segtrain's networks, built from its configs and trained with its loop."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import serving
 
 asked = serving.request()
 
-import numpy as np  # noqa: E402  after the threads are told
+import numpy as np  # noqa: E402  after the thread count is set
 import tensorflow as tf  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 
@@ -19,7 +19,7 @@ from segtrain.training.trainer import Trainer  # noqa: E402
 KERAS_IO = ["+experiment=keras_io_2021", "model.classifier_before_upsampling=true", "backbone.weights=null"]
 TORCH_RESNET = ["optimizer=adam", "optimizer.learning_rate=1e-3", "schedule=constant", "backbone=torch_resnet50"]
 TORCH_RESNET += ["model.aspp_dilations=[12,24,36]", "model.dropout=0.5", "norm.epsilon=1e-5", "norm.momentum=0.9"]
-# By variant: the number of classes, and what `segtrain train` would be told.
+# By variant: the number of classes, and overrides of `segtrain train`.
 NETWORKS = {
     "segtrain_keras_io": (20, KERAS_IO),
     "segtrain_keras_io_recompute": (20, [*KERAS_IO, "activation_checkpointing=true"]),
@@ -48,7 +48,7 @@ def main() -> None:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         cfg = compose("train", overrides)
     model, backbone = build_network(cfg, num_classes)
-    batch = tuple(tf.constant(each) for each in serving.photographs(asked, num_classes))
+    batch = tuple(tf.constant(each) for each in serving.images(asked, num_classes))
     num_trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     if asked.task == "infer":
         infer(model, batch[0], serving.steps(asked, num_trainable))
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def train(trainer: Trainer, batches: Iterator[tuple[tf.Tensor, tf.Tensor]]) -> None:
-    """Run segtrain's own loop on a stream that ends when the parent says so."""
+    """Run segtrain's loop until the parent requests no more steps."""
     with contextlib.suppress(StopIteration):
         trainer.run(batches, steps_per_epoch=10**6, epochs=1, validate=lambda: {}, validate_every=10**6, callbacks=[])
 

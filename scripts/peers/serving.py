@@ -1,4 +1,4 @@
-"""A worker's side: take a step whenever told to, on one fixed batch, and say how long it took.
+"""Worker process: run a step on one fixed batch for each request, and report its duration.
 
 Needs NumPy alone, so that every environment can import it. B batch, H height, W width, K classes.
 """
@@ -15,14 +15,14 @@ import numpy as np
 
 
 class Request(NamedTuple):
-    """What a worker is asked for.
+    """Command-line options of a worker.
 
     Attributes:
-        variant: Which of the worker's programs.
+        variant: Variant of the worker to run.
         task: "train" or "infer".
-        size: H and W, in pixels.
-        batch: B.
-        threads: How many the framework may use.
+        size: Height and width in pixels.
+        batch: Batch size B.
+        threads: Number of threads that the framework may use.
         replies: File descriptor of the pipe to the parent.
     """
 
@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
 
 def request() -> Request:
-    """Read the command line, and tell TensorFlow and torch, which must not have been imported yet, their threads."""
+    """Parse the command line and set the thread count; TensorFlow and torch must not have been imported yet."""
     parser = argparse.ArgumentParser()
     parser.add_argument("variant")
     parser.add_argument("--task", choices=["train", "infer"], default="train")
@@ -47,10 +47,10 @@ def request() -> Request:
 
 
 def prepare(threads: int) -> int:
-    """Tell TensorFlow and torch, which must not have been imported yet, their threads.
+    """Set the thread count of TensorFlow and torch, which must not have been imported yet.
 
     Returns:
-        The file descriptor for replies; what frameworks print goes to stderr.
+        The file descriptor for replies; stdout of the frameworks is redirected to stderr.
     """
     replies = os.dup(1)
     os.dup2(2, 1)
@@ -64,8 +64,8 @@ def prepare(threads: int) -> int:
     return replies
 
 
-def photographs(asked: Request, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the batch that every worker sees: (B, H, W, 3) uint8 images and (B, H, W) uint8 labels of tiles."""
+def images(asked: Request, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the batch that every worker uses: (B, H, W, 3) uint8 images and (B, H, W) uint8 labels of tiles."""
     random = np.random.RandomState(0)
     tiles = -(-asked.size // 16)
 
@@ -80,18 +80,18 @@ def steps(asked: Request, num_trainable: int) -> Iterator[None]:
     """See `serve`.
 
     Args:
-        asked: Says where replies go.
-        num_trainable: The network's trainable parameters, for the parent to compare.
+        asked: Options with the file descriptor for replies.
+        num_trainable: Number of trainable parameters of the network, which the parent compares.
     """
     return serve(asked.replies, num_trainable)
 
 
 def serve(descriptor: int, size: int) -> Iterator[None]:
-    """Yield once for each step that the parent asks for; the time until the next is asked of us is its duration.
+    """Yield once for each step that the parent requests; the time that the caller takes per iteration is its duration.
 
     Args:
-        descriptor: Where replies go.
-        size: What the variants have in common: trainable parameters, or images in a pass.
+        descriptor: File descriptor for replies.
+        size: Number that all variants must have in common: trainable parameters, or images per pass.
     """
     replies = os.fdopen(descriptor, "w")
 
@@ -110,7 +110,7 @@ def serve(descriptor: int, size: int) -> Iterator[None]:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever held."""
+    """Peak memory of this process in bytes."""
     with open("/proc/self/status") as status:
         line = next(line for line in status if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""The rivals' networks, built in a torch environment: torchvision's, and segmentation_models.pytorch's.
+"""Reference networks in torch: torchvision's and segmentation_models.pytorch's.
 
 B batch, H height, W width, K classes; torch's tensors are (B, C, H, W).
 """
@@ -12,9 +12,9 @@ _declared: list[Any] = []
 
 
 def import_torchvision() -> Any:
-    """Import torchvision even if its wheel was made for CUDA and torch's was not.
+    """Import torchvision even if its wheel was built for CUDA and torch's was not.
 
-    Such a wheel loads no operators, and its Python half then looks for two of them, which no network here uses.
+    Such a wheel loads no operators, but its Python code looks up two of them, which no network here uses.
     """
     try:
         import torchvision
@@ -24,7 +24,7 @@ def import_torchvision() -> Any:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
-        _declared.append(library)  # a library that is collected takes its operators along
+        _declared.append(library)  # keep a reference: a collected library unregisters its operators
         for operator in ("nms", "qnms"):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision
@@ -43,7 +43,7 @@ def torchvision_deeplabv3(backbone: str, num_classes: int, *, auxiliary: bool = 
     """Build `torchvision.models.segmentation.deeplabv3_<backbone>` with random weights.
 
     Returns:
-        A module that gives {"out": (B, K, H, W)}, and as much under "aux" if asked.
+        A module that returns {"out": (B, K, H, W)}, and "aux" of the same shape if `auxiliary`.
     """
     segmentation = import_torchvision().models.segmentation
     build = getattr(segmentation, f"deeplabv3_{backbone}")
@@ -51,9 +51,9 @@ def torchvision_deeplabv3(backbone: str, num_classes: int, *, auxiliary: bool = 
 
 
 def smp_network(kind: str, encoder: str, num_classes: int, **options: Any) -> torch.nn.Module:
-    """Build `segmentation_models_pytorch.<kind>` on `encoder` with random weights and its own defaults otherwise.
+    """Build `segmentation_models_pytorch.<kind>` on `encoder` with random weights and otherwise its own defaults.
 
     Returns:
-        A module that gives (B, K, H, W).
+        A module that returns (B, K, H, W).
     """
     return getattr(import_smp(), kind)(encoder, encoder_weights=None, classes=num_classes, **options)

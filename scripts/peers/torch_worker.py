@@ -1,10 +1,10 @@
-"""torch's networks as workers: channels last, Adam, mean cross-entropy, float32."""
+"""Workers for networks in torch: channels last, Adam, mean cross-entropy, float32."""
 
 import serving
 
 asked = serving.request()
 
-import torch  # noqa: E402  after the threads are told
+import torch  # noqa: E402  after the thread count is set
 from keras_io_torch import KerasIo  # noqa: E402
 from torch_networks import smp_network, torchvision_deeplabv3  # noqa: E402
 
@@ -16,15 +16,15 @@ NETWORKS = {
 }
 
 
-def logits_of(answer: torch.Tensor | dict[str, torch.Tensor]) -> torch.Tensor:
-    return answer["out"] if isinstance(answer, dict) else answer
+def logits_of(output: torch.Tensor | dict[str, torch.Tensor]) -> torch.Tensor:
+    return output["out"] if isinstance(output, dict) else output
 
 
 def main() -> None:
     torch.set_num_threads(asked.threads)
     build, num_classes = NETWORKS[asked.variant]
     network = build().to(memory_format=torch.channels_last)
-    images, labels = serving.photographs(asked, num_classes)
+    images, labels = serving.images(asked, num_classes)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     truth = torch.from_numpy(labels).long()
@@ -48,7 +48,7 @@ def train(network: torch.nn.Module, pixels: torch.Tensor, truth: torch.Tensor, s
 
 
 def infer(network: torch.nn.Module, pixels: torch.Tensor, steps) -> None:
-    """Run the traced and frozen network, torch's fastest way here."""
+    """Run the traced and frozen network, the fastest option in torch."""
     network.eval()
     with torch.inference_mode():
         frozen = torch.jit.freeze(torch.jit.trace(network, pixels, strict=False))

@@ -1,4 +1,4 @@
-"""The parent's side: workers in their own environments, stepped in turn, and only clean steps counted."""
+"""Parent process: step workers in turn, each in its own environment, and count only clean steps."""
 
 import json
 import os
@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 TICKS = os.sysconf("SC_CLK_TCK")
-# Long enough for the threads of the last step to stop spinning: OpenMP's do for 0.2 s.
+# Seconds between steps, so that threads of the last step stop spinning: OpenMP's spin for 0.2 s.
 REST = 0.5
 WARM_UP = 2
 
 
 class Step(NamedTuple):
-    """One step.
+    """Measurement of one step.
 
     Attributes:
-        seconds: As the worker measured it.
-        others: Share of all cores that other processes used meanwhile, 0-1.
+        seconds: Duration measured by the worker.
+        others: Fraction of all cores used by other processes during the step, 0-1.
     """
 
     seconds: float
@@ -29,15 +29,15 @@ class Step(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One variant's.
+    """Result of one variant.
 
     Attributes:
-        seconds: Median of the clean steps; NaN where there are none.
-        spread: The fastest and the slowest of them.
-        num_clean: How many there are.
-        num_steps: Of how many, the first ones left out.
-        peak_bytes: The most memory that the process held.
-        trainable: Trainable parameters of its network.
+        seconds: Median duration of the clean steps; NaN without any.
+        spread: Shortest and longest duration of the clean steps.
+        num_clean: Number of clean steps.
+        num_steps: Number of steps without warm-up.
+        peak_bytes: Peak memory of the process.
+        trainable: Number of trainable parameters of the network.
     """
 
     seconds: float
@@ -49,10 +49,10 @@ class Result(NamedTuple):
 
 
 class Worker:
-    """A process that answers each line with a line of JSON; see serving.py.
+    """A worker process that replies to each input line with a JSON line; see serving.py.
 
     Raises:
-        RuntimeError: It ended before it was told to; the message holds the end of what it wrote to stderr.
+        RuntimeError: The process ended early; the message contains the end of its stderr.
     """
 
     def __init__(self, name: str, python: str, script: str, arguments: list[str]) -> None:
@@ -69,14 +69,14 @@ class Worker:
         self.trainable: int = self._answer()["trainable"]
 
     def step(self) -> Step:
-        """Let it take one step, and watch the other processes."""
+        """Run one step and measure the CPU time of other processes."""
         busy, own, start = busy_ticks(), self._own_ticks(), time.monotonic()
         answer = self._ask("step")
         busy, own, wall = busy_ticks() - busy, self._own_ticks() - own, time.monotonic() - start
         return Step(answer["seconds"], max(0.0, (busy - own) / TICKS / wall / (os.cpu_count() or 1)))
 
     def stop(self) -> int:
-        """Let it end; returns the most memory it ever held, in bytes."""
+        """Stop the process; return its peak memory in bytes."""
         peak: int = self._ask("stop")["peak_bytes"]
         self._process.wait(60)
         return peak
@@ -91,7 +91,7 @@ class Worker:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # _answer says why
+            pass  # _answer raises with the reason
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class Worker:
         return found
 
     def _own_ticks(self) -> int:
-        """Time that the worker and the processes it has started spent, all threads together."""
+        """CPU ticks of the worker and its child processes, all threads."""
         stats = (path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists())
         fields = {text.split()[0]: text.rpartition(")")[2].split() for text in stats}
         pid = str(self._process.pid)
@@ -115,20 +115,20 @@ class Worker:
 
 
 def busy_ticks() -> int:
-    """Ticks that all cores spent on any work since the machine started, time stolen by other machines included."""
+    """CPU ticks of all cores since boot, including time stolen by other virtual machines."""
     with open("/proc/stat") as stat:
         user, nice, system, _, _, irq, softirq, steal = (int(field) for field in stat.readline().split()[1:9])
     return user + nice + system + irq + softirq + steal
 
 
 def alternate(workers: list[Worker], *, num_clean: int, max_others: float, max_steps: int) -> dict[str, Result]:
-    """Step the workers in turn until each has enough clean steps, then end them.
+    """Step the workers in turn until each has enough clean steps, then stop them.
 
     Args:
-        workers: All alive at once; memory must hold their weights, and one step's features.
-        num_clean: Clean steps of each.
-        max_others: A step is clean where other processes used less than this share of all cores.
-        max_steps: Give up after so many steps of each.
+        workers: Running workers; memory must hold all weights and the activations of one step.
+        num_clean: Number of clean steps per worker.
+        max_others: A step is clean if other processes used less than this fraction of all cores.
+        max_steps: Maximum number of steps per worker.
     """
     taken: dict[str, list[Step]] = {worker.name: [] for worker in workers}
     clean: dict[str, list[float]] = {worker.name: [] for worker in workers}
@@ -156,7 +156,7 @@ def alternate(workers: list[Worker], *, num_clean: int, max_others: float, max_s
 
 
 def table(results: dict[str, Result], references: list[str]) -> str:
-    """Write results as Markdown: how often the reference's speed, and its memory, each variant has."""
+    """Format results as Markdown: speed and peak memory of each variant relative to the references."""
     found = [name for name in references if name in results]
     heads = ["variant", "seconds", "fastest-slowest", *(f"speed / {name}" for name in found)]
     heads += ["peak GB", *(f"peak / {name}" for name in found), "clean steps", "trainable parameters"]

@@ -223,7 +223,7 @@ def _unpack(archive: Archive, path: Path, folder: Path, merged: Path) -> int:
 
 
 def _folder_with(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the shallowest folder, `folder` included, that contains all of the names; None if there is none."""
+    """Return the shallowest folder, `folder` included, that contains all of the names, or None."""
     level = [folder]
     for _ in range(_MAX_DEPTH + 1):
         for each in level:

@@ -95,7 +95,7 @@ def fill(model, golden):
 
 def differences(model, run):
     """How far logits are from torch's: by head, at the places that the golden file keeps and in each class' mean."""
-    image = write_torch_golden.photograph(run["height"], run["width"], run["seed"])
+    image = write_torch_golden.draw_image(run["height"], run["width"], run["seed"])
     # In a graph: an eager network keeps every feature map until its end, 2 GB here.
     outputs = tf.function(model, autograph=False)(image[None].astype(np.float32), training=False)
     found = {}
