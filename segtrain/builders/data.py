@@ -43,7 +43,7 @@ def build_augment(cfg: DictConfig, dataset: Dataset, flip_pairs: Sequence[Sequen
     Args:
         cfg: Has the group `augment` and the root key `crop_size`.
         dataset: Tells the ignored class.
-        flip_pairs: Ids that change places in a mirrored image, see `pairs_to_flip`.
+        flip_pairs: Class ids to swap in a mirrored image, see `pairs_to_flip`.
 
     Raises:
         ConfigError: An argument does not fit.
@@ -138,7 +138,7 @@ def build_loader(
             count=cfg.workers,
             batch_bytes=batch_bytes(cfg.batch_size if places is None else len(places), crops.crop_size),
         )
-    return BatchLoader(crops, workers=cfg.workers, places=places, processes=processes)
+    return BatchLoader(crops, workers=cfg.workers, indices=places, processes=processes)
 
 
 def in_processes(cfg: DictConfig, samples: Sequence[Sample]) -> bool:

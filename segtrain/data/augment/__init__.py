@@ -4,14 +4,14 @@ The first one makes the crop (`ScaleCropFlip`, `Resize`), in one pass over uint8
 Labels are never interpolated, but where `Resize(labels_interpolation="bilinear")` asks for that very defect.
 """
 
-from segtrain.data.augment.augmentation import PADDING_COLOR, Another, Augmentation, mirrored_classes
+from segtrain.data.augment.augmentation import PADDING_COLOR, Augmentation, OtherSample, mirrored_classes
 from segtrain.data.augment.color import Blur, ColorJitter, Noise
 from segtrain.data.augment.geometry import Resize, ScaleCropFlip
 from segtrain.data.augment.mix import CopyPaste, CutMix, Cutout
 
 __all__ = [
     "PADDING_COLOR",
-    "Another",
+    "OtherSample",
     "Augmentation",
     "Blur",
     "ColorJitter",

@@ -1,4 +1,4 @@
-"""What an augmentation is, and what all of them share."""
+"""The augmentation protocol, and helpers that all augmentations use."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -9,23 +9,27 @@ from segtrain.errors import ConfigError, argument
 
 # (H, W, 3) uint8 RGB and (H, W) uint8 class ids.
 Pair = tuple[np.ndarray, np.ndarray]
-# Reads another training sample, drawn by the generator it is handed, as it lies on the disk.
-Another = Callable[[np.random.Generator], Pair]
+# Draws another training sample by the given generator and reads it, without augmentation.
+OtherSample = Callable[[np.random.Generator], Pair]
 
-# What crops show beyond the image's edge: ImageNet's mean color, near zero after any normalization.
+# Color of crops beyond the image's edge: ImageNet's mean color, near zero after any normalization.
 PADDING_COLOR = (124, 116, 104)
 
 
 class Augmentation(Protocol):
     """A random change to an image and its labels together.
 
-    All randomness comes from `rng`, which `loading` keys by seed, epoch and sample; what is handed over is left as it
-    was. The first of a training gives both at the crop's size; a step behind it finds and leaves them there.
+    All randomness comes from `rng`, which `loading` keys by seed, epoch and sample; the arguments are not modified.
+    The first augmentation returns both at the crop's size, and steps after it keep that size.
     The first may have two more methods, `reduction` and `write`: see `ScaleCropFlip`.
     """
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair: ...
 
 
@@ -33,26 +37,26 @@ def run_steps(
     steps: Mapping[str, Augmentation],
     pair: Pair,
     rng: np.random.Generator,
-    another: Another | None,
+    draw_other_sample: OtherSample | None,
     crop: Callable[[np.ndarray, np.ndarray, np.random.Generator], Pair],
 ) -> Pair:
     """Change a crop by each step in turn.
 
     Args:
-        steps: By name, in their order.
+        steps: The steps by name, in order.
         pair: The crop.
-        rng: Handed to each.
-        another: Reads another sample.
-        crop: What made the crop; it does the same to another sample before a step sees it.
+        rng: Random generator, passed to each step.
+        draw_other_sample: Draws and reads another sample; None if not available.
+        crop: Function that made the crop; applied to another sample before a step gets it.
     """
-    another_crop = None if another is None else lambda rng: crop(*another(rng), rng)
+    draw_crop = None if draw_other_sample is None else lambda rng: crop(*draw_other_sample(rng), rng)
     for step in steps.values():
-        pair = step(*pair, rng, another_crop)
+        pair = step(*pair, rng, draw_crop)
     return pair
 
 
 def put(pair: Pair, out: Pair) -> None:
-    """Write an image and its labels into other arrays, where they are not these already.
+    """Write an image and its labels into other arrays, unless they are the same arrays.
 
     Raises:
         ValueError: They are of another size.
@@ -65,7 +69,7 @@ def put(pair: Pair, out: Pair) -> None:
 
 
 def mirrored_classes(flip_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Tabulate what each id becomes in a mirrored image, (256,) uint8."""
+    """Table of each id's replacement in a mirrored image, (256,) uint8."""
     table = np.arange(256, dtype=np.uint8)
     for left, right in flip_pairs:
         table[left], table[right] = right, left

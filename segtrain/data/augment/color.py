@@ -8,7 +8,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 
-from segtrain.data.augment.augmentation import Another, Pair, require_range
+from segtrain.data.augment.augmentation import OtherSample, Pair, require_range
 from segtrain.limits import Limits, Probability, limited
 
 # Luma, and the two axes of color across it, from RGB: the television's YIQ.
@@ -23,7 +23,7 @@ _GRAIN = np.array(
 
 
 class ColorJitter:
-    """Another brightness, contrast, saturation and hue: one affine map of RGB, rounded and clipped once.
+    """Random brightness, contrast, saturation and hue: one affine map of RGB, rounded and clipped once.
 
     Args:
         brightness: Largest relative change; 0.2 multiplies by 0.8 to 1.2.
@@ -49,7 +49,11 @@ class ColorJitter:
         self._hue = hue
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
         brightness, contrast, saturation = (
             1 + rng.uniform(-most, most) for most in (self._brightness, self._contrast, self._saturation)
@@ -80,7 +84,11 @@ class Blur:
         self._probability = probability
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
         if rng.random() >= self._probability:
             return image, labels
@@ -108,7 +116,11 @@ class Noise:
         self._probability = probability
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
         if rng.random() >= self._probability:
             return image, labels

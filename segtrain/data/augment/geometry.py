@@ -12,8 +12,8 @@ import numpy as np
 
 from segtrain.data.augment.augmentation import (
     PADDING_COLOR,
-    Another,
     Augmentation,
+    OtherSample,
     Pair,
     mirrored_classes,
     put,
@@ -28,22 +28,22 @@ from segtrain.limits import Fraction, Limits, Probability, limited
 class ScaleCropFlip:
     """DeepLab's training augmentation: random scale, random crop with padding, random mirror (arXiv:1706.05587, 4.1).
 
-    And what others have added to it: a turn, and crops that are not all sky.
+    Optionally with rotation, and limits on crops of mostly one class.
 
     Args:
         crop_size: Height and width of the result, in pixels.
-        ignore_class: What the labels hold beyond the image's edge.
-        flip_pairs: Ids that change places in a mirrored image.
+        ignore_class: The id of ignored pixels, also beyond the image's edge.
+        flip_pairs: Class ids to swap in a mirrored image.
         scale: Smallest and largest factor; drawn uniformly.
         flip: Probability of a mirror image.
-        vertical_flip: Probability of an image upside down. That is a mirror image too, so `flip_pairs` change
-            places; with both flips it is a turn by 180 degrees, and they do not.
+        vertical_flip: Probability of an image upside down. That is a mirror image too, so `flip_pairs` are
+            swapped; both flips are a rotation by 180 degrees, without a swap.
         rotate: Largest turn in degrees, either way, about the crop's center; drawn uniformly.
-        max_class_share: A window is drawn anew, up to ten times, while one class has more of its labeled pixels; 0.75
-            is usual for street scenes. 1 takes any.
+        max_class_share: Draw the window again, up to ten times, while one class has a larger fraction of its labeled
+            pixels; 0.75 is usual for street scenes. 1 accepts any window.
         class_balanced: Probability that the window is aimed at a class drawn evenly from those in the image, so
             that a rare one is hit as often as a common one.
-        steps: What else happens to the crop, by name, in this order.
+        steps: Further augmentations of the crop, by name, in this order.
 
     Raises:
         ConfigError: `scale` is not two growing positive numbers, or another is out of its range.
@@ -85,18 +85,27 @@ class ScaleCropFlip:
         )
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
         out = np.empty((*self._crop_size, 3), np.uint8), np.empty(self._crop_size, np.uint8)
-        self.write(image, labels, rng, another, out)
+        self.write(image, labels, rng, draw_other_sample, out)
         return out
 
     def write(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None, out: Pair
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None,
+        out: Pair,
     ) -> None:
         """Do what a call does, but into arrays that are there already, such as parts of a batch."""
         self._crop(image, labels, rng, out)
-        put(run_steps(self._steps, out, rng, another, self._new_crop), out)
+        put(run_steps(self._steps, out, rng, draw_other_sample, self._new_crop), out)
 
     def reduction(self, rng: np.random.Generator) -> int:
         """How much smaller than its labels the image may be decoded for the draw of this generator: 1, 2, 4 or 8.
@@ -137,21 +146,21 @@ class ScaleCropFlip:
             to_labels = to_source(rows, columns, self._crop_size, angle, 1)
             flips.put(warp(labels, to_labels, self._crop_size, cv2.INTER_NEAREST, self._ignore_class), out[1])
         else:
-            # INTER_NEAREST shifts labels by up to a pixel; only the exact variant keeps pixel centers in place.
+            # INTER_NEAREST shifts labels by up to a pixel; only the exact variant keeps pixel centers.
             paste(labels, rows, columns, cv2.INTER_NEAREST_EXACT, flips, self._padding[1], out[1])
 
 
 class Resize:
-    """Squeeze the whole image to the crop's size, without regard to its proportions.
+    """Resize the full image to the crop's size, ignoring its aspect ratio.
 
     Args:
         crop_size: Height and width of the result, in pixels.
         labels_interpolation: "nearest", or "bilinear" as the keras.io program of 2021 does to its masks: the fractions
-            between two classes are cut to whole numbers, and so become classes that were never there.
-        steps: What else happens to the crop, by name, in this order.
+            between two classes are truncated to integers, and so become classes that are not in the labels.
+        steps: Further augmentations of the crop, by name, in this order.
 
     Raises:
-        ConfigError: There is no such interpolation.
+        ConfigError: `labels_interpolation` is not one of these.
     """
 
     @limited
@@ -170,9 +179,13 @@ class Resize:
         self._steps = steps or {}
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
-        return run_steps(self._steps, self._crop(image, labels, rng), rng, another, self._crop)
+        return run_steps(self._steps, self._crop(image, labels, rng), rng, draw_other_sample, self._crop)
 
     def _crop(self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> Pair:
         image = cv2.resize(image, self._crop_size[::-1], interpolation=cv2.INTER_LINEAR)

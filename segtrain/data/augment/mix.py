@@ -1,4 +1,4 @@
-"""Steps that put something else into a part of a crop: nothing at all, or another sample."""
+"""Steps that replace a part of a crop: by padding, or by another sample."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 
-from segtrain.data.augment.augmentation import PADDING_COLOR, Another, Pair, require_range
+from segtrain.data.augment.augmentation import PADDING_COLOR, OtherSample, Pair, require_range
 from segtrain.errors import ConfigError, argument
 from segtrain.limits import Limits, Probability, limited
 
@@ -14,13 +14,13 @@ from segtrain.limits import Limits, Probability, limited
 class Cutout:
     """Hide rectangles of the image (arXiv:1708.04552).
 
-    Their labels become `ignore_class`: nobody can tell what is under a gray patch, so nothing is asked about it.
+    Their labels become `ignore_class`, as the covered pixels cannot be recognized.
 
     Args:
-        ignore_class: Of the dataset.
-        count: Rectangles.
-        size: Smallest and largest side, as a share of the crop's; drawn uniformly, for each side anew.
-        probability: Of any rectangle.
+        ignore_class: The dataset's id of ignored pixels.
+        count: Number of rectangles.
+        size: Smallest and largest side, as a fraction of the crop's; drawn uniformly for each side.
+        probability: Probability of adding rectangles, 0-1.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -40,7 +40,11 @@ class Cutout:
         self._probability = probability
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
         if rng.random() >= self._probability:
             return image, labels
@@ -53,15 +57,15 @@ class Cutout:
 
 
 class CutMix:
-    """Put a rectangle of another training sample, with its labels, in the same place (arXiv:1905.04899).
+    """Put a rectangle of another training sample, with its labels, at the same position (arXiv:1905.04899).
 
-    Its share of the crop is drawn uniformly, its proportions are the crop's.
+    Its fraction of the crop's area is drawn uniformly; its aspect ratio is the crop's.
 
     Args:
-        probability: Of a rectangle; where there is one, a second sample is read.
+        probability: Probability of a rectangle, 0-1; it costs reading a second sample.
 
     Raises:
-        ConfigError: `probability` is none.
+        ConfigError: `probability` is not 0-1.
     """
 
     @limited
@@ -69,11 +73,15 @@ class CutMix:
         self._probability = probability
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
         if rng.random() >= self._probability:
             return image, labels
-        other_image, other_labels = _require(another, "CutMix")(rng)
+        other_image, other_labels = _require(draw_other_sample, "CutMix")(rng)
         side = np.sqrt(rng.random())
         rows, columns = (_draw_part(length, side, rng) for length in labels.shape)
         image, labels = image.copy(), labels.copy()
@@ -83,15 +91,15 @@ class CutMix:
 
 
 class CopyPaste:
-    """Paste all pixels of some classes of another training sample, with their labels, in the same place.
+    """Paste all pixels of some classes of another training sample, with their labels, at the same position.
 
     By default half of the classes there, drawn anew each time, as ClassMix does (arXiv:2007.07936); `classes` for
     chosen ones, such as those that are rare.
 
     Args:
-        ignore_class: Never pasted.
-        classes: Ids to paste where the other sample has them.
-        probability: Of pasting; where it is done, a second sample is read.
+        ignore_class: The id of ignored pixels, which are never pasted.
+        classes: Class ids to paste if the other sample has them; None for half of its classes, drawn each time.
+        probability: Probability of pasting, 0-1; it costs reading a second sample.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -111,11 +119,15 @@ class CopyPaste:
         self._probability = probability
 
     def __call__(
-        self, image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, another: Another | None = None
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        rng: np.random.Generator,
+        draw_other_sample: OtherSample | None = None,
     ) -> Pair:
         if rng.random() >= self._probability:
             return image, labels
-        other_image, other_labels = _require(another, "CopyPaste")(rng)
+        other_image, other_labels = _require(draw_other_sample, "CopyPaste")(rng)
         is_pasted = np.zeros(256, np.uint8)
         is_pasted[self._classes_to_paste(other_labels, rng)] = 1
         pasted = cv2.LUT(other_labels, is_pasted)
@@ -130,13 +142,13 @@ class CopyPaste:
         return rng.permutation(present)[: (len(present) + 1) // 2]
 
 
-def _require(another: Another | None, step: str) -> Another:
-    if another is None:
-        raise ValueError(f"{step} needs another sample, and is given none")
-    return another
+def _require(draw_other_sample: OtherSample | None, step: str) -> OtherSample:
+    if draw_other_sample is None:
+        raise ValueError(f"{step} needs another sample, but got no reader for it")
+    return draw_other_sample
 
 
-def _draw_part(length: int, share: float, rng: np.random.Generator) -> slice:
-    part = round(length * share)
+def _draw_part(length: int, fraction: float, rng: np.random.Generator) -> slice:
+    part = round(length * fraction)
     start = int(rng.integers(length - part + 1))
     return slice(start, start + part)

@@ -48,12 +48,12 @@ def paste(
 
     Args:
         source: (H, W) or (H, W, 3) uint8.
-        rows: What of it the crop shows, and where.
-        columns: See `rows`.
-        interpolation: OpenCV's.
-        flips: What is turned over, the padding too.
-        padding: A row of what a crop shows beyond the image.
-        out: The crop, written whole.
+        rows: Rows that the crop shows, and their position in it.
+        columns: Columns that the crop shows, and their position in it.
+        interpolation: OpenCV's interpolation flag.
+        flips: Flips of the crop, including its padding.
+        padding: One row of padding.
+        out: The crop; every pixel is written.
     """
     height, width = out.shape[:2]
     top = height - rows.start - rows.length if flips.upside_down else rows.start
@@ -71,9 +71,9 @@ def paste(
 
 
 def to_source(rows: Window, columns: Window, crop_size: tuple[int, int], angle: float, smaller: int) -> np.ndarray:
-    """Map the place (column, row) of a crop's pixel to its place in an image decoded `smaller` times smaller.
+    """Map the position (column, row) of a crop's pixel to that in an image decoded `smaller` times smaller.
 
-    A turn about the crop's center, then what `paste` does. Whole numbers are pixel centers, so that pixel x of a
+    A rotation about the crop's center, then the same as `paste`. Integers are pixel centers, so that pixel x of a
     image covers x - 0.5 to x + 0.5, and half a pixel is added before any scaling and taken off behind it.
 
     Returns:
@@ -101,7 +101,7 @@ def warp(
     interpolation: int,
     padding: int | tuple[int, int, int],
 ) -> np.ndarray:
-    """Take each pixel of a crop from the place that the matrix maps it to."""
+    """Take each pixel of a crop from the position that the matrix maps it to."""
     # Only what the crop can see, and two pixels around it for the interpolation.
     corners = matrix @ np.array([[0, crop_size[1], 0, crop_size[1]], [0, 0, crop_size[0], crop_size[0]], [1] * 4])
     limits = np.array([source.shape[1], source.shape[0]])

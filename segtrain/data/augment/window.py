@@ -1,4 +1,4 @@
-"""Which part of an image a crop shows."""
+"""Choose the part of an image that a crop shows."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ _MOST_DRAWS = 10
 
 
 class Window(NamedTuple):
-    """What a crop shows along one axis, in pixels.
+    """Part of an image that a crop shows along one axis, in pixels.
 
     Attributes:
-        source: Of the image.
-        length: That these pixels are scaled to.
-        start: Where they stand in the crop; what is before and behind is padding.
+        source: Pixels of the image.
+        length: Length in the crop that these pixels are scaled to.
+        start: Their offset in the crop; padding is before and after.
     """
 
     source: slice
@@ -43,10 +43,10 @@ def draw_windows(
     Args:
         labels: (H, W) class ids.
         crop_size: Height and width of the crop.
-        scale: Factor of both sides.
-        rng: Of this sample.
-        ignore_class: Counts for no class.
-        max_class_share: A window is drawn anew, up to ten times, while one class has more of its labeled pixels.
+        scale: Scale factor of both sides.
+        rng: Random generator of this sample.
+        ignore_class: The id of ignored pixels, which are not counted.
+        max_class_share: Draw the window again, up to ten times, while one class has a larger fraction of its pixels.
         class_balanced: Probability that the window is aimed: at a class drawn evenly from those that the image
             shows, and at one of its pixels.
     """
@@ -58,7 +58,10 @@ def draw_windows(
             _draw_window(labels.shape[axis], crop_size[axis], scale, None if aim is None else aim[axis], rng)
             for axis in (0, 1)
         )
-        if max_class_share == 1 or _largest_share(labels[rows.source, columns.source], ignore_class) <= max_class_share:
+        if (
+            max_class_share == 1
+            or _largest_fraction(labels[rows.source, columns.source], ignore_class) <= max_class_share
+        ):
             break
     return rows, columns
 
@@ -77,19 +80,19 @@ def _draw_pixel(labels: np.ndarray, ignore_class: int, rng: np.random.Generator)
     present = np.flatnonzero(_count(labels, ignore_class))
     if not len(present):
         return None
-    places = np.flatnonzero(labels == present[rng.integers(len(present))])
-    row, column = divmod(int(places[rng.integers(len(places))]), labels.shape[1])
+    indices = np.flatnonzero(labels == present[rng.integers(len(present))])
+    row, column = divmod(int(indices[rng.integers(len(indices))]), labels.shape[1])
     return row, column
 
 
-def _largest_share(labels: np.ndarray, ignore_class: int) -> float:
-    """The share of labeled pixels that the most frequent class has; 1 where nothing is labeled."""
+def _largest_fraction(labels: np.ndarray, ignore_class: int) -> float:
+    """Fraction of labeled pixels of the most frequent class; 1 if no pixel is labeled."""
     counts = _count(labels, ignore_class)
     return counts.max() / counts.sum() if counts.any() else 1.0
 
 
 def _count(labels: np.ndarray, ignore_class: int) -> np.ndarray:
-    # Three times as fast as numpy.bincount. It counts in whole numbers and hands over float32.
+    # Three times as fast as numpy.bincount. It counts in integers and returns float32.
     counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel()
     counts[ignore_class] = 0
     return counts

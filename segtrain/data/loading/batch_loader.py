@@ -16,26 +16,26 @@ from segtrain.data.loading.crops import Crops
 from segtrain.data.loading.processes import Processes
 from segtrain.process.threads import Threads
 
-# TensorFlow takes an array over as it is where it begins at a multiple of this many bytes, and copies it elsewhere.
+# TensorFlow uses an array without a copy if it begins at a multiple of this many bytes.
 _TENSOR_ALIGNMENT = 64
-_UNUSED = 3  # references to a memory that only its list, a loop over that and `getrefcount` know
+_UNUSED = 3  # references to unused memory: its list, the loop over it, and `getrefcount`
 
-# The positions of crops, and the place of each in its batch.
+# Pairs of a crop's position in the run and its index in the batch.
 Task = Sequence[tuple[int, int]]
 
 
 @final
 class BatchLoader:
-    """Load any training batch by its step, its crops side by side: in threads, or in processes.
+    """Load any training batch by its step, its crops concurrently: in threads or in processes.
 
     Args:
-        crops: All crops of the training.
-        workers: Threads, or as many as there are processes.
-        places: Which crops of a batch are loaded here, in this order; all where None. Others load the rest.
-        processes: Who loads them instead of threads of this process; these still do while no shared memory is free.
+        crops: All crops of the training run.
+        workers: Number of threads; equal to the number of processes, if any.
+        indices: Indices of the crops of a batch that this process loads, in order; None for all of them.
+        processes: Child processes that load crops; threads of this process load while no shared memory is free.
 
     Attributes:
-        num_loaded: How many of a batch are loaded here.
+        num_loaded: Number of crops of a batch that this process loads.
         at_once: How many batches to ask for at a time, so that no worker waits for the last crops of one.
     """
 
@@ -44,16 +44,16 @@ class BatchLoader:
         crops: Crops,
         *,
         workers: int = 2,
-        places: Sequence[int] | None = None,
+        indices: Sequence[int] | None = None,
         processes: Processes | None = None,
     ) -> None:
         self.crops = crops
-        self._places = range(crops.batch_size) if places is None else places
-        self.num_loaded = len(self._places)
+        self._indices = range(crops.batch_size) if indices is None else indices
+        self.num_loaded = len(self._indices)
         self.at_once = 1 + math.ceil(workers / self.num_loaded)
         self._threads = Threads(workers, "segtrain-loader")
         self._processes = processes
-        # One message to each process is less work than one a crop.
+        # One message per process is less work than one per crop.
         self._crops_a_task = 1 if processes is None else math.ceil(self.num_loaded / workers)
         self._lock = threading.Lock()
         self._memories: list[np.ndarray] = []
@@ -71,7 +71,7 @@ class BatchLoader:
         """
         batch, load = self._room()
         first = step * self.crops.batch_size
-        wanted = [(first + each, place) for place, each in enumerate(self._places)]
+        wanted = [(first + each, index) for index, each in enumerate(self._indices)]
         tasks = [wanted[start : start + self._crops_a_task] for start in range(0, len(wanted), self._crops_a_task)]
         for loaded in [self._threads.submit(load, task, batch) for task in tasks]:
             loaded.result()
@@ -80,7 +80,7 @@ class BatchLoader:
     def names(self, step: int) -> list[str]:
         """Name the samples of the batch of one step."""
         first = step * self.crops.batch_size
-        return [self.crops.sample(first + place).name for place in range(self.crops.batch_size)]
+        return [self.crops.sample(first + index).name for index in range(self.crops.batch_size)]
 
     def close(self) -> None:
         """End processes and threads; what they have not loaded is canceled."""
@@ -89,7 +89,7 @@ class BatchLoader:
         self._threads.close()
 
     def _room(self) -> tuple[Pair, Callable[[Task, Pair], None]]:
-        """Find memory that is no part of a batch in use, by the caller or in a tensor, and who can write there.
+        """Find memory that no batch in use refers to, and the function that loads crops into it.
 
         A fresh batch is a tenth of a loader's work: the system clears its memory first, page by page.
         """
@@ -105,8 +105,8 @@ class BatchLoader:
 
     def _load_here(self, task: Task, batch: Pair) -> None:
         images, labels = batch
-        for position, place in task:
-            self.crops.load(position, (images[place], labels[place]))
+        for position, index in task:
+            self.crops.load(position, (images[index], labels[index]))
 
 
 def batch_bytes(num_loaded: int, crop_size: tuple[int, int]) -> int:

@@ -114,7 +114,7 @@ def training_batches(
         Batches of (B, H, W, 3) uint8 RGB and (B, H, W) uint8 class ids.
 
     Raises:
-        DataError: While iterating, whatever `Dataset.read` raises.
+        DataError: While iterating, any error of `Dataset.read`.
     """
     return Batches(loader.batch, first_step, last_step, ahead=loader.at_once + 1, poll=poll)
 
@@ -134,7 +134,7 @@ def whole_images(
         Batches of (1, H, W, 3) uint8 RGB and (1, H, W) uint8 class ids.
 
     Raises:
-        DataError: While iterating, whatever `Dataset.read` raises.
+        DataError: While iterating, any error of `Dataset.read`.
     """
     read = retrying(dataset.read)
 

@@ -1,7 +1,7 @@
-"""Decoded samples kept from epoch to epoch, in memory or in one packed file: decoding is half of a loader's work.
+"""Caches of decoded samples, in memory or in one packed file: decoding is half of a loader's work.
 
-Both are called as `Dataset.read` is and give what it gives, to the pixel: an image decoded smaller is kept beside
-the whole one. They stop taking samples in, with one line in the log, where room gets short.
+Both are called like `Dataset.read` and return the same pixels: an image decoded smaller is kept in addition to
+the full-size one. When space runs low they stop adding samples, with one line in the log.
 """
 
 import errno
@@ -33,7 +33,7 @@ class MemoryCache:
     """Keep samples in memory.
 
     Args:
-        read: Reads what is not there yet.
+        read: Reads samples that are not cached.
         max_bytes: The most to keep; half of what is free now where None.
     """
 
@@ -80,16 +80,16 @@ _SPARE_BYTES = 1 << 30  # left free on the disk
 
 @final
 class DiskCache:
-    """Keep samples in `FOLDER/pairs.pack`, which later trainings find again.
+    """Keep samples in `FOLDER/pairs.pack`, which later runs reuse.
 
-    The file only grows, by one whole record at a time. A record that a kill cut short is cut off at the next start; one
-    whose pixels do not add up to their checksum is decoded anew. A sample whose files have another size or
+    The file only grows, by one complete record at a time. A record that a kill truncated is removed at the next
+    start; one whose pixels do not match their checksum is decoded again. A sample whose files have another size or
     modification time, or that is read by other rules, is another sample. One process writes; others only read.
 
     Args:
-        read: Reads what is not there yet.
-        folder: Made where it is missing; on a fast disk, with 4 bytes of room a pixel.
-        rules: Says how samples are read, such as the dataset's configuration; other rules, other samples.
+        read: Reads samples that are not cached.
+        folder: Folder of the cache, created if missing; on a fast disk, with 4 bytes free per pixel.
+        rules: Everything that decides how samples are read, such as the dataset's configuration; part of the key.
 
     Raises:
         ResourceError: The file cannot be opened.
@@ -136,7 +136,7 @@ class DiskCache:
         for path in (sample.image, sample.labels):
             try:
                 found = os.stat(path)
-            except OSError:  # reading it says what is wrong
+            except OSError:  # reading it reports the error
                 return b""
             known_by.append(f"{os.path.abspath(path)} {found.st_size} {found.st_mtime_ns}")
         return hashlib.blake2b("\n".join(known_by).encode(errors="surrogateescape"), digest_size=16).digest()
@@ -193,7 +193,7 @@ def available_memory() -> int:
 
 
 def _scan(file: int) -> tuple[dict[bytes, _Record], int]:
-    """Walk from record to record; return them, and where the last whole one ends."""
+    """Walk from record to record; return them, and the end of the last complete one."""
     records: dict[bytes, _Record] = {}
     size, offset = os.fstat(file).st_size, 0
     while True:

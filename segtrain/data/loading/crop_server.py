@@ -27,14 +27,14 @@ _SECONDS_BETWEEN_LOOKS = 2
 
 
 def serve(make: Callable[[Any, Sequence[Sample]], Crops]) -> None:
-    """Load what is ordered until there are no more orders.
+    """Load the crops of each order until orders end.
 
     Args:
         make: Makes the crops of the job and the samples that `Processes` was given.
     """
     orders = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # nothing that is printed may come between answers
+    os.dup2(2, 1)  # printed text must not mix with answers
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     given = json.loads(orders.readline() or "null")
     if given is None:
@@ -55,7 +55,7 @@ def serve(make: Callable[[Any, Sequence[Sample]], Crops]) -> None:
                 kind, message = type(lack).__name__, str(lack)
         try:
             answers.write(line([kind, message]))
-        except BrokenPipeError:  # whoever has ordered is gone
+        except BrokenPipeError:  # the parent is gone
             return
 
 

@@ -1,7 +1,7 @@
-"""Crops of a training: which sample comes when, and how it is changed, follows from (seed, epoch, sample).
+"""Crops of a training run: sample order and augmentation are a function of (seed, epoch, sample).
 
-There is no shuffle buffer and no generator that runs on: a training that stops at a step can go on at that step with
-the very crops that it would have seen. No TensorFlow here; `loading` makes batches of them.
+Without a shuffle buffer or a running generator, a run that stops at a step can resume at that step with exactly
+the crops that it would have had. No TensorFlow here; `loading` makes batches of them.
 
 H height, W width.
 """
@@ -20,24 +20,24 @@ from segtrain.errors import DataError
 # Reads a sample whose image may be decoded at 1/2, 1/4 or 1/8 of its size: `Dataset.read`, or a cache of it.
 Read = Callable[[Sample, int], Pair]
 
-# Streams of random numbers; the first number of a key, so that no two uses share one.
+# Streams of random numbers: the first number of a key, different for each use.
 _ORDER, _AUGMENT = 1, 2
 
 
 @final
 class Crops:
-    """All crops of a training, by their position counted from its first; may be loaded in any order and thread.
+    """All crops of a training run, by position from the first; may be loaded in any order and thread.
 
     An epoch is `len(samples) // batch_size` batches; the few samples left over differ from epoch to epoch.
 
     Args:
-        samples: All that there is to train on.
-        read: See `Read`.
-        augment: What happens to each.
+        samples: All training samples.
+        read: Reads a sample: `Dataset.read`, or a cache of it.
+        augment: Augmentation of each sample; its result has `crop_size`.
         crop_size: Height and width that `augment` gives, in pixels.
         batch_size: Samples in a batch.
-        seed: Of order and augmentation.
-        shuffle: Whether each epoch has an order of its own, or the list's.
+        seed: Random seed of order and augmentation.
+        shuffle: Whether to shuffle each epoch; else the order of `samples`.
 
     Raises:
         DataError: There are fewer samples than one batch.
@@ -69,7 +69,7 @@ class Crops:
         """Write the crop at one position into (H, W, 3) and (H, W) uint8 arrays.
 
         Raises:
-            DataError: Whatever `read` raises.
+            DataError: Any error of `read`.
         """
         epoch, index = self._find(position)
         rng = np.random.default_rng(np.array([_AUGMENT, self._seed, epoch, index], np.uint32))
@@ -91,12 +91,12 @@ class Crops:
         return out
 
     def sample(self, position: int) -> Sample:
-        """Tell which sample comes at one position."""
+        """Return the sample at one position."""
         return self.samples[self._find(position)[1]]
 
     def _find(self, position: int) -> tuple[int, int]:
-        epoch, place = divmod(position, self._samples_per_epoch)
-        return epoch, int(_order(len(self.samples), self._seed, epoch)[place]) if self._shuffle else place
+        epoch, offset = divmod(position, self._samples_per_epoch)
+        return epoch, int(_order(len(self.samples), self._seed, epoch)[offset]) if self._shuffle else offset
 
     def _another(self, rng: np.random.Generator) -> Pair:
         return self._read(self.samples[int(rng.integers(len(self.samples)))], 1)
@@ -117,10 +117,10 @@ def num_steps(samples: Sequence[Sample], batch_size: int) -> int:
 
 
 def spread(samples: Sequence[Sample], limit: int | None) -> list[Sample]:
-    """Take so many samples, spread over all of them; all where there are no more, or `limit` is None."""
+    """Take `limit` samples, evenly spread; all if there are not more, or if `limit` is None."""
     if limit is None or limit >= len(samples):
         return list(samples)
-    return [samples[int(place)] for place in np.linspace(0, len(samples) - 1, limit)]
+    return [samples[int(index)] for index in np.linspace(0, len(samples) - 1, limit)]
 
 
 @lru_cache(maxsize=4)

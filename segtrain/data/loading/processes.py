@@ -1,7 +1,7 @@
-"""Processes that load crops into memory which this process sees, too.
+"""Child processes that load crops into shared memory.
 
 Threads of one process wait for each other at Python's lock: two of them load four fifths of what two processes do.
-And an image that kills its decoder costs one process here, not the training. Children get their orders as lines of
+And an image that kills its decoder ends one child, not the training run. Children get their orders as lines of
 JSON and answer with errors, if any: see `crop_server`.
 """
 
@@ -30,13 +30,13 @@ from segtrain.data.images.sample import Sample
 from segtrain.data.loading.crops import Crops
 from segtrain.errors import DataError, ResourceError, SegtrainError
 
-# Batches that may be in use at a time, beside one a child; memory is taken when a batch is first written to.
+# Batches that may be in use at a time, in addition to one per child; memory is taken when a batch is first written to.
 _SPARE_BATCHES = 10
 _RETRIES = 3  # of a crop whose loading has ended a child
-# What is sent to all processes of a group, as by Ctrl-C, is this one's to answer: a child ends when its orders do.
+# The parent handles signals to the process group, such as Ctrl-C: a child ends at the end of its orders.
 _NOT_FOR_CHILDREN = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 _SECONDS_TO_END = 4
-# The path is set when all that starts with Python has been imported: PYTHONPATH would also say where `sitecustomize` is
+# sys.path is set after Python's own start-up: PYTHONPATH would also decide where `sitecustomize` is
 # looked for, and the command has the working directory on its path.
 _PROGRAM = """import runpy, sys
 module, sys.path[:] = sys.argv[1], sys.argv[2:]
@@ -55,16 +55,16 @@ class Processes:
 
     Args:
         module: The program of a child: see `crop_server.serve`.
-        job: What the crops are made of, as far as JSON tells it.
-        crops: The same, here.
-        count: Children.
-        batch_bytes: Of one batch.
+        job: JSON-serializable arguments from which a child makes the crops.
+        crops: The same crops in this process.
+        count: Number of children.
+        batch_bytes: Size of one batch in bytes.
 
     Attributes:
-        memories: Arrays of `batch_bytes` bytes that children can write to; none any more after `close`.
+        memories: Arrays of `batch_bytes` bytes that children can write to; empty after `close`.
 
     Raises:
-        ResourceError: A child cannot be started, or memory cannot be shared.
+        ResourceError: A child cannot be started, or shared memory cannot be made.
     """
 
     def __init__(self, module: str, job: dict[str, Any], crops: Crops, *, count: int, batch_bytes: int) -> None:
@@ -80,7 +80,7 @@ class Processes:
             self._list.flush()
         except OSError as error:
             raise ResourceError(
-                f"cannot share memory with processes that load images: {error.strerror}. Fix: loader=threads"
+                f"cannot make shared memory for processes that load images: {error.strerror}. Fix: loader=threads"
             ) from error
         self.memories = [np.frombuffer(shared, np.uint8, batch_bytes, at * length) for at in range(num_batches)]
         self._first_byte = self.memories[0].ctypes.data
@@ -97,7 +97,7 @@ class Processes:
         """Have an idle child load crops; for as many threads as there are children.
 
         Args:
-            task: The position of each crop, and its place in the batch.
+            task: The position of each crop, and its index in the batch.
             batch: (B, H, W, 3) and (B, H, W) uint8, parts of `memories`.
 
         Raises:
@@ -108,8 +108,8 @@ class Processes:
         starts = [array.ctypes.data - self._first_byte for array in batch]
         lengths = [array[0].nbytes for array in batch]
         orders = [
-            (position, *(start + place * length for start, length in zip(starts, lengths, strict=True)))
-            for position, place in task
+            (position, *(start + index * length for start, length in zip(starts, lengths, strict=True)))
+            for position, index in task
         ]
         number = self._idle.get()
         try:
@@ -169,7 +169,7 @@ class Processes:
         return True
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # A child inherits what is blocked, so that there is no moment at which a signal could end it.
+        # A child inherits the blocked signals, so that at no moment a signal can end it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_CHILDREN)
         try:
             child = subprocess.Popen(
@@ -185,7 +185,7 @@ class Processes:
             ) from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        with contextlib.suppress(BrokenPipeError):  # whoever gives it orders will see
+        with contextlib.suppress(BrokenPipeError):  # the next order reports it
             _pipes(child)[0].write(self._job)
         return child
 
@@ -197,7 +197,7 @@ def _pipes(child: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _end(children: Sequence[subprocess.Popen[bytes]], files: Sequence[IO[bytes]]) -> None:
-    """Close all orders first, so that the children end side by side."""
+    """Close all orders first, so that the children end concurrently."""
     for file in files:
         file.close()
     for child in children:
@@ -223,19 +223,19 @@ def _reap(child: subprocess.Popen[bytes]) -> None:
 
 def _died(code: int, sample: Sample) -> SegtrainError:
     crop = f"the crop of {shown(sample.image)} with {shown(sample.labels)}"
-    if code in (-signal.SIGKILL, -signal.SIGBUS):  # the latter where no page is left for the shared memory
+    if code in (-signal.SIGKILL, -signal.SIGBUS):  # SIGBUS if no page is left for the shared memory
         return ResourceError(
-            f"the process that loads {crop} was killed each time, as the system does where memory is short. Fix: fewer "
+            f"the process that loads {crop} was killed each time, as by the system when memory is short. Fix: fewer "
             f"workers, or a smaller batch_size or crop_size"
         )
     if code >= 0:
         return ResourceError(
-            f"processes that load images end with exit code {code} before they load one; what they say stands "
+            f"processes that load images end with exit code {code} before they load one; their output is "
             f"above. Fix: loader=threads"
         )
     return DataError(
-        f"cannot load {crop}: the process that tries dies of {signal.Signals(-code).name}, each time. Fix: remove the "
-        f"sample; loader=threads shows what happens"
+        f"cannot load {crop}: the process that loads it ends with {signal.Signals(-code).name}, each time. Fix: remove "
+        f"the sample; loader=threads shows what happens"
     )
 
 
@@ -246,5 +246,5 @@ def _anonymous_file() -> IO[bytes]:
 
 
 def line(value: Any) -> bytes:
-    """Write what JSON can say as one line."""
+    """Encode a JSON-serializable value as one line."""
     return json.dumps(value).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Reads that fail are tried again: a file server may be back, or a file complete, a moment later."""
+"""Retry failed reads: a file server may be back, or a file complete, a moment later."""
 
 import logging
 import time

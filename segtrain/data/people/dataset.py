@@ -44,14 +44,14 @@ JPEG_QUALITY = 93
 
 
 class People(Dataset):
-    """Drawn people with CIHP's 20 parts, in CIHP's layout: the embedded sample data, which needs no download.
+    """Drawn people with CIHP's 20 parts, in CIHP's layout: built-in sample data, without a download.
 
     Args:
-        root: Where to draw them; taken as it is where it holds the same people already.
-        num_train_images: How many to train on.
-        num_val_images: How many to validate on.
-        size: Height and width of each, in pixels.
-        seed: Another seed draws other people.
+        root: Folder of the drawings; created on first use, reused if it holds the same drawings.
+        num_train_images: Number of training images.
+        num_val_images: Number of validation images.
+        size: Height and width of each image, in pixels.
+        seed: Random seed of all drawings.
     """
 
     @limited
@@ -115,7 +115,7 @@ def write_people(
     seed: int = 0,
     progress: bool = True,
 ) -> None:
-    """Draw the dataset into `root`, all of it or nothing; do nothing where it stands already.
+    """Draw the dataset into `root` atomically; do nothing if it exists.
 
     Args:
         root: Folder to make, laid out as CIHP: `{Training,Validation}/{Images,Category_ids}`, the lists of
@@ -123,7 +123,7 @@ def write_people(
         num_train: Images of the training split.
         num_val: Images of the validation split; their ids continue those of the training split, as in CIHP.
         size: Height and width of every image, in pixels.
-        seed: Another seed draws other people.
+        seed: Random seed of all drawings.
         progress: Whether to show a bar on stderr.
 
     Raises:
@@ -145,7 +145,7 @@ def write_people(
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         with locked(root.parent):
-            if root.exists():  # another process has just drawn it, of the same training or sweep
+            if root.exists():  # another process of this run or sweep has just drawn it
                 _check_same(root, parameters)
                 return
             shutil.rmtree(unfinished, ignore_errors=True)  # of a drawing that was killed
@@ -167,7 +167,7 @@ def write_people(
 def _draw_one(
     canvas: Canvas, rng: np.random.Generator, x: float, height: float, facing: str | None, light: float
 ) -> None:
-    """Place one figure at this share of the width, as tall as this share of the height."""
+    """Draw one figure at this fraction of the width, as tall as this fraction of the height."""
     tall, wide = canvas.size
     body = random_body(rng)
     pose = random_pose(rng, facing or str(rng.choice(["front", "back"], p=[0.78, 0.22])))
@@ -191,7 +191,7 @@ def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def _write(root: Path, counts: dict[str, int], size: tuple[int, int], seed: int, progress: bool) -> None:
-    """Write the whole dataset into `root`, two images at a time (OpenCV lets other threads run)."""
+    """Write the dataset into `root`, two images at a time (OpenCV lets other threads run)."""
     jobs: list[tuple[Path, str, tuple[int, int, int]]] = []
     first = 1
     for number, split in enumerate(SPLITS):

@@ -140,7 +140,7 @@ def test_a_process_that_dies_at_work_is_started_again(loader, tmp_path):
         (
             "SIGSEGV",
             DataError,
-            r"cannot load the crop of /images/2\.jpg with .*: .* dies of SIGSEGV",
+            r"cannot load the crop of /images/2\.jpg with .*: .* SIGSEGV.* Fix: remove the sample",
         ),
         (
             "SIGKILL",

@@ -1,4 +1,4 @@
-"""Draw what stands behind the figures: a wall or a landscape, and things that share the clothes' colors."""
+"""Draw the background: a wall or a landscape, and objects in the colors of the clothes."""
 
 import cv2
 import numpy as np
@@ -37,11 +37,11 @@ def _gradient(rng: np.random.Generator, size: tuple[int, int], sky: bool) -> np.
     height, width = size
     hues = (0.5, 0.62) if sky else (0.0, 1.0)
     first, second = (np.array(random_color(rng, hues, (0.08, 0.45), (0.84 if sky else 0.65, 1))) for _ in range(2))
-    share = np.linspace(0, 1, height)[:, None, None] * np.ones((1, width, 1))
+    fraction = np.linspace(0, 1, height)[:, None, None] * np.ones((1, width, 1))
     mottle = cv2.resize(rng.normal(0, rng.uniform(1, 7), (9, 9)), (width, height), interpolation=cv2.INTER_CUBIC)[
         ..., None
     ]
-    return np.clip(first + share * (second - first) + mottle, 0, 255).astype(np.uint8)
+    return np.clip(first + fraction * (second - first) + mottle, 0, 255).astype(np.uint8)
 
 
 def _meadow(pen: Pen, rng: np.random.Generator, right: float, floor: float) -> None:
@@ -56,7 +56,9 @@ def _meadow(pen: Pen, rng: np.random.Generator, right: float, floor: float) -> N
     for _ in range(rng.integers(0, 4)):
         x, tall = rng.uniform(0, right), rng.uniform(30, 52)
         pen.paint(None, Cloth((104, 74, 50)), Line(((x, floor + 2), (x, floor - 0.5 * tall)), 4.5))
-        leaves = [Ellipse((x + dx, floor - tall * share), (12, 11)) for dx, share in ((-6, 0.62), (6, 0.62), (0, 0.85))]
+        leaves = [
+            Ellipse((x + dx, floor - tall * fraction), (12, 11)) for dx, fraction in ((-6, 0.62), (6, 0.62), (0, 0.85))
+        ]
         pen.paint(None, Cloth(random_color(rng, (0.22, 0.42), (0.4, 0.8), (0.3, 0.65))), *leaves)
     grass = random_color(rng, (0.2, 0.38), (0.35, 0.75), (0.45, 0.8))
     light = random_color(rng, (0.16, 0.3), (0.4, 0.7), (0.6, 0.9))
@@ -126,8 +128,8 @@ def _room(pen: Pen, rng: np.random.Generator, right: float, floor: float, bricks
                 rng.uniform(3, 8),
             ),
         )
-        thing = rng.choice(["picture", "lamp", "cabinet", "sofa", "ball"])
-        if thing == "picture":
+        thing = rng.choice(["painting", "lamp", "cabinet", "sofa", "ball"])
+        if thing == "painting":
             y, w, h = rng.uniform(5, 30), rng.uniform(8, 16), rng.uniform(8, 16)
             pen.paint(None, Cloth((70, 52, 40)), _box(x - w / 2 - 1.2, y - 1.2, x + w / 2 + 1.2, y + h + 1.2))
             pen.paint(None, cloth, _box(x - w / 2, y, x + w / 2, y + h), depth=0.1)

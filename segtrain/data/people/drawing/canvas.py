@@ -98,7 +98,7 @@ class Pen:
     """Paints shapes given in a figure's own units (x to the viewer's right, y down) onto a canvas."""
 
     def __init__(self, canvas: Canvas, origin: Point, unit: float, *, tilt: float = 0.0, light: float = 0.0):
-        """Place the figure.
+        """Set the position of the figure.
 
         Args:
             canvas: What is painted on.

@@ -31,24 +31,24 @@ def _step(start: Point, side: int, angle: float, length: float) -> Point:
     return start[0] + side * length * float(np.sin(turn)), start[1] + length * float(np.cos(turn))
 
 
-def _between(start: Point, end: Point, share: float) -> Point:
-    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
+def _between(start: Point, end: Point, fraction: float) -> Point:
+    return start[0] + fraction * (end[0] - start[0]), start[1] + fraction * (end[1] - start[1])
 
 
-def _across(start: Point, end: Point, share: float, half: float) -> tuple[Point, Point]:
-    """A stroke across a limb, `half` to each side of the point at `share` of it."""
-    x, y = _between(start, end, share)
+def _across(start: Point, end: Point, fraction: float, half: float) -> tuple[Point, Point]:
+    """A stroke across a limb, `half` to each side of the point at `fraction` of it."""
+    x, y = _between(start, end, fraction)
     length = float(np.hypot(end[0] - start[0], end[1] - start[1]))
     dx, dy = half * (end[1] - start[1]) / length, half * (start[0] - end[0]) / length
     return (x - dx, y - dy), (x + dx, y + dy)
 
 
-def _cut(points: tuple[Point, Point, Point], share: float) -> tuple[Point, ...]:
-    """The first `share` of a limb of two equal segments."""
+def _cut(points: tuple[Point, Point, Point], fraction: float) -> tuple[Point, ...]:
+    """The first `fraction` of a limb of two equal segments."""
     start, joint, end = points
-    if share <= 0.5:
-        return start, _between(start, joint, 2 * share)
-    return start, joint, _between(joint, end, 2 * share - 1)
+    if fraction <= 0.5:
+        return start, _between(start, joint, 2 * fraction)
+    return start, joint, _between(joint, end, 2 * fraction - 1)
 
 
 def _draw_leg(pen: Pen, body: Body, pose: Pose, outfit: Outfit, side: int) -> None:
@@ -126,14 +126,14 @@ def _torso(body: Body, top: float, bottom: float, loose: float) -> Polygon:
     if bottom <= waist_y:
         right = [(waist, bottom)]
     else:
-        share = (bottom - waist_y) / (hips_y - waist_y)
-        right = [(waist, waist_y), (waist + share * (hips - waist), bottom)]
+        fraction = (bottom - waist_y) / (hips_y - waist_y)
+        right = [(waist, waist_y), (waist + fraction * (hips - waist), bottom)]
     right = [(0.45 * shoulders, top - 1.8), (0.85 * shoulders, top - 0.6), (shoulders, top + 3), *right]
     return Polygon(tuple(right + [(-x, y) for x, y in reversed(right)]))
 
 
 def _flare(body: Body, top: float, length: float, spread: float) -> Polygon:
-    """A skirt from `top` down over this share of the legs, `spread` times the hips wide at a wavy hem."""
+    """A skirt from `top` down over this fraction of the legs, `spread` times the hips wide at a wavy hem."""
     bottom = -body.legs * (1 - length)
     edge = spread * body.hips
     hem = [(edge * x, bottom + (1.3 if step % 2 else 0)) for step, x in enumerate(np.linspace(1, -1, 9))]
@@ -149,7 +149,7 @@ def _flare(body: Body, top: float, length: float, spread: float) -> Polygon:
 
 
 def _draw_coat(pen: Pen, body: Body, coat: Cloth, length: float, front: bool) -> None:
-    """Two open panels with lapels in front, one whole panel behind."""
+    """Two open panels with lapels in front, one full panel behind."""
     top, bottom = body.shoulder_y, -body.legs * (1 - length)
     waist_y = -body.legs - 0.38 * body.torso
     outer = [

@@ -13,7 +13,7 @@ INK = Cloth((38, 30, 30))
 
 
 def draw_back_hair(pen: Pen, outfit: Outfit, r: float, y: float) -> None:
-    """Hair that is seen behind the head and neck, or beside them."""
+    """Hair behind the head and neck, or to their sides."""
     shapes: dict[str, tuple[Shape, ...]] = {
         "long": (Ellipse((0, y), (1.16 * r, 1.12 * r)), _lock(r, y, 1.14, 1.9)),
         "bob": (Ellipse((0, y), (1.16 * r, 1.1 * r)), _lock(r, y, 1.2, 0.95)),
@@ -93,7 +93,7 @@ def _draw_features(pen: Pen, rng: np.random.Generator, r: float, y: float) -> No
 
 
 def _draw_front_hair(pen: Pen, outfit: Outfit, r: float, y: float) -> None:
-    """The hair above the brow, and the locks beside the face."""
+    """The hair above the brow, and the locks at the sides of the face."""
     style = outfit.hair_style
     if style == "bald":
         return
@@ -130,7 +130,7 @@ def _draw_sunglasses(pen: Pen, lens: Cloth, r: float, y: float) -> None:
 
 
 def _draw_hat(pen: Pen, hat: Cloth, style: str, r: float, y: float, front: bool) -> None:
-    """A dome, and what tells the styles apart: a rim and bobble, a peak, a wide brim, or a tall crown."""
+    """A dome, and the feature of each style: a rim and bobble, a peak, a wide brim, or a tall crown."""
     rim = y - 0.42 * r
     band = Cloth(hat.accent)
     dome = Ellipse((0, rim), (1.1 * r, 0.95 * r), 0, 180, 360)

@@ -1,4 +1,4 @@
-"""What a figure wears, and CIHP's class of each thing. Each garment has hues and patterns it favours."""
+"""Clothes of a figure, and CIHP's class of each garment. Each garment favors certain hues and patterns."""
 
 import colorsys
 from dataclasses import dataclass
@@ -55,12 +55,12 @@ class Outfit:
     hair: Cloth
     hair_style: str
     top: Cloth
-    sleeves: float  # 0 none, 0.45 short, 1 long: the covered share of the arm
+    sleeves: float  # 0 none, 0.45 short, 1 long: the covered fraction of the arm
     neckline: str  # round, vee, wide or closed
     cropped: bool
-    dress_length: float | None  # share of the leg that a dress covers; None: no dress but a top
+    dress_length: float | None  # fraction of the leg that a dress covers; None: no dress but a top
     bottom: Cloth
-    skirt_length: float | None  # share of the leg that a skirt covers; None: pants or a dress
+    skirt_length: float | None  # fraction of the leg that a skirt covers; None: pants or a dress
     pants_length: float
     coat: Cloth | None
     coat_length: float
@@ -89,8 +89,8 @@ def random_color(
 def random_outfit(rng: np.random.Generator) -> Outfit:
     """Draw what a figure wears. Small things (gloves, socks, scarf, sunglasses) are frequent on purpose."""
 
-    def worn(share: float, cloth: Cloth) -> Cloth | None:
-        return cloth if rng.random() < share else None
+    def worn(fraction: float, cloth: Cloth) -> Cloth | None:
+        return cloth if rng.random() < fraction else None
 
     kind = rng.choice(["dress", "skirt", "pants", "shorts"], p=[0.29, 0.27, 0.29, 0.15])
     top = _dress(rng) if kind == "dress" else _top(rng)
