@@ -51,7 +51,7 @@ def _described(key: str, name: str, node: Mapping[str, Any]) -> tuple[str, str, 
         holds = ", ".join(str(node[part]) for part in parts if node.get(part))
         return f", expected the folder that holds {holds}" if holds else "", "", f"{key}=/path/to/dataset"
     holds = f", expected the folder that holds {', '.join(source.gives)}"
-    about = f": {source.title}, {_size(source)}{source.licence}, from {source.home}"
+    about = f": {source.title}, {_size(source)}{source.license}, from {source.home}"
     if source.login:
         about += f" ({source.login})"
     return holds, about, f"{_fetch(name, source)}, then {setting(key, PurePosixPath(_ROOT, source.folder))}"

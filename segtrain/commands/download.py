@@ -37,7 +37,7 @@ def download(cfg: DictConfig) -> None:
         )
     source = SOURCES[cfg.name]
     root = Path(cfg.root).expanduser().absolute()
-    print(f"{source.title}. Licence: {source.licence}; read {source.home}")
+    print(f"{source.title}. License: {source.license}; read {source.home}")
     # Imported here because requests takes long to import, and `list` does not need it.
     from segtrain.download.connection import RetryPolicy
     from segtrain.download.install import install
@@ -107,7 +107,7 @@ def _print_sources() -> None:
         way = f"archives of your own, {source.login}" if source.login else sums
         print(f"{name:<12}{size:>7}  {source.title}")
         print(f"{'':<21}{f'ROOT/{source.folder}'}{f', dataset={source.dataset}' if source.dataset else ''}")
-        print(f"{'':<21}{source.licence}; {way}")
+        print(f"{'':<21}{source.license}; {way}")
     print("segtrain download NAME root=ROOT")
 
 

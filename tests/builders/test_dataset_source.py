@@ -25,7 +25,7 @@ def test_a_public_dataset_without_root_names_its_download_and_its_layout(option)
         pytest.skip("no dataset= of its own")
     text = str(with_source(MISSING, node_of(option), option))
     source = SOURCES[option]
-    assert all(part in text for part in source.gives) and source.home in text and source.licence in text
+    assert all(part in text for part in source.gives) and source.home in text and source.license in text
     fix = text.rpartition("Fix: ")[2]
     assert fix.startswith(f"segtrain download {option}")
     assert fix.endswith(f", then dataset.root=data/{source.folder}")

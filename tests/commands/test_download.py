@@ -28,12 +28,12 @@ def cihp(tmp_path, monkeypatch):
     return archive
 
 
-def test_alone_it_lists_every_dataset_with_its_licence_and_folder(capsys):
+def test_alone_it_lists_every_dataset_with_its_license_and_folder(capsys):
     assert cli.main(["download"]) == 0
     shown = capsys.readouterr().out
     for name, source in SOURCES.items():
         assert f"\n{name} " in f"\n{shown}"
-        assert source.licence in shown
+        assert source.license in shown
         assert f"ROOT/{source.folder}" in shown
 
 

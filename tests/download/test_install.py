@@ -26,8 +26,8 @@ from segtrain.download.sources import SOURCES, Archive, Source
 from segtrain.errors import ConfigError, DataError, ResourceError
 
 POLICY = RetryPolicy(timeout=2, attempts=2, pause=0.01, plain_hosts=frozenset({"127.0.0.1"}))
-IMAGES = gzip.compress(tar(header(b"images/", kind=b"5"), entry(b"images/1.jpg"), entry(b"licence.txt", b"one")))
-LABELS = zipped(("deep/er/labels/1.png", b"data"), ("deep/er/licence.txt", b"two"), ("beside/it.txt", b""))
+IMAGES = gzip.compress(tar(header(b"images/", kind=b"5"), entry(b"images/1.jpg"), entry(b"license.txt", b"one")))
+LABELS = zipped(("deep/er/labels/1.png", b"data"), ("deep/er/license.txt", b"two"), ("beside/it.txt", b""))
 PAIR = tar(entry(b"kit/set/images/1.jpg"), entry(b"kit/set/labels/1.png"), entry(b"kit/readme"))
 
 
@@ -42,7 +42,7 @@ def archive(file, data, server=None, gives=("images", "labels"), **more):
 
 
 def source(*archives, **more):
-    facts = {"title": "A set", "home": "https://example.org", "licence": "CC0", "folder": "sets/set", "dataset": None}
+    facts = {"title": "A set", "home": "https://example.org", "license": "CC0", "folder": "sets/set", "dataset": None}
     return Source(archives=archives, **(facts | more))
 
 
@@ -72,7 +72,7 @@ def test_the_folder_that_holds_what_the_table_says_is_put_in_its_place(tmp_path)
     assert (done.folder, done.files, done.trusted) == (tmp_path / "root/sets/set", 3, {})
     assert tree(tmp_path) == [f"root/sets/set/{name}" for name in ("images/1.jpg", "labels/1.png", RECORD)]
     record = json.loads((done.folder / RECORD).read_text())
-    assert record["licence"] == "CC0"
+    assert record["license"] == "CC0"
     assert record["archives"] == [
         {
             "file": "pair.tar",
@@ -91,8 +91,8 @@ def test_two_archives_become_one_folder(tmp_path):
             archive("labels.zip", LABELS, server, ("labels",)),
         )
         put("set", source(*parts), tmp_path)
-    assert tree(tmp_path / "sets/set") == ["images/1.jpg", "labels/1.png", "licence.txt", RECORD]
-    assert (tmp_path / "sets/set/licence.txt").read_bytes() == b"one"
+    assert tree(tmp_path / "sets/set") == ["images/1.jpg", "labels/1.png", "license.txt", RECORD]
+    assert (tmp_path / "sets/set/license.txt").read_bytes() == b"one"
 
 
 def test_an_archive_in_an_archive_is_unpacked_and_put_where_the_dataset_wants_it(tmp_path):
@@ -285,7 +285,7 @@ def test_the_table_is_sound(name):
     found = SOURCES[name]
     assert re.fullmatch(r"[a-z0-9_]+", name)
     assert found.home.startswith("http")
-    assert found.licence
+    assert found.license
     assert found.dataset is None or Path(config_dir(), "dataset", f"{found.dataset}.yaml").is_file()
     assert bool(found.login) is not all(archive.urls for archive in found.archives)
     for each in found.archives:
