@@ -10,9 +10,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
-MOST_TEXT = 16 << 20  # bytes of a JSON file: up to 300 MB of memory when parsed
-MOST_YAML = 256 << 10
-_MOST_NODES, _MOST_DEPTH = 20_000, 100
+MAX_TEXT_BYTES = 16 << 20  # bytes of a JSON file: up to 300 MB of memory when parsed
+MAX_YAML_BYTES = 256 << 10
+_MAX_NODES, _MAX_DEPTH = 20_000, 100
 
 
 class NotRegular(OSError):
@@ -65,7 +65,7 @@ def require_regular(path: Path) -> int:
     return status.st_size
 
 
-def read_text(path: Path, most: int = MOST_TEXT) -> str:
+def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     """Read a text file in UTF-8.
 
     Raises:
@@ -75,7 +75,7 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
     return read_regular(path, most).decode()
 
 
-def load_json(path: Path, most: int = MOST_TEXT) -> Any:
+def load_json(path: Path, most: int = MAX_TEXT_BYTES) -> Any:
     """Read a JSON file.
 
     Raises:
@@ -105,7 +105,7 @@ def read_yaml_text(path: Path) -> str:
         ValueError: The file is not UTF-8, nested too deeply, or too large with expanded aliases.
         yaml.YAMLError: The file is not YAML.
     """
-    text = read_text(path, MOST_YAML)
+    text = read_text(path, MAX_YAML_BYTES)
     require_bounded_yaml(text)
     return text
 
@@ -117,8 +117,8 @@ def require_bounded_yaml(text: str) -> None:
         ValueError: The text exceeds a limit.
         yaml.YAMLError: The text is not YAML.
     """
-    if len(text) > MOST_YAML:
-        raise ValueError(f"{len(text)} characters, expected at most {MOST_YAML}")
+    if len(text) > MAX_YAML_BYTES:
+        raise ValueError(f"{len(text)} characters, expected at most {MAX_YAML_BYTES}")
     import yaml  # type: ignore[import-untyped]
 
     sizes: dict[str, int] = {}
@@ -140,10 +140,10 @@ def require_bounded_yaml(text: str) -> None:
             nodes += 1
             if event.anchor:
                 sizes[event.anchor] = 1
-        if len(open_nodes) > _MOST_DEPTH:
-            raise ValueError(f"line {event.start_mark.line + 1}: nested more than {_MOST_DEPTH} levels deep")
-        if nodes > _MOST_NODES:
-            raise ValueError(f"line {event.start_mark.line + 1}: more than {_MOST_NODES} values, aliases expanded")
+        if len(open_nodes) > _MAX_DEPTH:
+            raise ValueError(f"line {event.start_mark.line + 1}: nested more than {_MAX_DEPTH} levels deep")
+        if nodes > _MAX_NODES:
+            raise ValueError(f"line {event.start_mark.line + 1}: more than {_MAX_NODES} values, aliases expanded")
 
 
 def _kind(mode: int) -> str:

@@ -193,12 +193,12 @@ def amount(count: int) -> str:
 def named(path: Path | str) -> str:
     """Format a path for a message: printable, and shortened if it is longer than 500 characters."""
     text = str(path)
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_PATH_LENGTH:
         text = f"{text[:60]}...{text[-30:]} ({len(text)} characters)"
     return printable(text)
 
 
-_LONGEST = 500
+_MAX_PATH_LENGTH = 500
 
 
 def _removed(path: Path) -> Path | None:

@@ -14,7 +14,7 @@ from segtrain.runs.folder import write_json
 from segtrain.terminal import printable
 
 FORMAT = "segtrain check 1"  # increased when readers of check.json must change
-_MOST_COPIES = 3  # files listed as copies of one file
+_MAX_COPIES = 3  # files listed as copies of one file
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 _RULES = {
     "median_frequency": "median frequency: Eigen and Fergus 2015",
@@ -144,8 +144,8 @@ def _shown(case: Case) -> str:
     detail = case.detail.partition(". Fix: ")[0]
     if case.file in detail:
         return detail
-    more = len(case.also) - _MOST_COPIES
-    files = " = ".join([case.file, *case.also[:_MOST_COPIES]]) + (f" = {more} more" if more > 0 else "")
+    more = len(case.also) - _MAX_COPIES
+    files = " = ".join([case.file, *case.also[:_MAX_COPIES]]) + (f" = {more} more" if more > 0 else "")
     return f"{files}: {detail}" if detail else files
 
 

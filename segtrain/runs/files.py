@@ -9,7 +9,7 @@ from segtrain.errors import CheckpointError
 from segtrain.reading import read_regular
 from segtrain.shell import command, quote
 
-MOST_BYTES = 64 << 20  # limit of a text file that segtrain writes: a manifest with the history of 100,000 epochs
+MAX_FILE_BYTES = 64 << 20  # limit of a text file that segtrain writes: a manifest with the history of 100,000 epochs
 # All files that a run writes at the top of its folder; a killed process may leave `.NAME.part`.
 CONFIG, CLASSES = "config.yaml", "classes.json"
 FILES = (CONFIG, CLASSES, "metrics.jsonl", "metrics.csv", "train.log", "lock", "wandb_id", "mlflow_id")
@@ -25,7 +25,7 @@ _KINDS = {
 }
 
 
-def read_file(path: Path, most: int = MOST_BYTES) -> bytes:
+def read_file(path: Path, most: int = MAX_FILE_BYTES) -> bytes:
     """Read a regular file; reject pipes and devices without blocking on them.
 
     Args:

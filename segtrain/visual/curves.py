@@ -12,7 +12,7 @@ from segtrain.terminal import printable
 
 _TITLES = {"loss": "Loss", "pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU", "iou": "IoU by class"}
 _NOT_SCORES = ("epoch", "step")
-_MOST_LINES = 20  # maximum per chart; with more classes, those with the lowest scores are drawn
+_MAX_LINES = 20  # maximum per chart; with more classes, those with the lowest scores are drawn
 _TRAINING, _VALIDATION = "#1f77b4", "#d95f02"
 # matplotlib's tab20: first the ten dark colors, then the light ones.
 _PALETTE = (
@@ -72,10 +72,10 @@ def _charts(records: list[dict[str, Any]]) -> dict[str, list[Line]]:
 
 def _lowest(records: list[dict[str, Any]], lines: list[Line]) -> list[Line]:
     """Return the lines with the lowest last values if there are too many for one chart, else all."""
-    if len(lines) <= _MOST_LINES:
+    if len(lines) <= _MAX_LINES:
         return lines
     last = {name: value for record in records for name, value in record.items() if value is not None}
-    return sorted(lines, key=lambda line: last[line[0]])[:_MOST_LINES]
+    return sorted(lines, key=lambda line: last[line[0]])[:_MAX_LINES]
 
 
 def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Path) -> Path:
