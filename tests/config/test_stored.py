@@ -77,8 +77,8 @@ def test_every_name_of_the_list_is_a_part():
 
 
 def test_a_part_of_segtrain_that_is_not_listed_is_answered_with_the_file_of_the_list(run):
-    with pytest.raises(ConfigError, match="list Poly in segtrain/config/stored.py"):
-        stored_config(write(run, loss={"_target_": "segtrain.losses.Poly"}))
+    with pytest.raises(ConfigError, match="list NotListed in segtrain/config/stored.py"):
+        stored_config(write(run, loss={"_target_": "segtrain.losses.NotListed"}))
 
 
 INTERPOLATIONS = ["${oc.env:HOME}", "${oc.create:{a: 1}}", "${hydra:runtime.cwd}", "${optimizer}", "a ${epochs} b"]
