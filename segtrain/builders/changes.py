@@ -1,4 +1,4 @@
-"""What a resumed run's config may change, and what of that changes its result. No TensorFlow here."""
+"""Changes of a resumed run's config: which are allowed, and which change its result. No TensorFlow here."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -50,7 +50,7 @@ def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
 
 
 def edits_of(then: DictConfig, now: DictConfig) -> list[str]:
-    """List all values in which two configs of one run differ, beside those that no run keeps."""
+    """List all values in which two configs of one run differ, except those that no run keeps."""
     one, other = _flat(then), _flat(now)
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key) and not _is_below(key, _NOT_KEPT)]
     return [_change(key, one.get(key), other.get(key)) for key in keys]

@@ -1,4 +1,4 @@
-"""What a config feeds a network, the same way in every command; without TensorFlow, for commands that only look."""
+"""Augmentation, cache and loader of a config, the same way in every command; without TensorFlow."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # The arguments that commands pass to an augmentation and to each of its steps; no key may set them.
 AUGMENT_FACTS = ("crop_size", "ignore_class", "flip_pairs")
-# The keys that crops follow from, beside the samples.
+# The keys that crops follow from, in addition to the samples.
 CROP_KEYS = ("dataset", "augment", "crop_size", "batch_size", "seed", "shuffle")
 
 
@@ -70,7 +70,7 @@ def build_dataset(cfg: DictConfig) -> Dataset:
 
 
 def pairs_to_flip(dataset: Dataset, samples: list[Sample]) -> list[tuple[int, int]]:
-    """Find the dataset's pairs of ids of which the samples of a split show both; the others are told in the log.
+    """Find the dataset's pairs of ids of which the samples of a split show both; the others are logged.
 
     Raises:
         DataError: A label file cannot be read.
@@ -159,7 +159,7 @@ def in_processes(cfg: DictConfig, samples: Sequence[Sample]) -> bool:
     if not only_files:
         raise ConfigError(
             "loader=processes: the dataset has samples of a class of its own, expected segtrain.data.Sample, which is "
-            "all that processes are told. Fix: loader=threads"
+            "all that processes receive. Fix: loader=threads"
         )
     return True
 

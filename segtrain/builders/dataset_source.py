@@ -44,7 +44,7 @@ def with_source(error: SegtrainError, dataset: Mapping[str, Any], option: str | 
 
 
 def _described(key: str, name: str, node: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What a root must hold, where that comes from, and the fix."""
+    """Describe what a root must hold, where it comes from, and the fix."""
     source = SOURCES.get(name)
     if source is None:
         parts = ("train_images", "train_labels", "val_images", "val_labels", "train_list", "val_list")

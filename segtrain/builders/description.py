@@ -1,4 +1,4 @@
-"""What the network of a config is, in numbers and names; without weights and without data."""
+"""Description of a config's network in numbers and names; without weights and without data."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from segtrain.models.backbones import Backbone
 from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
 from segtrain.models.dilation import stride_infos
 
-# The groups that say what the network is; the others need not be complete.
+# The groups that define the network; the others need not be complete.
 _GROUPS = ("dataset", "backbone", "model", "heads", "norm")
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 _NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
@@ -52,7 +52,7 @@ class Description(NamedTuple):
 
 
 def describe(cfg: DictConfig) -> Description:
-    """Build the network of a config and tell what it is at `image_size`.
+    """Build the network of a config and describe it at `image_size`.
 
     Raises:
         ConfigError: An argument of the network does not fit.

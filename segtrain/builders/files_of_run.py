@@ -105,13 +105,13 @@ def metrics_rows(run: Path, history: Sequence[Mapping[str, Any]]) -> Iterator[Ro
             data = b""
         kept, epochs = encode(history), _count(len(history), "epoch")
         if data == kept or (not history and not data):
-            yield Row("ok", name, f"{epochs}, as in the newest whole checkpoint")
+            yield Row("ok", name, f"{epochs}, as in the newest intact checkpoint")
         elif data.startswith(kept):
             extra = _count(len(data.splitlines()) - len(kept.splitlines()), "line")
-            yield Row("note", name, f"{extra} past the newest whole checkpoint, cut off at resume")
+            yield Row("note", name, f"{extra} past the newest intact checkpoint, cut off at resume")
         else:
             lines = _count(len(history), "line")
-            yield Row("note", name, f"not the history of the newest whole checkpoint ({lines}), written anew")
+            yield Row("note", name, f"not the history of the newest intact checkpoint ({lines}), written anew")
 
 
 def other_rows(run: Path) -> Iterator[Row]:

@@ -211,12 +211,12 @@ def _problems(cfg: DictConfig) -> Iterator[str]:
             f"twice alike, "
             f"expected one of them. Fix: activation_checkpointing=false"
         )
-    for name, mend in (
+    for name, fix in (
         ("use_ema", "ema_decay=0.999, which keeps the raw weights and averages batch norm too"),
         ("gradient_accumulation_steps", "gradient_accumulation_steps=N, which splits batch_size"),
     ):
         if cfg.optimizer.get(name):
-            yield f"optimizer.{name}={cfg.optimizer[name]}: refused, segtrain has its own. Fix: {mend}"
+            yield f"optimizer.{name}={cfg.optimizer[name]}: refused, segtrain has its own. Fix: {fix}"
     for name in ("clipnorm", "clipvalue", "global_clipnorm"):
         if cfg.clip_norm is not None and cfg.optimizer.get(name) is not None:
             yield (

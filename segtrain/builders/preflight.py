@@ -1,4 +1,4 @@
-"""What a run looks at before its first step, so that a fault in the data does not show after hours."""
+"""Checks before the first step, so that a fault in the data does not show after hours."""
 
 import contextlib
 import logging
@@ -38,7 +38,7 @@ _MOST_SCORABLE = 16  # label files of a split that is scored, until one holds a 
 
 
 class _Seen(NamedTuple):
-    """What one label file holds: its problem, if any, and which class ids occur."""
+    """Result of reading one label file: its problem, if any, and which class ids occur."""
 
     problem: str
     occurs: np.ndarray
@@ -175,7 +175,7 @@ def require_image_range(dataset: Dataset, samples: Sequence[Sample]) -> None:
             continue
         ranges = []
         for sample in spread([each for each, of in zip(samples, members, strict=True) if of is part], _MOST_RANGES):
-            with contextlib.suppress(DataError):  # whoever reads the whole file names it
+            with contextlib.suppress(DataError):  # reading the complete file reports it
                 ranges += [found for found in [read_stored_range(sample.image, part.max_pixels)] if found]
         verdict = judge(ranges, f"dataset.datasets.{name}.image_range" if name else "dataset.image_range")
         if verdict and verdict.severity == "error":

@@ -1,4 +1,4 @@
-"""Going on with a run: which config it goes on with, from which checkpoint, and whether to the bit."""
+"""Resuming a run: with which config, from which checkpoint, and whether bit-exactly."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Resumed(NamedTuple):
-    """A run to go on with.
+    """A run to resume.
 
     Attributes:
         run: Its folder.
@@ -78,7 +78,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
 
 
 def run_to_resume(cfg: DictConfig) -> Path | None:
-    """Find what `resume=auto` goes on with: the newest run of the same name and config that is not finished.
+    """Find the run that `resume=auto` resumes: the newest run of the same name and config that is not finished.
 
     Returns:
         Its folder, or None where a new run is to begin.
@@ -105,7 +105,7 @@ def run_to_resume(cfg: DictConfig) -> Path | None:
 
 
 def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_per_epoch: int) -> dict[str, Any]:
-    """Set a trainer to where its run stopped, and say how exactly it goes on. Only for who holds the run's lock.
+    """Set a trainer to where its run stopped, and log how exactly it resumes. The caller must hold the run's lock.
 
     Args:
         resumed: The run.
@@ -118,7 +118,7 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_p
         another than an uninterrupted one would have been; None while it is the same.
 
     Raises:
-        CheckpointError: There is no whole checkpoint, it is of another network, or the data are others.
+        CheckpointError: No checkpoint is intact, it is of another network, or the data are others.
     """
     remove_stale(resumed.run / "checkpoints")
     checkpoint, arrays = newest_intact(resumed.run / "checkpoints")
@@ -126,10 +126,10 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_p
     then = checkpoint.metadata["fingerprint"]
     if then["data"] != now["data"]:
         raise CheckpointError(
-            f"{resumed.run} cannot go on: it was trained on {then['data']}, dataset.root has {now['data']}, expected "
+            f"{resumed.run} cannot resume: it was trained on {then['data']}, dataset.root has {now['data']}, expected "
             f"the same. Fix: restore the data, or start a new run with weights={resumed.run}"
         )
-    # Not with the run's config.yaml: it is written anew before the first save of a run that goes on.
+    # Not with the run's config.yaml: it is written anew before the first save of a resumed run.
     recorded = recorded_config(checkpoint.metadata["config"], checkpoint.path / MANIFEST)
     changes = changes_of(recorded, resumed.cfg)
     restore(trainer.model, trainer.optimizer, arrays, trainer.averages)
@@ -140,11 +140,11 @@ def restore_run(resumed: Resumed, trainer: Trainer, now: dict[str, str], steps_p
     exact_until = checkpoint.metadata["exact_until"]
     if reasons and exact_until is None:
         exact_until = checkpoint.step
-    logger.info("%s goes on at step %d", resumed.run, checkpoint.step)
+    logger.info("%s resumes at step %d", resumed.run, checkpoint.step)
     if reasons:
-        logger.warning("resume: compatible, not exact to the bit: %s", "; ".join(reasons))
+        logger.warning("resuming; not bit-exact because: %s", "; ".join(reasons))
     else:
-        logger.info("resume: exact, as if it had never stopped%s", _since(exact_until))
+        logger.info("resume: exact%s", _since(exact_until))
     if recorded.epochs != resumed.cfg.epochs:
         logger.info("%s", describe_rate(recorded, resumed.cfg, checkpoint.step, steps_per_epoch))
     return {"config": OmegaConf.to_yaml(resumed.cfg, resolve=True), "fingerprint": now, "exact_until": exact_until}

@@ -24,7 +24,7 @@ NETWORK_KEYS = frozenset({"model", "backbone", "norm", "resize"})
 
 
 class StoredRun(NamedTuple):
-    """What lies in a run folder, before any network is built.
+    """Contents of a run folder, before any network is built.
 
     Attributes:
         folder: The run folder.

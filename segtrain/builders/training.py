@@ -75,7 +75,7 @@ def prepare_data(cfg: DictConfig, *, is_new: bool) -> RunData:
 
 
 def build_trainer(cfg: DictConfig, data: RunData, replicas: Replicas, *, load: bool) -> tuple[Trainer, Scorer]:
-    """Build the network, what trains it and what scores it; `load` says whether to load its first weights."""
+    """Build the network, its trainer and its scorer; `load` is whether to load its first weights."""
     dataset = data.dataset
     with replicas.strategy.scope():
         model, backbone = build_network(cfg, dataset.num_classes)

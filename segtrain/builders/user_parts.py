@@ -1,4 +1,4 @@
-"""What a part must return, held to where it is built: a user's part of another kind is one line that names its key.
+"""Requirements on what parts return: a user's part of another kind is one line that names its key.
 
 Parts of segtrain and Keras are what they are; others are tried on a few pixels before any data is read.
 """

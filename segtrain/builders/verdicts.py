@@ -1,4 +1,4 @@
-"""What is known of a dataset's files before a run: their headers, and how the last `segtrain check` ended."""
+"""Checks of a dataset's files before a run: headers, and the verdict of the last `segtrain check`."""
 
 import json
 import sys

@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def matches(line: str) -> list[str]:
-    """What the last word of a command line may become; a line that ends in a space begins a new word."""
+    """Return completions of the last word of a command line; a line that ends in a space begins a new word."""
     from segtrain.cli.job import COMMANDS
     from segtrain.download.sources import SOURCES
 
@@ -90,7 +90,7 @@ def _query(command: str, words: Sequence[str], word: str) -> list[str]:
         with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
             run(command, [*config_dir_flag(flags), "--shell-completion", "query=bash"])
     except SegtrainError:
-        return []  # the line is wrong so far: the command will say how, TAB does not
+        return []  # the line is wrong so far: the command will report it, TAB does not
     finally:
         os.environ.pop("COMP_LINE", None)
         if before is not None:

@@ -15,22 +15,22 @@ from segtrain.process.quiet import quiet_tensorflow
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-COMMANDS = {  # command: function of segtrain.commands.<command>, and what --help says
-    "download": ("download", "fetch a public dataset, verify and unpack it"),
-    "check": ("check", "read every file of a dataset; say what is wrong and how to mend it"),
+COMMANDS = {  # command: function of segtrain.commands.<command>, and its line in --help
+    "download": ("download", "download, verify and extract a public dataset"),
+    "check": ("check", "read every file of a dataset; report errors with their fixes"),
     "browse": ("browse", "show images and labels, before and after augmentation"),
-    "train": ("train", "train one network and leave a run folder under runs/train"),
-    "doctor": ("doctor", "examine a run's checkpoints; say what resume would do"),
+    "train": ("train", "train a network, and write a run folder under runs/train"),
+    "doctor": ("doctor", "verify the files of a run; report what resume would do"),
     "eval": ("evaluate", "score a run on a split and draw overlays"),
     "summary": ("summary", "print the network of a config: taps, parameters, multiply-adds"),
-    "prepare": ("prepare", "make SBD's labels ready for training on Pascal VOC, once"),
-    "compare": ("compare", "print what two experiments do differently"),
-    "bench": ("bench", "measure how fast training batches come"),
+    "prepare": ("prepare", "convert SBD's labels for training on Pascal VOC, once"),
+    "compare": ("compare", "print the differences between two experiments"),
+    "bench": ("bench", "measure data loading"),
 }
 
 
 class Job:
-    """What Hydra calls for each job: one run of the command, whose errors it reports itself."""
+    """One run of a command, called by Hydra for each job; reports its own errors."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -54,7 +54,7 @@ class Job:
 
         own = HydraConfig.get()
         if self.command == "train":
-            cfg.name = f"{cfg.name}_{own.job.num}"  # the run folder tells which job it is of
+            cfg.name = f"{cfg.name}_{own.job.num}"  # the run folder names its job
         score = f"best {cfg.monitor}" if self.command == "train" else None
         recorder = sweeps.Recorder(Path(own.runtime.output_dir), own.job.num, own.overrides.task, score)
         try:
@@ -70,7 +70,7 @@ class Job:
             recorder.fail(str(error) or type(error).__name__, code)
             if isinstance(error, Stopped) and os.getpid() == self._process:
                 sys.exit(code)  # whoever stops a sweep does not want its next job
-            raise  # this job has failed; Hydra goes on to the next
+            raise  # this job has failed; Hydra continues with the next
         finally:
             sys.stdout.flush()  # a launcher's process may end without
 

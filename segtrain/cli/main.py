@@ -29,7 +29,7 @@ commands
 {chr(10).join(f"  {name:<12}{meaning}" for name, (_, meaning) in COMMANDS.items())}
   completion  print a script that completes commands, options and keys: bash or zsh
 
-segtrain COMMAND --help lists its options and keys; segtrain COMMAND --cfg job prints the whole config.
+segtrain COMMAND --help lists its options and keys; segtrain COMMAND --cfg job prints the complete config.
 
 examples
   segtrain train +experiment=people

@@ -16,7 +16,7 @@ from segtrain.terminal import printable
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-# Flags that make Hydra print something instead of running a job, which it refuses beside --multirun.
+# Flags that make Hydra print something instead of running a job, which it refuses together with --multirun.
 LOOKS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 
 
@@ -66,7 +66,7 @@ def run(command: str, words: Sequence[str]) -> int:
 
 
 def _sweep(call: Callable[[], Any], command: str, flags: Sequence[str], overrides: Sequence[str]) -> int:
-    """Let Hydra run the jobs of a sweep, and tell what became of each.
+    """Let Hydra run the jobs of a sweep, and print the result of each.
 
     Returns:
         0, or the exit code of the first job that failed.

@@ -56,7 +56,7 @@ def refuse_misspelled(name: str, words: Sequence[str], options: Mapping[str, Seq
         options: Of each config group.
 
     Raises:
-        ConfigError: With the whole command line as it works.
+        ConfigError: With the complete, working command line.
     """
     if {"-m", "--multirun"} & {*words}:
         return  # whose values are lists of values

@@ -26,7 +26,7 @@ _SECONDS_TO_SAVE = 60
 
 
 class Search(NamedTuple):
-    """What a study varies, and what it keeps.
+    """Settings of a study: its search space and fixed overrides.
 
     Attributes:
         space: Distribution of each key.

@@ -1,6 +1,6 @@
 """Sweeps: what became of each job, whichever process or machine it ran in, and the table of them.
 
-Jobs tell by files below the folder of the sweep, since a launcher brings back no more than a value or an error.
+Jobs report through files below the folder of the sweep, since a launcher brings back no more than a value or an error.
 """
 
 import csv
@@ -26,7 +26,7 @@ from segtrain.training.signals import stop_signals
 TABLE = "jobs.csv"
 _RECORD = "job.json"
 _PATIENCE = 25.0  # seconds, less than the 30 that Slurm and Kubernetes give
-LOST = "its process ended without a word: killed, out of memory, or out of time"
+LOST = "its process exited without reporting: killed, out of memory, or timed out"
 
 
 class Job(NamedTuple):
@@ -34,7 +34,7 @@ class Job(NamedTuple):
 
     Attributes:
         number: Its place in the sweep, from 0.
-        overrides: All of its own, those of the whole sweep among them.
+        overrides: All of its own, including those of the complete sweep.
         score: What the value is called, such as "val_mean_iou"; None where the command has no score.
         value: What the command has returned, if that is a finite number.
         error: Why it failed; None where it did not.
@@ -49,7 +49,7 @@ class Job(NamedTuple):
     overrides: list[str]
     score: str | None = None
     value: float | None = None
-    error: str | None = LOST  # until it says otherwise
+    error: str | None = LOST  # until it reports otherwise
     exit_code: int = ResourceError.exit_code
     run: str | None = None
     seconds: float | None = None
@@ -58,7 +58,7 @@ class Job(NamedTuple):
 
 
 class Recorder:
-    """Tells of one job from within it; what it tells first holds if its process ends without a word.
+    """Report on one job from within it; the first report holds if its process exits without another.
 
     Args:
         folder: The job's own, below that of the sweep.
@@ -96,8 +96,8 @@ class Recorder:
 def passing_on_signals(folder: Path) -> Iterator[None]:
     """Let a signal that ends a sweep end its jobs first, where a launcher runs them in processes of this machine.
 
-    Each saves itself, as it does alone. A training in this very process listens by itself meanwhile. A second signal
-    waits for nothing.
+    Each saves its state, as a single run does. A training run in this process handles the signal itself. A second
+    signal waits for nothing.
 
     Args:
         folder: Of the sweep.
@@ -143,10 +143,10 @@ def _children() -> list[int]:
 
 @contextmanager
 def sweep_folder(command: str, overrides: Sequence[str]) -> Iterator[Path]:
-    """Make the folder of a sweep: `runs/sweeps/<date>_<time>_<command>`, or as `hydra.sweep.dir=` says.
+    """Make the folder of a sweep: `runs/sweeps/<date>_<time>_<command>`, or the folder of `hydra.sweep.dir=`.
 
     It goes again where no job has left a run and no launcher or sweeper of its own has been there: then nothing in it
-    tells more than the screen did.
+    reports more than the screen did.
 
     Args:
         command: Which the jobs run.
@@ -173,7 +173,7 @@ def sweep_folder(command: str, overrides: Sequence[str]) -> Iterator[Path]:
 
 
 def jobs(folder: Path) -> list[Job]:
-    """Gather what the jobs of a sweep have told so far, in their order."""
+    """Read the reports of a sweep's jobs so far, in their order."""
     return sorted(job for path in folder.glob(f"*/{_RECORD}") if (job := read_job(path.parent)) is not None)
 
 
@@ -213,7 +213,7 @@ def table(found: Sequence[Job], given: Sequence[str], lower_is_better: bool = Fa
         lower_is_better: Whether the best job is that of the lowest score.
     """
     if not any(job.error is not None or job.value is not None for job in found):
-        return ""  # each job has printed all there is to say
+        return ""  # each job has printed its own result
     score = next((job.score for job in found if job.score), "result")
     rows = [("job", score, "overrides", "run folder or error")]
     for job in found:

@@ -1,4 +1,4 @@
-"""`segtrain check`: read every file of a dataset, say what is wrong with it and how to mend it."""
+"""`segtrain check`: read every file of a dataset, and report errors with their fixes."""
 
 import sys
 import time
@@ -68,7 +68,7 @@ def check(cfg: DictConfig) -> None:
 def _records(
     dataset: Dataset, samples: Mapping[str, list[Sample]], keys: Mapping[str, str], workers: int, fresh: bool
 ) -> tuple[dict[str, list[Record]], int]:
-    """Read all files that have changed since they were read last; also tell how many pairs were read."""
+    """Read all files that have changed since they were read last; also return how many pairs were read."""
     known = {split: None if fresh else store.load_records(keys[split]) for split in samples}
     missing = [split for split in samples if known[split] is None]
     number = sum(len(samples[split]) for split in missing)
@@ -87,5 +87,5 @@ def _records(
 
 
 def _crops(augment: DictConfig) -> bool:
-    """Whether a training crops its images; otherwise it squeezes them whole to the crop's size."""
+    """Whether a training crops its images; otherwise it resizes complete images to the crop's size."""
     return "segtrain.data.Resize" not in OmegaConf.to_yaml(augment)

@@ -33,7 +33,7 @@ def compare(cfg: DictConfig) -> None:
             "segtrain compare: expected the names of two experiments. Fix: segtrain compare keras_io_2021 cihp"
         )
     other = _composed_with(cfg.other)
-    # Starting TensorFlow takes seconds, composing does not: whoever misspells a name is told at once.
+    # Starting TensorFlow takes seconds, composing does not: a misspelled name is reported at once.
     with quiet_tensorflow():
         from segtrain.builders.description import Description, describe
 

@@ -1,4 +1,4 @@
-"""`segtrain doctor`: whether a run can go on, and from where. Changes nothing, and starts no TensorFlow."""
+"""`segtrain doctor`: report whether a run can resume, and from where. Changes nothing; does not start TensorFlow."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def doctor(cfg: DictConfig) -> None:
     """Examine a run; print what was found and what `resume=` would do.
 
     Raises:
-        CheckpointError: It can neither go on nor is it finished.
+        CheckpointError: It can neither resume nor is it finished.
     """
     run = newest_run() if cfg.run is None else Path(cfg.run).expanduser()
     folder = run / "checkpoints"
@@ -46,16 +46,16 @@ def doctor(cfg: DictConfig) -> None:
     # A finished run needs neither room nor its data.
     bad = [] if is_finished else [row for row in around if row.verdict == "bad"]
     if newest is None:
-        bad.insert(0, Row("bad", "checkpoints", "none is whole", "start a new run"))
+        bad.insert(0, Row("bad", "checkpoints", "none is intact", "start a new run"))
     if bad:
         found = "; ".join(f"{row.name}: {row.found}" for row in bad)
-        raise CheckpointError(f"{run} cannot go on: {printable(found)}. Fix: {bad[0].fix}")
+        raise CheckpointError(f"{run} cannot resume: {printable(found)}. Fix: {bad[0].fix}")
     if newest is not None and stored is not None:
         print(printable_lines(_outlook(run, newest, stored.epochs, is_finished)))
 
 
 def _checkpoint_rows(folder: Path) -> tuple[list[Row], Checkpoint | None]:
-    """Read every byte of every checkpoint; also return the newest that is whole."""
+    """Read every byte of every checkpoint; also return the newest that is intact."""
     rows, newest = [], None
     found = find_checkpoints(folder)
     best = [checkpoint for checkpoint in found if checkpoint.is_best][-1:]
@@ -91,7 +91,7 @@ def _about(checkpoint: Checkpoint, *, is_best: bool) -> str:
 def _read_config(
     run: Path, trusted_modules: Sequence[str], newest: Checkpoint | None
 ) -> tuple[DictConfig | None, list[Row]]:
-    """Read what a training reads of its run beside the checkpoints."""
+    """Read the files of a run that resuming needs, other than checkpoints."""
     stored, rows = None, []
     try:
         stored, taken = read_stored(run, trusted_modules)
@@ -126,7 +126,7 @@ def _surroundings(run: Path, newest: Checkpoint | None) -> Iterator[Row]:
 
 
 def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
-    """Say whether the data are those of the run, and what tells that it goes on to the bit."""
+    """Report whether the data are those of the run, and whether it would resume bit-exactly."""
     then = newest.metadata["fingerprint"]
     try:
         require_drawn(stored, ())
@@ -142,10 +142,10 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
     except (CheckpointError, ConfigError) as error:
         return Row("bad", "config.yaml", _first(error), "undo it in the file")
     if reasons := [*changes, *differences({name: then.get(name) for name in now}, now)]:
-        return Row("note", "exactness", f"compatible, not exact to the bit: {'; '.join(reasons)}")
+        return Row("note", "exactness", f"not bit-exact because: {'; '.join(reasons)}")
     since = newest.metadata["exact_until"]
     known = "" if since is None else f" since step {since}, where something changed"
-    return Row("ok", "exactness", f"exact to the bit{known}, unless threads or devices differ; same data and versions")
+    return Row("ok", "exactness", f"bit-exact{known}, unless threads or devices differ; same data and versions")
 
 
 def _print(run: Path, checkpoints: Sequence[Row], around: Sequence[Row]) -> None:
@@ -162,7 +162,7 @@ def _outlook(run: Path, newest: Checkpoint, epochs: int, is_finished: bool) -> s
     if is_finished:
         return f"finished: {done} of {_epochs(epochs)} done; score it with: segtrain eval run={run}"
     return (
-        f"goes on after step {newest.step}, in epoch {done + 1} of {epochs}, from {newest.path.name}: "
+        f"resumes after step {newest.step}, in epoch {done + 1} of {epochs}, from {newest.path.name}: "
         f"segtrain train resume={run}"
     )
 

@@ -56,7 +56,7 @@ def download(cfg: DictConfig) -> None:
 
 
 def command_lines(source: Source, folder: Path) -> list[str]:
-    """What to run next on a dataset in its folder."""
+    """Print the next commands for a dataset in its folder."""
     places = {"folder": folder, "root": Path(*folder.parts[: -len(PurePath(source.folder).parts)])}
     lines = [" ".join(_word(word.format(**places)) for word in line.split()) for line in source.then]
     root = _word(f"dataset.root={folder}")
@@ -92,7 +92,7 @@ def _paths(archive: Any) -> list[Path]:
 
 def _print_installed(done: "Installed") -> None:
     if not done.files:
-        print(f"{done.folder} is there already and whole; nothing to do")
+        print(f"{done.folder} is already present and intact; nothing to do")
         return
     print(f"{done.folder}: {done.files:,} files")
     for file, sha256 in (done.trusted or {}).items():

@@ -12,11 +12,11 @@ from segtrain.shell import setting
 
 logger = logging.getLogger(__name__)
 
-PUBLISHED = 10_582  # names of train_aug, as publications that train on it say
+PUBLISHED = 10_582  # names of train_aug, in publications that train on it
 
 
 def prepare(cfg: DictConfig) -> None:
-    """Convert SBD's labels and say how to train on them.
+    """Convert SBD's labels and print how to train on them.
 
     Raises:
         DataError: A folder is not what it should be, a file is missing or damaged.
@@ -27,12 +27,12 @@ def prepare(cfg: DictConfig) -> None:
     try:
         kept = write_train_aug(plan, output, workers=cfg.workers, progress=sys.stderr.isatty())
     except KeyboardInterrupt:
-        print("What is done is kept: the same command goes on from there.", file=sys.stderr)
+        print("Converted files are kept. Run the same command to resume.", file=sys.stderr)
         raise
     total = len(plan.mats) + len(plan.pngs)
     print(f"{output / LABELS}: {total:,} label files, {len(plan.mats):,} of SBD, {len(plan.pngs):,} of VOC")
     if kept:
-        print(f"  {kept:,} were there already and whole")
+        print(f"  {kept:,} were already present and intact")
     print(f"{output / LIST}: {len(plan.names):,} names, none of the {len(plan.val):,} that validate")
     if len(plan.names) != PUBLISHED:
         logger.warning(

@@ -58,16 +58,16 @@ def train(cfg: DictConfig) -> float:
     resumed = None
     if cfg.resume not in (None, "auto") and Path(cfg.resume).expanduser().is_dir():
         resumed = resumed_config(require_run(cfg.resume), cfg)
-    told = cfg if resumed is None else resumed.cfg
-    replicas = find_replicas(told.strategy, told.replicas)
+    given = cfg if resumed is None else resumed.cfg
+    replicas = find_replicas(given.strategy, given.replicas)
     with replicas.report_lost_process():
         if not replicas.is_chief:
-            # What the chief trains, wherever it goes on: its run folder need not be here.
-            logger.info("process %d of %d trains along, process 0 reports", replicas.process, replicas.num_processes)
+            # The chief's config, wherever it resumes: its run folder need not be here.
+            logger.info("process %d of %d participates, process 0 reports", replicas.process, replicas.num_processes)
             run, values = json.loads(replicas.broadcast())
-            # Which modules are imported here is for who has started this process to say.
-            said = OmegaConf.create({**values, "trusted_modules": cfg.trusted_modules})
-            return _train_in(Path(run), said, None, replicas)
+            # The command line of this process decides which modules are imported here.
+            received = OmegaConf.create({**values, "trusted_modules": cfg.trusted_modules})
+            return _train_in(Path(run), received, None, replicas)
         if cfg.resume == "auto":
             cfg.resume = None
             validate_calls(cfg, facts(cfg))
@@ -253,7 +253,7 @@ def _no_reports() -> Iterator[None]:
 
 
 def _write_facts(run: Path, cfg: DictConfig, dataset: Dataset) -> dict[str, str]:
-    """Write what eval and resume need beside the checkpoints; return the SHA-256 of each file."""
+    """Write the files that eval and resume need in addition to the checkpoints; return the SHA-256 of each file."""
     stored = cfg.copy()
     stored.resume = None
     classes = {

@@ -63,7 +63,7 @@ def annotation_of(parameter: inspect.Parameter) -> Any:
 
 
 def misfit(value: Any, annotation: Any) -> str:
-    """What the annotation expects where `value` is not it; empty when it fits or cannot be told."""
+    """Describe what the annotation expects; empty if `value` fits it or this cannot be decided."""
     return "" if _fits(value, annotation) else _described(annotation)
 
 

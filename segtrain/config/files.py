@@ -15,7 +15,7 @@ from segtrain.reading import read_yaml_text
 
 
 def config_dir() -> str:
-    """Absolute folder of the YAML files: inside an installed wheel, else beside the package in a checkout."""
+    """Absolute folder of the YAML files: inside an installed wheel, else next to the package in a checkout."""
     package = Path(__file__).absolute().parents[1]
     inside = package / "configs"
     return str(inside if inside.is_dir() else package.parent / "configs")
@@ -39,7 +39,7 @@ def options(folders: Sequence[str] = ()) -> dict[str, list[str]]:
 
 
 def refuse_clashes(folder: str) -> None:
-    """Refuse a user's config of a built-in's name: Hydra would use the built-in and say nothing.
+    """Refuse a user's config of a built-in's name: Hydra would silently use the built-in.
 
     Raises:
         ConfigError: A file of `folder` has the group and name of one of segtrain's, or would exhaust the parser.

@@ -1,4 +1,4 @@
-"""What `segtrain COMMAND --help` reads from the config itself; its text is in configs/hydra/help."""
+"""Texts of `segtrain COMMAND --help` that follow from the config; the rest is in configs/hydra/help."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf say when a config cannot be composed, as one line that names the mend."""
+"""Errors of Hydra and OmegaConf while a config is composed, as one line that names the fix."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -154,7 +154,7 @@ def _missing_option(error: MissingConfigException, command: str, groups: Sequenc
     if error.options:
         options = sorted(error.options)
         return f"no {group} {name!r}{did_you_mean(name, options) or ';'} options: {', '.join(options)}"
-    if group in groups:  # one of a list of options: Hydra does not tell what there are
+    if group in groups:  # one of a list of options: Hydra does not list the others
         return f"no {group} {name!r}. Fix: segtrain {command} --help lists the options of each group"
     if group:
         return f"no config group {group!r}{did_you_mean(group, groups) or ';'} groups: {', '.join(groups)}"

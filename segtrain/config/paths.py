@@ -51,7 +51,7 @@ def _change(cfg: DictConfig, change: Callable[[str, Path], Path]) -> None:
     for key in [*_roots(cfg), *_KEYS]:
         try:
             value: Any = OmegaConf.select(cfg, key, default=None)
-        except OmegaConfBaseException:  # whoever resolves the whole config names the key
+        except OmegaConfBaseException:  # resolving the complete config names the key
             continue
         if not isinstance(value, str) or not value or value in _KEYS.get(key, ()):
             continue

@@ -46,7 +46,7 @@ def key(
 
 
 def broken_rules(value: Any, rule: Mapping[str, Any]) -> Iterator[str]:
-    """What the declaration of a root key expects and `value` is not."""
+    """Yield the rules of a root key that `value` breaks."""
     if isinstance(value, str) and rule["at_most"] is not None and len(value) > rule["at_most"]:
         yield f"at most {rule['at_most']} letters"
     numbers = [number for number in (value if isinstance(value, list) else [value]) if not isinstance(number, str)]
@@ -64,11 +64,11 @@ def broken_rules(value: Any, rule: Mapping[str, Any]) -> Iterator[str]:
 
 @dataclass
 class CommandConfig:
-    """What every command takes."""
+    """Root keys of every command."""
 
-    name: str = key("ends the name of the run folder", pattern=r"[\w.-]+", at_most=LONGEST_NAME)
+    name: str = key("last part of the run folder's name", pattern=r"[\w.-]+", at_most=LONGEST_NAME)
     trusted_modules: list[str] = key(
-        "your modules that a _target_ may name; from the working folder, only these are imported"
+        "your own modules that a _target_ may name; of the working folder, only these are imported"
     )
 
 
@@ -77,74 +77,82 @@ class TrainConfig(CommandConfig):
     """Root keys of train.yaml."""
 
     dataset: Any = key("images, labels, class names and colors")
-    augment: Any = key("what happens to a training image and its labels")
-    model: Any = key("the network around the backbone")
-    backbone: Any = key("the feature extractor and its tap layers")
-    norm: Any = key("what becomes of the network's batch norm")
-    heads: Any = key("further heads on the backbone by name, each with its loss and weight")
-    loss: Any = key("from labels and logits to one number")
-    optimizer: Any = key("how a gradient becomes a step")
-    schedule: Any = key("the learning rate at each step")
-    metrics: Any = key("further scores of each validation by name, each a call")
-    callbacks: Any = key("Keras callbacks by name, each a call")
+    augment: Any = key("augmentation of training images and labels")
+    model: Any = key("segmentation network on top of the backbone")
+    backbone: Any = key("feature extractor and its tap layers")
+    norm: Any = key("normalization: train, freeze, synchronize, or replace with group norm")
+    heads: Any = key("additional heads on the backbone by name, each with a loss and a weight")
+    loss: Any = key("training loss")
+    optimizer: Any = key("optimizer and its settings")
+    schedule: Any = key("learning rate schedule")
+    metrics: Any = key("additional validation metrics by name")
+    callbacks: Any = key("additional Keras callbacks by name")
 
-    weights: str | None = key("start the whole network from this file of weights or run folder")
-    reset_classifier: bool = key("start with a new classifier, for other classes than those of `weights`")
-    seed: int = key("of weights, order and augmentation", at_least=0, at_most=2**32 - 1)
+    weights: str | None = key("weight file or run folder that initializes the complete network")
+    reset_classifier: bool = key("initialize the classifier anew, for other classes than those of `weights`")
+    seed: int = key("random seed for initial weights, sample order and augmentation", at_least=0, at_most=2**32 - 1)
     epochs: int = key("passes over the training images", at_least=1, at_most=MOST)
-    batch_size: int = key("images in one step", at_least=1, at_most=65_536)
+    batch_size: int = key("images per training step", at_least=1, at_most=65_536)
     crop_size: list[int] = key(
         "height and width of a training crop, in pixels", at_least=1, at_most=LONGEST_SIDE, length=2
     )
     resize: list[int] | None = key(
-        "height and width that an image is resized to before the network", at_least=1, at_most=LONGEST_SIDE, length=2
+        "height and width to resize images to before the network; null keeps their own size",
+        at_least=1,
+        at_most=LONGEST_SIDE,
+        length=2,
     )
     precision: str = key(
-        "of features; weights, logits and losses are float32", choices=("float32", "mixed_bfloat16", "mixed_float16")
+        "data type of features; weights, logits and losses stay float32",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
-    jit: str = key("whether XLA compiles a step; auto: on one GPU", choices=("auto", "on", "off"))
-    activation_checkpointing: bool = key("compute the backbone's early features twice: less memory, a slower step")
-    ema_decay: float = key("decay of averaged weights, which are then scored; 0 for none", at_least=0, at_most=0.999999)
-    gradient_accumulation_steps: int = key(
-        "equal parts that a batch is computed in one after another: less memory", at_least=1, at_most=65_536
+    jit: str = key("compile the training step with XLA; auto: on a single GPU", choices=("auto", "on", "off"))
+    activation_checkpointing: bool = key(
+        "recompute the backbone's early features in the backward pass: less memory, slower steps"
     )
-    clip_norm: float | None = key("global norm that a step's gradients are scaled down to", at_least=1e-6, at_most=1e6)
-    lr_multipliers: dict[str, float] = key("factors to the learning rate by beginning of a layer's name; 0 freezes it")
-    freeze_backbone_epochs: int = key("epochs at first in which the backbone does not move", at_least=0, at_most=MOST)
-    decay_norm_and_bias: bool = key("let weight decay pull on normalization and biases, too")
-    shuffle: bool = key("draw the training images in a new order each epoch")
-    limit_samples: int | None = key(
-        "train and validate on only so many images, spread over each split", at_least=1, at_most=MANY
+    ema_decay: float = key(
+        "decay of the averaged weights that are validated and saved; 0 disables averaging", at_least=0, at_most=0.999999
     )
-    validation_split: str = key(
-        "the split to validate on: val, test or a named one; train shows whether a network can learn its images"
+    gradient_accumulation_steps: int = key("gradient accumulation: micro-batches per step", at_least=1, at_most=65_536)
+    clip_norm: float | None = key(
+        "maximum global norm of a step's gradients; null disables clipping", at_least=1e-6, at_most=1e6
     )
+    lr_multipliers: dict[str, float] = key(
+        "learning rate factors by prefix of a layer's name, or backbone; 0 freezes the layers"
+    )
+    freeze_backbone_epochs: int = key("freeze the backbone for the first N epochs", at_least=0, at_most=MOST)
+    decay_norm_and_bias: bool = key("apply weight decay to normalization and bias weights too")
+    shuffle: bool = key("shuffle the training images each epoch")
+    limit_samples: int | None = key("maximum images per split, evenly spaced; null uses all", at_least=1, at_most=MANY)
+    validation_split: str = key("validation split: val, test, train or a named one")
     precise_bn_batches: int = key(
-        "training batches to count batch norm's statistics from before each validation", at_least=0, at_most=100_000
+        "training batches to recompute batch norm statistics from before each validation; 0 disables it",
+        at_least=0,
+        at_most=100_000,
     )
-    validate_every: int = key("epochs from one validation to the next", at_least=1, at_most=MOST)
+    validate_every: int = key("epochs between validations", at_least=1, at_most=MOST)
     monitor: str = key(
         "reported score that selects the best checkpoint, such as val_mean_iou, val_loss or val_iou/CLASS", at_most=500
     )
-    workers: int = key("processes, or threads, that read and augment images", at_least=1, at_most=MOST_WORKERS)
+    workers: int = key("processes or threads that read and augment images", at_least=1, at_most=MOST_WORKERS)
     loader: str = key(
-        "what the workers are; auto: threads with a cache or trusted_modules, else processes",
+        "type of the workers; auto: threads with a cache or trusted_modules, else processes",
         choices=("auto", "processes", "threads"),
     )
-    cache: str | None = key("keep decoded samples: memory, or a folder to pack them into; null decodes them each time")
+    cache: str | None = key("cache of decoded samples: memory, or a folder; null decodes them every epoch")
     checkpoint_every_minutes: float = key(
-        "from one checkpoint within an epoch to the next; each epoch ends with one", at_least=0, at_most=100_000
+        "minutes between checkpoints within an epoch; each epoch ends with one", at_least=0, at_most=100_000
     )
-    tensorboard_images: int = key("validation images whose overlays TensorBoard shows", at_least=0, at_most=10_000)
-    keep_last: int = key("checkpoints to keep beside the best", at_least=1, at_most=10_000)
+    tensorboard_images: int = key("validation images shown as overlays in TensorBoard", at_least=0, at_most=10_000)
+    keep_last: int = key("latest checkpoints to keep, in addition to the best", at_least=1, at_most=10_000)
     strategy: str = key(
-        "devices: one; mirrored, those of this process; multiworker, of all processes of TF_CONFIG or Slurm; or auto",
+        "devices: one, mirrored (all of this process), multiworker (processes of TF_CONFIG or Slurm), or auto",
         choices=("auto", "one", "mirrored", "multiworker"),
     )
     replicas: int | None = key(
-        "of strategy=mirrored; null is all GPUs, without GPUs parts of the CPU", at_least=1, at_most=1024
+        "replicas of strategy=mirrored; null is all GPUs, or shares of the CPU without GPUs", at_least=1, at_most=1024
     )
-    resume: str | None = key("run folder to continue, in place; auto is the newest unfinished one of this config")
+    resume: str | None = key("run folder to resume in place; auto: the newest unfinished run of this config")
 
 
 @dataclass
@@ -152,17 +160,19 @@ class EvalConfig(CommandConfig):
     """Root keys of eval.yaml."""
 
     # Not null in YAML: its own keys come last there, and would undo dataset=NAME.
-    dataset: Any = key("instead of the run's own: dataset=NAME, dataset.root=DIR", default=None)
-    metrics: Any = key("further scores instead of the run's own, by name, each a call", default=None)
-    run: str | None = key("run folder to evaluate; null is the newest under runs/")
-    checkpoint: str = key("which checkpoint: best or last", choices=("best", "last"))
-    weights: str = key(
-        "ema: the averaged weights where there are any; raw: those of the last step", choices=("ema", "raw")
+    dataset: Any = key(
+        "dataset or single values in place of the run's own: dataset=NAME, dataset.root=DIR", default=None
     )
-    split: str = key("the split to evaluate: train, val, test or a named one")
-    overlays: int = key("pictures to write: image, ground truth, prediction", at_least=0, at_most=MANY)
-    alpha: float = key("weight of the colors over the image", at_least=0, at_most=1)
-    save_predictions: bool = key("write each image's class ids as a palette PNG")
+    metrics: Any = key("additional metrics in place of the run's own, by name", default=None)
+    run: str | None = key("run folder to evaluate; null is the newest under runs/")
+    checkpoint: str = key("checkpoint to load", choices=("best", "last"))
+    weights: str = key(
+        "weights to load: ema (averaged, where there are any) or raw (last step)", choices=("ema", "raw")
+    )
+    split: str = key("split to evaluate: train, val, test or a named one")
+    overlays: int = key("overlay images to write: image, ground truth, prediction", at_least=0, at_most=MANY)
+    alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
+    save_predictions: bool = key("write predicted class ids as palette PNGs")
 
 
 @dataclass
@@ -183,51 +193,51 @@ class SummaryConfig(TrainConfig):
 class CheckConfig(TrainConfig):
     """Root keys of check.yaml: those of train.yaml, so that every experiment composes."""
 
-    splits: list[str] | None = key("splits to check; null is all that the dataset has")
-    limit: int | None = key("check only so many images of each split, spread over it", at_least=1, at_most=MANY)
-    show: int = key("files to print of each finding; check.json has all", at_least=0, at_most=MANY)
-    fresh: bool = key("read files again that have not changed since they were read last")
+    splits: list[str] | None = key("splits to check; null is all of the dataset")
+    limit: int | None = key(
+        "maximum images to check per split, evenly spaced; null checks all", at_least=1, at_most=MANY
+    )
+    show: int = key("files to print per finding; check.json lists all", at_least=0, at_most=MANY)
+    fresh: bool = key("read unchanged files again")
 
 
 @dataclass
 class BrowseConfig(TrainConfig):
     """Root keys of browse.yaml: those of train.yaml, so that every experiment composes."""
 
-    split: str = key("the split to look at: train, val, test or a named one")
-    images: int = key("images to show, drawn by the seed", at_least=1, at_most=MANY)
-    draws: int = key("augmented crops to show of each, one an epoch", at_least=0, at_most=1000)
-    alpha: float = key("weight of the colors over the image", at_least=0, at_most=1)
+    split: str = key("split to show: train, val, test or a named one")
+    images: int = key("images to show, selected by the seed", at_least=1, at_most=MANY)
+    draws: int = key("augmented crops to show per image", at_least=0, at_most=1000)
+    alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
 
 
 @dataclass
 class BenchConfig(TrainConfig):
     """Root keys of bench.yaml: those of train.yaml, so that every experiment composes."""
 
-    what: str = key("what is measured, as in segtrain bench data", choices=("data",))
-    passes: int = key("how often", at_least=1, at_most=10_000)
-    images: int = key("training images in a pass", at_least=1, at_most=MANY)
+    what: str = key("part to measure", choices=("data",))
+    passes: int = key("number of passes", at_least=1, at_most=10_000)
+    images: int = key("training images per pass", at_least=1, at_most=MANY)
 
 
 @dataclass
 class CompareConfig(SummaryConfig):
     """Root keys of compare.yaml: those of summary.yaml, which count for both experiments."""
 
-    other: str | None = key("the second of the two experiments")
+    other: str | None = key("second experiment to compare")
 
 
 @dataclass
 class DownloadConfig(CommandConfig):
     """Root keys of download.yaml."""
 
-    name: str = key(
-        "which dataset, as in segtrain download voc; list shows what there is", pattern=r"[\w.-]+", at_most=LONGEST_NAME
-    )
-    root: str = key("the folder that datasets are put in")
-    archive: Any = key("archives that you have already: a file, a list of files, or the folder they are in")
-    keep_archive: bool = key("leave what was downloaded in the root when it has been unpacked")
-    check: bool = key("run segtrain check on it when it is there")
-    timeout: float = key("seconds without an answer after which a server counts as stalled", at_least=1, at_most=86_400)
-    attempts: int = key("tries at each mirror that may bring nothing", at_least=1, at_most=1000)
+    name: str = key("dataset to download; list prints those available", pattern=r"[\w.-]+", at_most=LONGEST_NAME)
+    root: str = key("folder for datasets")
+    archive: Any = key("archives already downloaded: a file, a list of files, or their folder")
+    keep_archive: bool = key("keep downloaded archives after extraction")
+    check: bool = key("run segtrain check after extraction")
+    timeout: float = key("seconds without a response before a server counts as stalled", at_least=1, at_most=86_400)
+    attempts: int = key("attempts per mirror that receive no data", at_least=1, at_most=1000)
 
 
 @dataclass
@@ -236,8 +246,8 @@ class PrepareConfig(CommandConfig):
 
     sbd: str = key("SBD's folder benchmark_RELEASE")
     voc: str = key("VOC's folder VOCdevkit/VOC2012")
-    output: str = key("the folder that the labels and the list are written to")
-    workers: int = key("files converted at a time", at_least=1, at_most=MOST_WORKERS)
+    output: str = key("folder for the labels and the list")
+    workers: int = key("files to convert in parallel", at_least=1, at_most=MOST_WORKERS)
 
 
 SCHEMAS: dict[str, type[CommandConfig]] = {

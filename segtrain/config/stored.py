@@ -1,4 +1,4 @@
-"""What the config in a run folder may name: the folder may come from a stranger, so that its config is data.
+"""Names that the config in a run folder may use: the folder may come from a stranger, so its config is data.
 
 segtrain stores resolved values and parts of the lists below. Whatever else is in such a config was put there by hand.
 """
@@ -117,7 +117,7 @@ def problems(tree: Any, trusted: Sequence[str] | None, where: str = "") -> Itera
 
 
 def require_drawn(tree: Mapping[str, Any], given: Collection[str]) -> None:
-    """Refuse to draw sample data where only a stored config says so.
+    """Refuse to draw sample data where only a stored config asks for it.
 
     Args:
         tree: The config, with what the command line changes.
@@ -130,8 +130,8 @@ def require_drawn(tree: Mapping[str, Any], given: Collection[str]) -> None:
         key, root = f"{where}.root", node.get("root")
         if key not in given and where not in given and not Path(str(root)).expanduser().is_dir():
             raise DataError(
-                f"{key}={shown(root)}: no such folder, and sample data is not drawn where only a run folder says so, "
-                f"expected the data of the run. Fix: {setting(key, str(root))} on the command line draws it there"
+                f"{key}={shown(root)}: no such folder, and sample data is not drawn where only a run folder asks "
+                f"for it, expected the data of the run. Fix: {setting(key, str(root))} on the command line draws it there"
             )
 
 

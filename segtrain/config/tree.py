@@ -20,8 +20,8 @@ def plain(cfg: Any) -> Any:
     try:
         return OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        said = str(error).splitlines()[0].removeprefix("ConfigError raised while resolving interpolation: ")
-        raise ConfigError(f"{error.full_key}: {said}") from error
+        reason = str(error).splitlines()[0].removeprefix("ConfigError raised while resolving interpolation: ")
+        raise ConfigError(f"{error.full_key}: {reason}") from error
 
 
 def resolved(cfg: DictConfig, *keys: str) -> DictConfig:

@@ -27,7 +27,7 @@ CALLS = tuple(group for group in GROUPS if group not in ("heads", "metrics", "ca
 
 
 def validate_root(cfg: DictConfig, command: str) -> None:
-    """Refuse, all at once, what can be told without importing TensorFlow.
+    """Refuse, all at once, what can be checked without importing TensorFlow.
 
     Root keys that are unknown (Hydra lets `+epohcs=3` pass), missing or out of range; anywhere in the tree,
     numbers that are not finite or too large, and the keys of Hydra's instantiate; for train, missing values.
@@ -62,8 +62,8 @@ def _root_problems(tree: Mapping[str, Any], command: str) -> Iterator[str]:
                 str(name), [*dotted_keys({key: tree[key] for key in tree if key in declared}), *groups()]
             )
             near = rename_hint(str(name), tree[name]) or near
-            mend = f". Fix: segtrain {command} --help lists the keys"
-            yield f"segtrain {command} has no key {str(name)!r}{near or mend}"
+            fix = f". Fix: segtrain {command} --help lists the keys"
+            yield f"segtrain {command} has no key {str(name)!r}{near or fix}"
     for name, rule in declared.items():
         value = tree.get(name, MISSING)
         if value == MISSING:

@@ -115,7 +115,7 @@ def test_help_of_train_shows_options_keys_with_their_values_and_examples(capsys)
     shown = capsys.readouterr().out
     assert "backbone=mobilenet_v2" in shown
     assert re.search(r"\n +application, .*mobilenet_v2, .*xception\n", shown)
-    assert re.search(r"\n  seed=7 +of weights, order and augmentation\n", shown)
+    assert re.search(r"\n  seed=7 +random seed for initial weights", shown)
     assert shown.count("\n  segtrain train +experiment=") == 3
 
 

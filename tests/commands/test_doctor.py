@@ -77,9 +77,9 @@ def test_a_stopped_run_goes_on_after_its_last_step(run, doctor):
     assert row(result, "config.yaml") == ("ok", "can be read, 3 epochs; its SHA-256 is not recorded")
     assert row(result, "classes.json") == ("ok", "can be read, 2 classes; its SHA-256 is not recorded")
     assert row(result, "lock") == ("ok", "no process holds the run")
-    assert row(result, "metrics.jsonl") == ("ok", "2 epochs, as in the newest whole checkpoint")
-    assert row(result, "exactness")[1].startswith("exact to the bit, unless threads or devices differ")
-    closing = f"goes on after step 5, in epoch 3 of 3, from step-00000005: segtrain train resume={run}"
+    assert row(result, "metrics.jsonl") == ("ok", "2 epochs, as in the newest intact checkpoint")
+    assert row(result, "exactness")[1].startswith("bit-exact, unless threads or devices differ")
+    closing = f"resumes after step 5, in epoch 3 of 3, from step-00000005: segtrain train resume={run}"
     assert result.out.splitlines()[-1] == closing
 
 
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, doctor, fil
     assert result.code == 0
     verdict, found = row(result, "step-00000005")
     assert verdict == "note" and said in found and "Fix" not in found
-    assert "goes on after step 4, in epoch 3 of 3, from step-00000004" in result.out
+    assert "resumes after step 4, in epoch 3 of 3, from step-00000004" in result.out
 
 
 def test_a_run_with_no_whole_checkpoint_cannot_go_on(run, doctor):
@@ -114,7 +114,7 @@ def test_a_run_with_no_whole_checkpoint_cannot_go_on(run, doctor):
     result = doctor()
     assert result.code == 4
     assert result.out.count("cannot read") == 3
-    assert result.err == f"error: {run} cannot go on: checkpoints: none is whole. Fix: start a new run\n"
+    assert result.err == f"error: {run} cannot resume: checkpoints: none is intact. Fix: start a new run\n"
 
 
 def test_what_a_killed_process_has_left_is_told_and_left(run, doctor):
@@ -129,12 +129,12 @@ def test_what_a_killed_process_has_left_is_told_and_left(run, doctor):
         assert row(result, path.name) == ("note", "left by a killed process, removed at resume")
         assert path.exists()
     verdict, found = row(result, "metrics.jsonl")
-    assert (verdict, found) == ("note", "1 line past the newest whole checkpoint, cut off at resume")
+    assert (verdict, found) == ("note", "1 line past the newest intact checkpoint, cut off at resume")
 
 
 def test_a_log_of_other_numbers_is_told(run, doctor):
     (run / "metrics.jsonl").write_text('{"epoch": 1, "step": 2, "val_mean_iou": 0.75}\n')
-    assert "not the history of the newest whole checkpoint (2 lines)" in row(doctor(), "metrics.jsonl")[1]
+    assert "not the history of the newest intact checkpoint (2 lines)" in row(doctor(), "metrics.jsonl")[1]
 
 
 def test_a_run_in_use_is_left_to_its_process(run, doctor):
@@ -156,7 +156,7 @@ def test_a_config_that_cannot_be_read_ends_it(run, doctor):
         result = doctor(f"run={run}")
         assert result.code == 4, text
         assert row(result, "config.yaml")[0] == "bad"
-        assert "cannot go on: config.yaml: " in result.err and result.err.count("\n") == 1
+        assert "cannot resume: config.yaml: " in result.err and result.err.count("\n") == 1
 
 
 def test_a_lost_table_of_classes_is_no_obstacle(run, doctor):
@@ -192,7 +192,7 @@ def test_other_versions_make_it_compatible(run, doctor, monkeypatch):
     result = doctor()
     assert result.code == 0
     verdict, found = row(result, "exactness")
-    assert verdict == "note" and found.startswith("compatible, not exact to the bit: segtrain ")
+    assert verdict == "note" and found.startswith("not bit-exact because: segtrain ")
     assert found.endswith(" -> 99.0")
 
 
@@ -221,7 +221,7 @@ def test_it_starts_no_tensorflow(run):
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(repository)}
     )
-    assert done.stdout.endswith("set()\n") and "goes on after step 5" in done.stdout
+    assert done.stdout.endswith("set()\n") and "resumes after step 5" in done.stdout
 
 
 @pytest.mark.tensorflow
@@ -231,12 +231,12 @@ def test_what_it_says_of_a_real_run_is_what_resume_does(segtrain, workplace, bin
     run = only_run(workplace)
     change_config(run, epochs=2)
     said = segtrain("doctor").out
-    assert "goes on after step 2, in epoch 2 of 2" in said.replace("\n", " ")
+    assert "resumes after step 2, in epoch 2 of 2" in said.replace("\n", " ")
     # The schedule of the first epoch was another: both compare with the config that the checkpoint was made with.
-    assert "compatible, not exact to the bit: epochs 1 -> 2" in " ".join(said.split())
+    assert "not bit-exact because: epochs 1 -> 2" in " ".join(said.split())
     done = segtrain("train", f"resume={run}")
-    assert "goes on at step 2" in done.err
-    assert "resume: compatible, not exact to the bit: epochs 1 -> 2" in done.err
+    assert "resumes at step 2" in done.err
+    assert "resuming; not bit-exact because: epochs 1 -> 2" in done.err
 
 
 def record_files(run):
@@ -253,7 +253,7 @@ def test_each_file_of_a_run_is_compared_with_the_manifest(run, doctor):
     result = doctor()
     for name in ("config.yaml", "classes.json"):
         assert row(result, name)[0] == "ok" and row(result, name)[1].endswith("every byte as written")
-    assert row(result, "metrics.csv") == ("ok", "2 epochs, as in the newest whole checkpoint")
+    assert row(result, "metrics.csv") == ("ok", "2 epochs, as in the newest intact checkpoint")
 
 
 @pytest.mark.parametrize(
@@ -262,8 +262,8 @@ def test_each_file_of_a_run_is_compared_with_the_manifest(run, doctor):
         ("config.yaml", "epochs: 3", "epochs: 4", "differs from step-00000005: epochs 3 -> 4"),
         ("config.yaml", "epochs: 3", "epochs:  3", "differs from step-00000005: its bytes differ, its values do not"),
         ("classes.json", "foreground", "background2", "differs from step-00000005"),
-        ("metrics.jsonl", "0.25", "0.99", "not the history of the newest whole checkpoint"),
-        ("metrics.csv", "0.25", "0.99", "not the history of the newest whole checkpoint"),
+        ("metrics.jsonl", "0.25", "0.99", "not the history of the newest intact checkpoint"),
+        ("metrics.csv", "0.25", "0.99", "not the history of the newest intact checkpoint"),
     ],
 )
 def test_the_file_that_differs_is_named(run, doctor, name, old, new, found):

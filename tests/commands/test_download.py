@@ -79,7 +79,7 @@ def test_an_archive_of_ones_own_is_unpacked_and_checked(cihp, capsys, tmp_path, 
     assert cfg.name == "check"
     # Once more: all is there, so nothing is done and nothing checked.
     assert cli.main(["download", "cihp", f"root='{root}'"]) == 0
-    assert "is there already and whole" in capsys.readouterr().out
+    assert "is already present and intact" in capsys.readouterr().out
     assert len(seen) == 1
 
 

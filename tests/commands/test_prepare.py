@@ -25,7 +25,7 @@ def test_it_says_what_it_made_and_how_to_train_on_it(segtrain, workplace, tmp_pa
     assert shlex.split(line)[:3] == ["segtrain", "train", "+experiment=voc"]
     assert f"dataset.labels={tmp_path / 'out' / LABELS}" in line
     assert list(workplace.iterdir()) == []
-    assert "12 were there already and whole" in segtrain("prepare", *words).out
+    assert "12 were already present and intact" in segtrain("prepare", *words).out
 
 
 def test_its_line_is_read_by_the_shell_and_hydra_as_it_was_meant(segtrain, tmp_path, words):

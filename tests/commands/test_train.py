@@ -78,8 +78,8 @@ def test_a_resumed_run_goes_on_in_its_own_folder(segtrain, workplace, cihp_root)
     before = lines_of(run)
     result = segtrain("train", f"resume={run}", "epochs=4")
     assert result.code == 0, result.err
-    assert "goes on at step 4" in result.err
-    assert "resume: compatible, not exact to the bit: epochs 2 -> 4" in result.err
+    assert "resumes at step 4" in result.err
+    assert "resuming; not bit-exact because: epochs 2 -> 4" in result.err
     assert only_run(workplace) == run
     assert [record["epoch"] for record in lines_of(run)] == [1, 2, 3, 4]
     assert lines_of(run)[:2] == before
@@ -202,7 +202,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(workplace, cihp_root):
     resumed = [*command[:3], "train", f"resume={run}", f"epochs={done + 1}"]
     again = subprocess.run(resumed, capture_output=True, text=True, env=environment, check=False)
     assert again.returncode == 0, again.stderr
-    assert f"goes on at step {stopped_at}" in again.stderr
+    assert f"resumes at step {stopped_at}" in again.stderr
     assert [record["epoch"] for record in lines_of(run)] == list(range(1, done + 2))
 
 
