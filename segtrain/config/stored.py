@@ -131,7 +131,8 @@ def require_drawn(tree: Mapping[str, Any], given: Collection[str]) -> None:
         if key not in given and where not in given and not Path(str(root)).expanduser().is_dir():
             raise DataError(
                 f"{key}={shown(root)}: no such folder, and sample data is not drawn where only a run folder asks "
-                f"for it, expected the data of the run. Fix: {setting(key, str(root))} on the command line draws it there"
+                f"for it, expected the data of the run. Fix: {setting(key, str(root))} on the command line draws it "
+                f"there"
             )
 
 
