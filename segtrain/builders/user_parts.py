@@ -70,7 +70,7 @@ def require_augmentation(augment: Any, key: str, size: tuple[int, int] | None = 
     """
     if not callable(augment):
         raise ConfigError(
-            f"{key}: it returns {_kind(augment)}, expected a call of image, labels, rng and another. "
+            f"{key}: it returns {_kind(augment)}, expected a callable (image, labels, rng, draw_other_sample). "
             f"Fix: correct the part"
         )
     if is_own(augment):

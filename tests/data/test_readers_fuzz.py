@@ -126,20 +126,20 @@ def mutant(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     if way == 0:  # cut short
         return data[: rng.integers(len(data))]
     if way == 1:  # the head of one file and the tail of another
-        place = int(rng.integers(min(len(data), len(other))))
-        return data[:place] + other[place:]
+        position = int(rng.integers(min(len(data), len(other))))
+        return data[:position] + other[position:]
     if way == 2:  # sides, counts and offsets stand in the first bytes
-        place = int(rng.integers(min(len(data), 200)))
+        position = int(rng.integers(min(len(data), 200)))
         size = int(rng.choice([1, 2, 4]))
-        changed[place : place + size] = int(rng.choice([0, 1, 255, 2**15, 2**31 - 1, 2**32 - 1])).to_bytes(8, "big")[
-            -size:
-        ]
+        changed[position : position + size] = int(rng.choice([0, 1, 255, 2**15, 2**31 - 1, 2**32 - 1])).to_bytes(
+            8, "big"
+        )[-size:]
     elif way == 3:  # a piece twice, or gone
         start, end = sorted(rng.integers(0, len(data), 2))
         changed[start:end] = changed[start:end] * int(rng.integers(3))
     else:
-        for place in rng.integers(0, len(data), rng.integers(1, 5)):
-            changed[place] = rng.integers(256)
+        for position in rng.integers(0, len(data), rng.integers(1, 5)):
+            changed[position] = rng.integers(256)
     # Wrong checksums are found at once: with right ones the damage gets to the decoders.
     return with_right_checksums(bytes(changed)) if rng.random() < 0.7 else bytes(changed)
 

@@ -70,7 +70,7 @@ def ignored_files(evidence: Evidence) -> Iterator[Finding]:
                 "labels-all-void",
                 "warning",
                 "label files of ignored pixels only: they do not train or score anything",
-                "label them or take them off the split",
+                "label them, or remove them from the split",
                 split,
                 tuple(Case(each.labels) for each in ignored),
             )
@@ -87,7 +87,7 @@ def empty_label_files(evidence: Evidence) -> Iterator[Finding]:
                 "labels-empty",
                 "warning",
                 f"{len(plain)} of {files} label files hold {evidence.name(0)} alone",
-                "look at the images: label what they show, or take them off the split",
+                "check the images: label what they show, or remove them from the split",
                 split,
                 cases,
             )

@@ -66,7 +66,7 @@ def label_colors(evidence: Evidence) -> Iterator[Finding]:
 
 
 def differing_palettes(evidence: Evidence) -> Iterator[Finding]:
-    """Palette label files of several programs, whose colors stand at other indices."""
+    """Palette label files of several programs, with the same colors at different indices."""
     together: dict[str, list[Record]] = defaultdict(list)
     for each in evidence.every_record:
         if each.palette:

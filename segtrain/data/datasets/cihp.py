@@ -43,7 +43,7 @@ class Cihp(Dataset):
 
     Args:
         root: The folder `instance-level_human_parsing` that holds `Training`.
-        num_train_images: Only the first so many training images, by name; all where None.
+        num_train_images: Number of training images to use, the first by name; None for all.
         num_val_images: Only the first so many validation images.
         val_folder: "Validation", or "Training" for programs that validate on the training images that follow
             the first `num_train_images`.

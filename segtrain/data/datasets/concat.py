@@ -19,11 +19,11 @@ class Concat(Dataset):
     Args:
         datasets: Each dataset by a name of your choice.
         mapping: By dataset, the common class, by name, or `ignore` for each of its classes that is not in the common
-            table under its own name. {} where all names agree.
-        classes: The common table, names or [red, green, blue] by name; that of the first dataset where None.
+            table under its own name. {} if all names agree.
+        classes: The common table, names or [red, green, blue] by name; None for that of the first dataset.
         flip_pairs: Pairs of common classes, [left, right], by name or id; the first dataset's where `classes` is None.
         ignore_class: The id of ignored pixels.
-        val_datasets: Those that validate, as {"cihp"} alone for scores to compare with published ones; all where None.
+        val_datasets: Names of the datasets to validate on, such as ["cihp"] for comparable scores; None for all.
             Any other split is that of all datasets that have it.
 
     Raises:

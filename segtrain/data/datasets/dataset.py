@@ -255,7 +255,7 @@ def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tu
 
 def _refuse_one_file(sample: Sample) -> None:
     """Refuse an image that is its own label file, under another name or link."""
-    with contextlib.suppress(OSError):  # whoever reads the missing file names it
+    with contextlib.suppress(OSError):  # reading the missing file reports it
         if os.path.samefile(sample.image, sample.labels):
             raise DataError(
                 f"labels in {shown(sample.labels)}: the same file as the image {shown(sample.image)}, expected "

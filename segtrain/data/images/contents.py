@@ -36,8 +36,8 @@ def read_bytes(path: Path, most: int | None = None, beginning: int | None = None
 
     Args:
         path: The file; links are followed.
-        most: Larger files are refused, in bytes.
-        beginning: How many bytes to read; all where None.
+        most: Maximum size in bytes; larger files are refused.
+        beginning: Number of bytes to read; None for all.
 
     Raises:
         DataError: The file is missing, empty, not a regular file, too large, or cannot be read.

@@ -32,7 +32,7 @@ def tiff_tags(data: bytes) -> tuple[dict[int, int], int]:
     tags: dict[int, int] = {}
     for entry in range(offset + 2, min(offset + 2 + 12 * min(count, MOST_TAGS), len(data) - 11), 12):
         tag, kind, length, value = struct.unpack_from(order + "HHII", data, entry)
-        if kind == 3:  # of two bytes; one or two of them stand in the entry itself
+        if kind == 3:  # two bytes each; one or two of them are stored in the entry itself
             where = entry + 8 if length <= 2 else value
             if where + 2 > len(data):
                 continue

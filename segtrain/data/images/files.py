@@ -1,6 +1,6 @@
 """Every rule about files of a dataset: images to RGB, label files to stored values, folders and lists to names.
 
-H height, W width. What a file is stands in its header and is judged there (`headers`), before anything is decoded
+H height, W width. The header decides on a file (`headers`), before anything is decoded
 (`decoders`); the rules of label files have a module of their own (`labels`).
 """
 

@@ -123,7 +123,7 @@ def read_header(path: Path) -> Header:
     Raises:
         DataError: See `read_bytes` and `parse_header`.
     """
-    # Long enough for a JPEG with a camera's thumbnail before its size; the tags of other kinds may lie at their ends.
+    # Long enough for a JPEG with a camera's thumbnail before its size; the tags of other formats may be at the end.
     beginning = read_bytes(path, beginning=65536)
     if beginning.startswith((b"\xff\xd8", PNG_START)):
         try:

@@ -37,7 +37,7 @@ def read_labels(
 
     Args:
         path: A PNG, BMP or TIFF file.
-        colors: RGB color to stored value, for files in colors; others are refused where None.
+        colors: RGB color to stored value, for files in colors; None refuses them.
         alpha: "refuse" files with transparent pixels, or "drop" their transparency; opaque files are read either way.
         max_pixels: Larger files are refused before anything is decoded.
 
@@ -159,7 +159,7 @@ def _colors(data: bytes, header: Header, path: Path, alpha: AlphaPolicy) -> np.n
 
 
 def _values_of_colors(image: np.ndarray, colors: Mapping[tuple[int, int, int], int], path: Path) -> np.ndarray:
-    """Look up each pixel's stored value, (H, W) uint8; no color is near enough but its own."""
+    """Look up each pixel's stored value, (H, W) uint8; only exact colors match."""
     table = _table(tuple(colors.items()))
     values = np.empty(image.shape[:2], np.int16)
     for rows in _bands(image):

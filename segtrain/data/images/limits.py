@@ -28,7 +28,7 @@ def check_limits(header: Header, path: Path, max_pixels: int, data: bytes, memor
         path: For messages.
         max_pixels: The most pixels; memory scales with it.
         data: The file.
-        memory: Bytes that a pixel takes while it is decoded; the header's where None.
+        memory: Bytes per pixel during decoding; None for the header's estimate.
 
     Raises:
         DataError: The header claims too much.

@@ -1,4 +1,4 @@
-"""MATLAB files, read by scipy in a process of its own: a forged file kills that process and is an error here.
+"""Read MATLAB files by scipy in a separate process: a forged file kills that process and is an error here.
 
 scipy's reader ends in segmentation faults on forged files. The pool has one worker, started with `spawn` and limited in
 memory and CPU time; it ends with this process, however that ends.

@@ -1,4 +1,4 @@
-"""Palettes of label files: ids are read by index, so that files whose colors stand at other indices mix classes."""
+"""Palettes of label files: ids are read by index, so files with other index-to-color tables would mix classes."""
 
 import io
 from collections import Counter

@@ -91,7 +91,7 @@ def list_problem(source: Path, line: Line, problem: str, fix: str) -> DataError:
 
 
 def drop_lines(lines: Sequence[Line], path: Path) -> str:
-    """A command that takes lines off a list file and keeps the old file as `.bak`."""
+    """A command that removes lines from a list file and keeps the old file as `.bak`."""
     runs: list[list[int]] = []
     for number in sorted({line.number for line in lines}):
         if runs and number == runs[-1][1] + 1:

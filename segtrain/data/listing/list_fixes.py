@@ -99,7 +99,7 @@ def _may_be_inside(column: str, reader: ListReader) -> bool:
 
 
 def _explain_pair(image: str, labels: str, failed: Sequence[Line], reader: ListReader, split: str) -> tuple[str, str]:
-    """Which of two files is missing, and what lies there instead."""
+    """Explain which of two files is missing, and what was found instead."""
     for what, column, listing in (("image", image, reader.images), ("labels", labels, reader.labels)):
         if not column:
             return f"the column of the {what} is empty, expected a file", ""
@@ -161,7 +161,7 @@ def _naming_fix(wanted: Sequence[str], folders: SampleFolders) -> str:
 
 
 def _strip_fix(failed: Sequence[Line], reader: ListReader) -> str:
-    """A command that takes off the beginning of paths that were written for another folder."""
+    """A command that removes the prefix of paths that were written for another folder."""
     text = failed[0].text
     for prefix in _beginnings(text):
         if all(

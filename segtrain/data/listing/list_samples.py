@@ -78,8 +78,8 @@ def read_split(source: Path, held_out: Path | None) -> list[Line]:
         if shared := [line.text for line in lines if line.text in texts and not line.text.startswith("#")]:
             target = source.with_name(f"{source.stem}_without_val{source.suffix}")
             raise DataError(
-                f"list {shown(source)}: {len(shared)} of its {len(lines)} names stand in the validation list "
-                f"{shown(held_out)} too: {some(shared)}, expected none. Fix: "
+                f"list {shown(source)}: {len(shared)} of its {len(lines)} names are also in the validation list "
+                f"{shown(held_out)}: {some(shared)}, expected none. Fix: "
                 f"{command('grep', '-vxFf', held_out, source)} > {quote(str(target))}, then "
                 f"{list_setting('train', target)}"
             )
@@ -160,7 +160,7 @@ def _refuse_swapped(entries: Sequence[Entry], reader: ListReader) -> None:
             raise list_problem(
                 reader.source,
                 entry.line,
-                f"the first file lies in the folder of labels {shown(entry.image.parent)}, expected the image first",
+                f"the first file is in the folder of labels {shown(entry.image.parent)}, expected the image first",
                 command("sed", "-i.bak", "1i label,image", reader.source),
             )
 
@@ -177,6 +177,6 @@ def _refuse_twice(entries: Sequence[Entry], source: Path) -> None:
         raise list_problem(
             source,
             entry.line,
-            f"stands twice, first in line {first.line.number} ({len(twice)} lines), expected each image once",
+            f"listed twice, first in line {first.line.number} ({len(twice)} lines), expected each image once",
             drop_lines([each.line for _, each in twice], source),
         )

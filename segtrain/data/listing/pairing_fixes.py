@@ -83,7 +83,7 @@ def fix_two_files(first: Path, second: Path, what: str, share_folder: bool) -> s
         first: One of them.
         second: The other.
         what: "image" or "label": whose folder it is.
-        share_folder: Whether images and label files lie in this folder.
+        share_folder: Whether images and label files are in the same folder.
     """
     # Of a JPEG and a PNG the JPEG is the image: labels are never JPEGs.
     suffixes = sorted((first.suffix, second.suffix), key=lambda suffix: suffix.lower() in LISTED_AS_LABELS - {".jpg"})

@@ -25,7 +25,7 @@ def require_root(
         root: The folder.
         looked_for: Folders and files, relative to it.
         keys: By name looked for, the key that may name another.
-        source: A command that fetches the dataset, where there is one.
+        source: A command that fetches the dataset; "" if none exists.
 
     Raises:
         DataError: The root or a part of its layout is missing; the fix names the folder near it that holds all.

@@ -53,13 +53,13 @@ def may_be_unlabeled(split: str) -> bool:
 
 
 def unlabeled(split: str, number: int, images: Path, labels: Path | None) -> UnlabeledError:
-    """The error for a split of images without label files.
+    """Make the error for a split of images without label files.
 
     Args:
         split: Its name.
-        number: How many images there are.
-        images: Their folder.
-        labels: Where their label files were looked for; None where no argument names a folder.
+        number: Number of images.
+        images: Folder of the images.
+        labels: Folder searched for label files; None if no argument names one.
     """
     seen = (
         f"{argument(split_key(split, 'labels'))} is not given"

@@ -34,7 +34,7 @@ class MemoryCache:
 
     Args:
         read: Reads samples that are not cached.
-        max_bytes: The most to keep; half of what is free now where None.
+        max_bytes: Maximum size of the cache in bytes; None for half of the free memory.
     """
 
     def __init__(self, read: Read, max_bytes: int | None = None) -> None:
@@ -59,7 +59,7 @@ class MemoryCache:
 
 
 class _Record(NamedTuple):
-    """Where the pixels of one sample lie in the packed file: the image's, then the labels'."""
+    """Offsets of one sample's pixels in the packed file: the image's, then the labels'."""
 
     offset: int
     image_size: tuple[int, int]

@@ -85,7 +85,7 @@ class Crops:
         put(self._augment(*pair, rng, self._another), out)
 
     def crop(self, position: int) -> Pair:
-        """Load the crop at one position into arrays of its own."""
+        """Load the crop at one position into new arrays."""
         out = np.empty((*self.crop_size, 3), np.uint8), np.empty(self.crop_size, np.uint8)
         self.load(position, out)
         return out

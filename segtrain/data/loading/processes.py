@@ -101,7 +101,7 @@ class Processes:
             batch: (B, H, W, 3) and (B, H, W) uint8, parts of `memories`.
 
         Raises:
-            DataError: A sample cannot be read, or kills whoever reads it.
+            DataError: A sample cannot be read, or kills the process that reads it.
             ResourceError: A child cannot be started, or the system ends one after another.
             CancelledError: `close` has ended the children.
         """

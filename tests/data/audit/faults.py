@@ -74,7 +74,7 @@ def findings_of(dataset: Dataset, crop_size: tuple[int, int] = CROP, batch_size:
 
 
 def assert_told(fault: Fault, folder: Path) -> None:
-    """The fault is told under its own kind, by name and with a mend, and nothing that is not there is told."""
+    """The fault is told under its own kind, by name and with a fix, and nothing that is not there is told."""
     findings = findings_of(fault.plant(folder), fault.crop_size, fault.batch_size)
     told = [finding for finding in findings if finding.kind == fault.kind]
     assert told, [(finding.kind, finding.summary) for finding in findings]
@@ -88,9 +88,9 @@ def assert_told(fault: Fault, folder: Path) -> None:
 def street(folder: Path, **options: Any) -> tuple[Path, Folder]:
     """Draw a street scene of five classes; return its root and dataset."""
     root = toys.draw_folder(folder)
-    places = {"train_images": "train", "train_labels": "trainannot", "val_images": "val", "val_labels": "valannot"}
-    facts = {"classes": toys.FOLDER_CLASSES, "ignore_class": toys.FOLDER_IGNORE}
-    return root, Folder(str(root), **{**places, **facts, **options})
+    positions = {"train_images": "train", "train_labels": "trainannot", "val_images": "val", "val_labels": "valannot"}
+    arguments = {"classes": toys.FOLDER_CLASSES, "ignore_class": toys.FOLDER_IGNORE}
+    return root, Folder(str(root), **{**positions, **arguments, **options})
 
 
 def masks(folder: Path, **options: Any) -> tuple[Path, Folder]:

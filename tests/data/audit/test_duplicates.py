@@ -25,9 +25,9 @@ def test_the_banded_search_finds_every_pair_of_two_bits_and_no_other():
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 300, np.uint64)
     # Neighbors at 0 to 4 bits, wherever in the 64 they lie.
-    for place in range(1, 300, 2):
-        for bit in rng.choice(64, place % 5, replace=False):
-            hashes[place] = hashes[place - 1] ^ np.uint64(1 << int(bit))
+    for position in range(1, 300, 2):
+        for bit in rng.choice(64, position % 5, replace=False):
+            hashes[position] = hashes[position - 1] ^ np.uint64(1 << int(bit))
     found = {tuple(pair) for pair in duplicates._candidates(hashes, hashes).tolist() if pair[0] < pair[1]}
     slow = {
         (one, other)
@@ -86,7 +86,7 @@ def test_twenty_thousand_frames_of_one_scene_end_at_the_most_pairs(monkeypatch):
     monkeypatch.setattr(duplicates, "MOST_PAIRS", 1000)
     scene = record(scenery(1))
     frames = [
-        Record("", "", "", pixels=str(place), difference_hash=scene.difference_hash, thumbnail=scene.thumbnail)
-        for place in range(20_000)
+        Record("", "", "", pixels=str(position), difference_hash=scene.difference_hash, thumbnail=scene.thumbnail)
+        for position in range(20_000)
     ]
     assert len(near_pairs(frames)) == 1000  # of 200 million

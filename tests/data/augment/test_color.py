@@ -141,7 +141,7 @@ def test_a_step_happens_with_its_probability(make):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (
             lambda: ColorJitter(brightness=-0.1),
@@ -156,6 +156,6 @@ def test_a_step_happens_with_its_probability(make):
         (lambda: Noise(probability=1.5), r"probability=1\.5: expected"),
     ],
 )
-def test_bad_values_are_refused(make, said):
-    with pytest.raises(ConfigError, match=said):
+def test_bad_values_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
         make()

@@ -152,9 +152,9 @@ def test_scaled_photographs_keep_their_proportions():
 def test_scaled_labels_stay_within_a_pixel_of_the_image(size, axis):
     # The labels themselves are the row (or column) that the image's channel tells.
     image, _ = painted(*size)
-    place = np.ascontiguousarray(image[..., axis])
+    position = np.ascontiguousarray(image[..., axis])
     for key in range(30):
-        out, found = ScaleCropFlip((64, 64), 255, ())(image, place, keyed(key))
+        out, found = ScaleCropFlip((64, 64), 255, ())(image, position, keyed(key))
         inside = found != 255
         assert np.abs(out[inside][:, axis].astype(int) - found[inside]).max() <= 1
 
@@ -163,8 +163,8 @@ def test_scaled_labels_keep_their_pixel_centres():
     # At 1/3 pixel x of the result has its center on pixel 3 x + 1 of the source; nearest by corners takes 3 x.
     image, _ = painted(45, 60)
     for axis in (0, 1):
-        place = np.ascontiguousarray(image[..., axis])
-        out, found = ScaleCropFlip((30, 30), 255, (), scale=(1 / 3, 1 / 3), flip=0)(image, place, keyed(1))
+        position = np.ascontiguousarray(image[..., axis])
+        out, found = ScaleCropFlip((30, 30), 255, (), scale=(1 / 3, 1 / 3), flip=0)(image, position, keyed(1))
         inside = found != 255
         assert set(found[inside]) == {*range(1, 45 if axis == 0 else 60, 3)}
         np.testing.assert_array_equal(out[inside][:, axis], found[inside])
@@ -283,7 +283,7 @@ def offsets(augmentation, height, width, key, image=None):
 
 
 def test_2000_random_transforms_move_image_and_labels_together():
-    # Nearest is at most half a pixel off. Rounding a level, a quarter of a pixel, is 1/8; OpenCV's places have 1/32.
+    # Nearest is at most half a pixel off. Rounding a level, a quarter of a pixel, is 1/8; OpenCV's positions have 1/32.
     for key in range(2000):
         rng = keyed(1, key)
         (height, width), crop_size = rng.integers(3, 61, 2), tuple(int(side) for side in rng.integers(8, 49, 2))
@@ -436,7 +436,7 @@ def test_bad_flip_is_refused(flip):
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ({"vertical_flip": 2}, r"vertical_flip=2: expected"),
         ({"rotate": -1}, r"rotate=-1: expected"),
@@ -445,8 +445,8 @@ def test_bad_flip_is_refused(flip):
         ({"class_balanced": -0.5}, r"class_balanced=-0\.5: expected"),
     ],
 )
-def test_other_bad_values_are_refused(option, said):
-    with pytest.raises(ConfigError, match=said):
+def test_other_bad_values_are_refused(option, message):
+    with pytest.raises(ConfigError, match=message):
         augment(**option)
 
 

@@ -39,7 +39,7 @@ def loader(augment, workers=2):
 
 
 def test_image_and_labels_move_together_to_the_pixel_inside_tf_data():
-    # Nearest is half a pixel off at most, rounding a level 1/32 and OpenCV's places another. At the rim of an image
+    # Nearest is half a pixel off at most, rounding a level 1/32 and OpenCV's positions another. At the rim of an image
     # its colors run into the padding's.
     seen = np.zeros(len(SAMPLES), int)
     for images, labels in training_batches(loader(moved()), 0, 60):
@@ -55,10 +55,10 @@ def test_image_and_labels_move_together_to_the_pixel_inside_tf_data():
 
 def test_tf_data_gives_what_the_parts_give_by_hand():
     for step, (images, labels) in enumerate(training_batches(loader(strong()), 0, 7)):
-        for place in range(2):
-            image, ids = loader(strong()).crops.crop(2 * step + place)
-            np.testing.assert_array_equal(images[place], image)
-            np.testing.assert_array_equal(labels[place], ids)
+        for position in range(2):
+            image, ids = loader(strong()).crops.crop(2 * step + position)
+            np.testing.assert_array_equal(images[position], image)
+            np.testing.assert_array_equal(labels[position], ids)
 
 
 @pytest.mark.parametrize("first_step", [1, 4])  # of 3 steps an epoch

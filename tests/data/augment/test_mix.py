@@ -1,4 +1,4 @@
-"""Steps that put something else into a crop: pixels and labels come from the same place, always."""
+"""Steps that put something else into a crop: pixels and labels come from the same position, always."""
 
 import numpy as np
 import pytest
@@ -180,7 +180,7 @@ def test_mixing_without_another_sample_is_a_wrong_call(step):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Cutout(VOID, count=0), r"count=0: expected"),
         (lambda: Cutout(VOID, size=(0.5, 1.2)), r"size=\(0\.5, 1\.2\): expected"),
@@ -189,6 +189,6 @@ def test_mixing_without_another_sample_is_a_wrong_call(step):
         (lambda: CopyPaste(VOID, classes=[300]), r"classes=\[300\]"),
     ],
 )
-def test_bad_values_are_refused(make, said):
-    with pytest.raises(ConfigError, match=said):
+def test_bad_values_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
         make()

@@ -33,7 +33,7 @@ def sky(height=100, width=100, below=80):
 
 
 def test_no_crop_is_all_sky():
-    # Of 91 places for the upper edge, those from 73 to 77 show 3 to 7 rows of class 1, that is a share of at most 0.75:
+    # Of 91 positions for the upper edge, those from 73 to 77 show 3 to 7 rows of class 1, at most 3 / 4:
     # 5 / 91 = 5 % of single draws, and 1 - (86 / 91) ** 10 = 43 % of ten.
     labels = sky()
     share = [np.bincount(windows(labels, key, max_class_share=0.75).ravel()).max() / 100 for key in range(300)]
@@ -84,15 +84,17 @@ def test_half_of_the_crops_are_aimed_with_one_half():
 def test_a_class_is_not_always_in_the_middle():
     labels = np.zeros((100, 100), np.uint8)
     labels[50, 50] = 3
-    places = {tuple(place) for key in range(400) for place in np.argwhere(windows(labels, key, class_balanced=1) == 3)}
-    assert len(places) > 60  # of 100
-    assert {row for row, _ in places} == {column for _, column in places} == set(range(10))
+    positions = {
+        tuple(position) for key in range(400) for position in np.argwhere(windows(labels, key, class_balanced=1) == 3)
+    }
+    assert len(positions) > 60  # of 100
+    assert {row for row, _ in positions} == {column for _, column in positions} == set(range(10))
 
 
-@pytest.mark.parametrize("place", [(0, 0), (0, 99), (99, 0), (99, 99), (3, 97)])
-def test_windows_aimed_at_the_rim_stay_within_the_photograph(place):
+@pytest.mark.parametrize("position", [(0, 0), (0, 99), (99, 0), (99, 99), (3, 97)])
+def test_windows_aimed_at_the_rim_stay_within_the_photograph(position):
     labels = np.full((100, 100), VOID, np.uint8)
-    labels[place] = 3
+    labels[position] = 3
     for key in range(30):
         found = windows(labels, key, class_balanced=1)  # void is never aimed at
         assert found.shape == (10, 10) and (found == 3).sum() == 1

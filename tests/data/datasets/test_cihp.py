@@ -1,4 +1,4 @@
-"""CIHP: its published facts, its folders, and the real images."""
+"""CIHP: its published sizes, its folders, and the real images."""
 
 import shutil
 

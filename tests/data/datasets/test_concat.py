@@ -80,7 +80,7 @@ def test_reading_small_and_headers_are_left_to_the_dataset(parts):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({}, r"mapping\.street: wall of dataset street are not in the common table.*street=\{wall: ignore\}"),
         (
@@ -93,8 +93,8 @@ def test_reading_small_and_headers_are_left_to_the_dataset(parts):
         ({"datasets": {}}, r"datasets=\{\}: expected at least one"),
     ],
 )
-def test_what_has_no_place_is_refused(parts, options, said):
-    with pytest.raises(ConfigError, match=said):
+def test_what_has_no_place_is_refused(parts, options, message):
+    with pytest.raises(ConfigError, match=message):
         Concat(**{"datasets": parts, **options})
 
 
@@ -124,7 +124,7 @@ def nested(at, **changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"ignore_class": 1}, "dataset.datasets.street.ignore_class=1: expected 2..255"),
         ({"val_images": None}, "dataset.datasets.street: training and validation are the same files"),
@@ -134,10 +134,10 @@ def nested(at, **changes):
         ({"root": 3}, "dataset.datasets.street.root=3 is of type int, expected str"),
     ],
 )
-def test_a_wrong_key_within_is_named_whole(folder_root, changes, said):
+def test_a_wrong_key_within_is_named_whole(folder_root, changes, message):
     with pytest.raises(ConfigError) as caught:
         config.build(nested(folder_root, **changes).dataset)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_all_wrong_keys_within_are_told_at_once(folder_root):

@@ -16,8 +16,8 @@ COLORS = np.array([(0, 0, 0), (9, 9, 9), (99, 99, 99)], np.uint8)
 class Two(Dataset):
     """Two classes, no samples."""
 
-    def __init__(self, **facts):
-        super().__init__(("soil", "leaf"), COLORS[:2], **facts)
+    def __init__(self, **options):
+        super().__init__(("soil", "leaf"), COLORS[:2], **options)
 
     def samples(self, split):
         return []
@@ -26,8 +26,8 @@ class Two(Dataset):
 class Listed(Dataset):
     """Three classes; its samples are those given."""
 
-    def __init__(self, listed=(), **facts):
-        super().__init__(("wall", "door", "roof"), COLORS, **facts)
+    def __init__(self, listed=(), **options):
+        super().__init__(("wall", "door", "roof"), COLORS, **options)
         self.listed = list(listed)
 
     def samples(self, split):
@@ -130,9 +130,9 @@ def test_unknown_values_are_refused_with_file_value_and_count(sample):
     write_ids(sample.labels, [[0, 7, 7], [9, 0, 7]])
     with pytest.raises(DataError) as caught:
         Listed().read(sample)
-    said = str(caught.value)
-    assert f"labels in {sample.labels}: unknown values 7 (3 pixels), 9 (1 pixels), expected 0..2, 255" in said
-    assert "ignore_class" in said
+    message = str(caught.value)
+    assert f"labels in {sample.labels}: unknown values 7 (3 pixels), 9 (1 pixels), expected 0..2, 255" in message
+    assert "ignore_class" in message
 
 
 def test_the_first_id_beyond_the_classes_is_unknown(sample):
@@ -179,8 +179,8 @@ def test_sizes_that_differ_are_refused_with_both_files(sample):
     for check in (Listed().read, Listed().check_header):
         with pytest.raises(DataError) as caught:
             check(sample)
-        said = str(caught.value)
-        assert f"{sample.labels}: labels 3x2 (HxW), image {sample.image} 2x3" in said and "Fix: " in said
+        message = str(caught.value)
+        assert f"{sample.labels}: labels 3x2 (HxW), image {sample.image} 2x3" in message and "Fix: " in message
 
 
 def test_turned_labels_are_sizes_that_differ(sample):
@@ -281,19 +281,19 @@ def refusal(call, *arguments):
 def test_a_turned_photograph_is_refused_with_the_policy_that_fits_its_labels(sample):
     turn_image(sample, 6)
     for check in (Listed().read, Listed().check_header):
-        said = refusal(check, sample)
-        assert f"EXIF orientation 6 (turned by 90 degrees) in {sample.image}" in said
-        assert "sizes match without rotation" in said and said.endswith("Fix: exif=ignore")
+        message = refusal(check, sample)
+        assert f"EXIF orientation 6 (turned by 90 degrees) in {sample.image}" in message
+        assert "sizes match without rotation" in message and message.endswith("Fix: exif=ignore")
     write_ids(sample.labels, np.array([[0, 1, 2], [0, 0, 0]]).T)
     for check in (Listed().read, Listed().check_header):
-        said = refusal(check, sample)
-        assert "sizes match after rotation" in said and said.endswith("Fix: exif=apply")
+        message = refusal(check, sample)
+        assert "sizes match after rotation" in message and message.endswith("Fix: exif=apply")
 
 
 def test_a_photograph_upside_down_fits_both_ways(sample):
     turn_image(sample, 3)
-    said = refusal(Listed().check_header, sample)
-    assert "sizes match both ways" in said and "Fix: exif=apply or ignore; look at" in said
+    message = refusal(Listed().check_header, sample)
+    assert "sizes match both ways" in message and "Fix: exif=apply or ignore; look at" in message
 
 
 @pytest.mark.parametrize(("exif", "size"), [("ignore", (2, 3)), ("apply", (3, 2))])
@@ -311,14 +311,14 @@ def test_the_policy_that_does_not_fit_is_named(sample, exif, size):
     turn_image(sample, 6)
     write_ids(sample.labels, np.zeros(size))
     for check in (Listed(exif=exif).read, Listed(exif=exif).check_header):
-        said = refusal(check, sample)
-        assert "sizes differ" in said and "EXIF orientation 6" in said and "sizes match after rotation" in said
+        message = refusal(check, sample)
+        assert "sizes differ" in message and "EXIF orientation 6" in message and "sizes match after rotation" in message
 
 
 def test_labels_that_lie_turned_beside_their_photograph_are_told(sample):
     write_ids(sample.labels, np.zeros((3, 2)))
-    said = refusal(Listed().check_header, sample)
-    assert "Fix: turn one of them by 90 degrees, the sizes match after rotation" in said
+    message = refusal(Listed().check_header, sample)
+    assert "Fix: turn one of them by 90 degrees, the sizes match after rotation" in message
 
 
 def test_turned_labels_are_refused_by_their_header(sample):
@@ -333,8 +333,8 @@ def test_a_photograph_that_is_its_own_label_file_is_refused(sample, tmp_path):
     (tmp_path / "linked.png").hardlink_to(sample.labels)
     for image in (sample.labels, tmp_path / "link.png", tmp_path / "linked.png"):
         for check in (Listed().read, Listed().check_header):
-            said = refusal(check, sample._replace(image=image))
-            assert f"labels in {sample.labels}: the same file as the image {image}" in said
+            message = refusal(check, sample._replace(image=image))
+            assert f"labels in {sample.labels}: the same file as the image {image}" in message
 
 
 def test_a_jpeg_that_is_its_own_label_file_is_refused_as_that(sample, tmp_path):

@@ -185,9 +185,7 @@ def test_lists_of_names_need_folders(folder_root):
 def test_a_validation_name_in_the_training_list_is_refused(folder_root):
     one_folder = {"train_images": "train", "train_labels": "trainannot"}
     dataset = listed(folder_root, "train_1\ntrain_0\n", "train_0\n", **one_folder)
-    with pytest.raises(
-        DataError, match=r"a\.txt: 1 of its 2 names stand in the validation list .*b\.txt too: train_0,"
-    ):
+    with pytest.raises(DataError, match=r"a\.txt: 1 of its 2 names .*b\.txt: train_0,"):
         dataset.samples("train")
     assert [sample.name for sample in dataset.samples("val")] == ["train_0"]
 
@@ -247,20 +245,20 @@ def test_ids_from_one_are_one_table_of_256(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pixels", "options", "said"),
+    ("pixels", "options", "message"),
     [
         ([[4]], {"label_values": "from_one"}, r"unknown value 4 .*expected 0\.\.3, 255"),
         ([[1]], {"label_values": {0: 0, 255: 1}}, r"unknown value 1 .*expected 0, 255"),
         ([[[254, 0, 0]]], {"classes": COLORS, "label_values": "colors"}, r"1 pixels?.*\[254, 0, 0\]|254"),
     ],
 )
-def test_values_and_colours_that_are_not_told_are_refused(tmp_path, pixels, options, said):
-    with pytest.raises(DataError, match=said):
+def test_values_and_colours_that_are_not_told_are_refused(tmp_path, pixels, options, message):
+    with pytest.raises(DataError, match=message):
         stored(tmp_path, pixels, **options)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"label_values": {0: "waal"}}, r"label_values\.0=waal: unknown class; did you mean wall"),
         ({"label_values": {0: 3}}, r"label_values\.0=3: unknown class"),
@@ -282,8 +280,8 @@ def test_values_and_colours_that_are_not_told_are_refused(tmp_path, pixels, opti
         ({"classes": {False: [0, 0, 0]}}, r"False is not a class name"),
     ],
 )
-def test_tables_that_contradict_themselves_are_refused(options, said):
-    with pytest.raises(ConfigError, match=said):
+def test_tables_that_contradict_themselves_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
         Folder("x", **{"classes": ["wall", "door", "roof"], "train_images": "i", "val_images": "v", **options})
 
 

@@ -60,9 +60,7 @@ def test_a_training_list_with_validation_names_is_refused(voc_root):
     lists = voc_root / "ImageSets" / "Segmentation"
     (lists / "trainval.txt").write_text((lists / "train.txt").read_text() + (lists / "val.txt").read_text())
     dataset = Voc(str(voc_root), train_list="trainval")
-    with pytest.raises(
-        DataError, match=r"trainval\.txt: 2 of its 6 names stand in .*val\.txt too: 2007_001000, 2007_001001"
-    ):
+    with pytest.raises(DataError, match=r"trainval\.txt: 2 of its 6 names .*val\.txt: 2007_001000, 2007_001001"):
         dataset.samples("train")
     assert len(dataset.samples("val")) == 2
     with pytest.raises(DataError) as caught:

@@ -242,7 +242,7 @@ def test_truncated_image_is_called_truncated(tmp_path, kind):
 
 def test_a_flipped_bit_of_a_png_is_an_error_without_libpngs_words(tmp_path, capfd):
     data = WHOLE["PNG"]
-    for place in range(data.index(b"IDAT"), len(data) - 12, 7):
+    for position in range(data.index(b"IDAT"), len(data) - 12, 7):
         with pytest.raises(DataError, match="a damaged PNG file|truncated PNG file"):
-            read(tmp_path, data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+            read(tmp_path, data[:position] + bytes([data[position] ^ 16]) + data[position + 1 :])
     assert capfd.readouterr().err == ""

@@ -24,7 +24,7 @@ def write(tmp_path: Path, data: bytes, name: str = "image.png") -> Path:
 
 
 def refused(read, path: Path, *words: str, **options: object) -> None:
-    """Assert that a file is refused in one line with `words` and a mend."""
+    """Assert that a file is refused in one line with `words` and a fix."""
     with pytest.raises(DataError) as caught:
         read(path, **options)
     for word in ("Fix: ", *words):
@@ -141,18 +141,18 @@ def forged(kind: str, height: int, width: int) -> bytes:
         return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + png(np.zeros((2, 3), int), 8, GREY)[33:]
     data = bytearray(saved(smooth((2, 3)), kind))
     if kind == "JPEG":
-        place = data.index(b"\xff\xc0") + 5
-        data[place : place + 4] = struct.pack(">HH", height, width)
+        position = data.index(b"\xff\xc0") + 5
+        data[position : position + 4] = struct.pack(">HH", height, width)
     elif kind == "BMP":
         data[18:26] = struct.pack("<ii", width, height)
     else:
         for tag, side in ((256, width), (257, height)):
-            place = data.index(
+            position = data.index(
                 struct.pack("<HHI", tag, 4, 1)
                 if struct.pack("<HHI", tag, 4, 1) in data
                 else struct.pack("<HHI", tag, 3, 1)
             )
-            data[place : place + 12] = struct.pack("<HHII", tag, 4, 1, side)
+            data[position : position + 12] = struct.pack("<HHII", tag, 4, 1, side)
     return bytes(data)
 
 

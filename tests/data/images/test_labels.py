@@ -1,4 +1,4 @@
-"""Label files in every encoding: the stored numbers, or a refusal with its mend."""
+"""Label files in every encoding: the stored numbers, or a refusal with its fix."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def write(tmp_path: Path, data: bytes, name: str = "ids.png") -> Path:
 
 
 def refused(path: Path, *words: str, **options: object) -> None:
-    """Assert that these labels are refused in one line with the file's name, `words` and a mend."""
+    """Assert that these labels are refused in one line with the file's name, `words` and a fix."""
     with pytest.raises(DataError) as caught:
         read_labels(path, **options)
     for word in (str(path), "Fix: ", *words):
@@ -109,15 +109,15 @@ def test_rows_are_unfiltered_one_by_one(tmp_path):
     # Filter 0 is the row itself, filter 2 what is added to the row above: 7 8 9, then 1 0 250 more, modulo 256.
     rows = bytes([0, 7, 8, 9]) + bytes([2, 1, 0, 250]) + bytes([0, 5, 5, 5])
     data = png(np.zeros((3, 3), np.uint8), 8, GREY)
-    place = data.index(b"IDAT")
-    whole = data[: place - 4] + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    position = data.index(b"IDAT")
+    whole = data[: position - 4] + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     assert read_labels(write(tmp_path, whole)).tolist() == [[7, 8, 9], [8, 8, 3], [5, 5, 5]]
 
 
-@pytest.mark.parametrize("place", [26, 27])  # how it is compressed, how it is filtered
-def test_ways_to_store_pixels_that_the_standard_does_not_know_are_refused(tmp_path, place):
+@pytest.mark.parametrize("position", [26, 27])  # how it is compressed, how it is filtered
+def test_ways_to_store_pixels_that_the_standard_does_not_know_are_refused(tmp_path, position):
     data = bytearray(png(np.ones((3, 3), np.uint8), 8, GREY))
-    data[place] = 1
+    data[position] = 1
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     refused(write(tmp_path, bytes(data)), "damaged PNG data")
 
@@ -193,11 +193,11 @@ def test_four_bit_bmp_labels_are_their_indices(tmp_path):
 
 def tiff(pixels: bytes, size: tuple[int, int], **tags: int) -> bytes:
     """Write a gray TIFF of one strip; `tags` change those that it has."""
-    numbers = {"width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "place": 273}
+    numbers = {"width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "position": 273}
     numbers |= {"orientation": 274, "samples": 277, "rows": 278, "length": 279}
     values = {"width": size[1], "height": size[0], "bits": 8, "compression": 1, "photometric": 1, "orientation": 1}
     values |= {"samples": 1, "rows": size[0], "length": len(pixels)} | tags
-    values["place"] = 8 + 2 + 12 * len(numbers) + 4
+    values["position"] = 8 + 2 + 12 * len(numbers) + 4
     entries = b"".join(struct.pack("<HHII", number, 4, 1, values[name]) for name, number in numbers.items())
     return b"II*\0" + struct.pack("<IH", 8, len(numbers)) + entries + struct.pack("<I", 0) + pixels
 
@@ -297,8 +297,8 @@ def test_a_table_of_256_values_keeps_them_all(tmp_path):
 @pytest.mark.parametrize("step", [-1, 1])
 def test_a_colour_one_step_off_is_no_colour_of_the_table(tmp_path, channel, step):
     image = np.full((4, 5, 3), (128, 100, 50), np.uint8)
-    for place in ((2, 3), (3, 1)):
-        image[*place, channel] = int(image[*place, channel]) + step
+    for position in ((2, 3), (3, 1)):
+        image[*position, channel] = int(image[*position, channel]) + step
     refused(
         write(tmp_path, saved(image, "PNG")),
         f"2 pixels of colors without a class, the first at row 2, column 3 is {image[2, 3].tolist()}",
@@ -412,9 +412,9 @@ def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(tmp_path):
     ids = random_ids(256, (6, 7))
     data = png(ids, 8, PALETTE, bytes(768))
     noticed = 0
-    for place in range(len(data)):
+    for position in range(len(data)):
         flipped = bytearray(data)
-        flipped[place] ^= 1 << place % 8
+        flipped[position] ^= 1 << position % 8
         try:
             np.testing.assert_array_equal(read_labels(write(tmp_path, bytes(flipped))), ids)
         except DataError:

@@ -36,9 +36,9 @@ def tiff(
         kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
         packed = struct.pack(f"{order}{len(numbers)}{letter}", *numbers)
         if len(packed) > 4:
-            place = directory + 2 + 12 * len(tags) + 4 + len(beyond)
+            position = directory + 2 + 12 * len(tags) + 4 + len(beyond)
             beyond += packed
-            packed = struct.pack(f"{order}I", place)
+            packed = struct.pack(f"{order}I", position)
         entries += struct.pack(f"{order}HHI", tag, kind, len(numbers)) + packed.ljust(4, b"\0")
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", directory)
     count, end = struct.pack(f"{order}H", len(tags)), struct.pack(f"{order}I", 0)

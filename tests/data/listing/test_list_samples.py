@@ -229,7 +229,9 @@ def test_spellings_that_fit_two_files_are_not_guessed(tmp_path):
     ],
 )
 def test_the_fix_of_a_list_works_when_it_is_pasted(tmp_path, folder, lines, names):
-    root = touch(tmp_path / folder, *(f"{place}/p{index}.{kind}" for index in range(3) for place, kind in FOLDERS))
+    root = touch(
+        tmp_path / folder, *(f"{subfolder}/p{index}.{kind}" for index in range(3) for subfolder, kind in FOLDERS)
+    )
     dataset, options = opened(root, lines), {}
     for _ in range(3):
         try:

@@ -54,8 +54,8 @@ def test_images_without_labels_are_listed(tmp_path):
     labels = touch(tmp_path / "l", "a.png")
     with pytest.raises(DataError) as caught:
         pair_files(images, labels, "train")
-    said = str(caught.value)
-    assert f"6 names without label file in {labels}: b, c, d, e, f and 1 more. Fix: " in said
+    message = str(caught.value)
+    assert f"6 names without label file in {labels}: b, c, d, e, f and 1 more. Fix: " in message
 
 
 def test_listed_names_without_an_image_are_listed(tmp_path):

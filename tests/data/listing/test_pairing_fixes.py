@@ -71,10 +71,10 @@ def test_images_and_masks_of_one_name_in_one_folder_are_told_apart_by_their_kind
     assert found[0] == ("all/1.jpg", "all/1.png") and len(found) == len(NUMBERS)
 
 
-@pytest.mark.parametrize(("place", "kinds"), [("images", (".jpg", ".png")), ("masks", (".png", ".tif"))])
-def test_two_files_of_one_name_never_lose_one(tmp_path, place, kinds):
+@pytest.mark.parametrize(("subfolder", "kinds"), [("images", (".jpg", ".png")), ("masks", (".png", ".tif"))])
+def test_two_files_of_one_name_never_lose_one(tmp_path, subfolder, kinds):
     files = [f"{folder}/{name}.png" for name in NUMBERS for folder in ("images", "masks")]
-    root = touch(tmp_path / "d", *files, *(f"{place}/{name}{kind}" for name in NUMBERS for kind in kinds))
+    root = touch(tmp_path / "d", *files, *(f"{subfolder}/{name}{kind}" for name in NUMBERS for kind in kinds))
     before = sorted(root.rglob("*"))
     assert len(fixed(root, tmp_path)) == len(NUMBERS)
     assert sorted(root.rglob("*")) == before

@@ -22,8 +22,8 @@ def unchanged(image, labels, rng, another=None):
 
 
 def loader(augment=unchanged, **options):
-    facts = {"crop_size": SIZE, "batch_size": 2, "seed": 0, "shuffle": False, **options}
-    return BatchLoader(Crops(SAMPLES, grey, augment, **facts))
+    arguments = {"crop_size": SIZE, "batch_size": 2, "seed": 0, "shuffle": False, **options}
+    return BatchLoader(Crops(SAMPLES, grey, augment, **arguments))
 
 
 def test_batches_that_are_held_keep_what_they_show():

@@ -22,7 +22,7 @@ from segtrain.process.threads import left_running
 pytestmark = pytest.mark.tensorflow
 
 SIZE = (4, 6)
-FACTS = {"crop_size": SIZE, "batch_size": 2, "seed": 0}
+ARGUMENTS = {"crop_size": SIZE, "batch_size": 2, "seed": 0}
 
 
 class Numbered(Dataset):
@@ -54,10 +54,10 @@ def chance(image, labels, rng, another=None):
 
 
 def batches(dataset, augment=unchanged, **options):
-    facts = {"crop_size": SIZE, "batch_size": 2, "seed": 0, "first_step": 0, "last_step": 9, **options}
-    first_step, last_step = facts.pop("first_step"), facts.pop("last_step")
-    workers = facts.pop("workers", 2)
-    crops = Crops(dataset.samples("train"), facts.pop("read", dataset.read), augment, **facts)
+    arguments = {"crop_size": SIZE, "batch_size": 2, "seed": 0, "first_step": 0, "last_step": 9, **options}
+    first_step, last_step = arguments.pop("first_step"), arguments.pop("last_step")
+    workers = arguments.pop("workers", 2)
+    crops = Crops(dataset.samples("train"), arguments.pop("read", dataset.read), augment, **arguments)
     return training_batches(BatchLoader(crops, workers=workers), first_step, last_step)
 
 
@@ -225,7 +225,7 @@ def test_steps_of_an_epoch_are_whole_batches():
 @pytest.mark.parametrize("moment", [0, 1, 2])
 def test_no_thread_outlives_an_error_of_its_consumer(tmp_path, moment):
     before = threading.active_count()
-    crops = Crops(*(Numbered(tmp_path, 4).samples("train"), Numbered(tmp_path, 4).read, unchanged), **FACTS)
+    crops = Crops(*(Numbered(tmp_path, 4).samples("train"), Numbered(tmp_path, 4).read, unchanged), **ARGUMENTS)
     loader = BatchLoader(crops)
     with pytest.raises(ZeroDivisionError), training_batches(loader, 0, 50) as pipeline, closing(loader):
         for number, _ in enumerate(pipeline):
@@ -246,7 +246,7 @@ def test_a_read_that_hangs_ends_the_wait_when_the_poll_raises_and_is_left_runnin
         if len(polls) == 2:
             raise ZeroDivisionError("stop")
 
-    loader = BatchLoader(Crops(Numbered(tmp_path, 4).samples("train"), hang, unchanged, **FACTS))
+    loader = BatchLoader(Crops(Numbered(tmp_path, 4).samples("train"), hang, unchanged, **ARGUMENTS))
     pipeline = training_batches(loader, 0, 50, poll)
     with pytest.raises(ZeroDivisionError, match="stop"):
         list(pipeline)

@@ -105,9 +105,9 @@ def test_every_flipped_byte_is_noticed_and_its_sample_decoded_anew(read, tmp_pat
     del cache
     pack = tmp_path / "pairs.pack"
     good = pack.read_bytes()
-    places = np.random.default_rng(0).integers(len(good), size=40).tolist()
-    for place in [0, 9, 25, 45, *places]:  # in the header: magic, key, sizes, its checksum
-        pack.write_bytes(good[:place] + bytes([good[place] ^ 0x10]) + good[place + 1 :])
+    positions = np.random.default_rng(0).integers(len(good), size=40).tolist()
+    for position in [0, 9, 25, 45, *positions]:  # in the header: magic, key, sizes, its checksum
+        pack.write_bytes(good[:position] + bytes([good[position] ^ 0x10]) + good[position + 1 :])
         read.calls = 0
         cache = disk(read, tmp_path)
         for sample in samples:

@@ -124,7 +124,7 @@ def test_a_process_that_dies_is_started_again_and_the_batch_is_whole(loader):
         victim = children(loads)[step % 2]
         victim.kill()
         victim.wait()
-        assert numbers(loads, step) == [4 * (step % 2) + place for place in range(4)]
+        assert numbers(loads, step) == [4 * (step % 2) + position for position in range(4)]
         assert all(child.poll() is None for child in children(loads))
 
 
@@ -135,7 +135,7 @@ def test_a_process_that_dies_at_work_is_started_again(loader, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("event", "error", "said"),
+    ("event", "error", "message"),
     [
         (
             "SIGSEGV",
@@ -149,9 +149,9 @@ def test_a_process_that_dies_at_work_is_started_again(loader, tmp_path):
         ),
     ],
 )
-def test_a_sample_that_kills_its_process_each_time_is_named(loader, event, error, said):
+def test_a_sample_that_kills_its_process_each_time_is_named(loader, event, error, message):
     loads = loader(listed("plain", "plain", event, "plain", "plain", "plain", "plain", "plain"))
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=message) as caught:
         loads.batch(0)
     assert "\n" not in str(caught.value) and "Fix: " in str(caught.value)
     assert numbers(loads, 1) == [4, 5, 6, 7]

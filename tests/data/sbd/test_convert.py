@@ -53,7 +53,7 @@ def test_the_root_may_be_the_folder_within(roots):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (
             lambda sbd, voc: (sbd / "dataset/cls/2008_000003.mat").unlink(),
@@ -72,9 +72,9 @@ def test_the_root_may_be_the_folder_within(roots):
         (lambda sbd, voc: shutil.rmtree(sbd), "^sbd=.*: no such folder"),
     ],
 )
-def test_what_is_missing_is_named_before_anything_is_written(roots, spoil, said):
+def test_what_is_missing_is_named_before_anything_is_written(roots, spoil, message):
     spoil(*roots)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         plan_train_aug(*roots)
 
 
@@ -152,15 +152,15 @@ def test_a_damaged_mat_is_named_and_the_rest_is_kept(roots, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ids", "said"),
+    ("ids", "message"),
     [
         (np.zeros((48, 65), np.uint8), r"\(48, 65\) pixels, expected \(48, 64\)"),
         (np.full((48, 64), 21, np.uint8), r"\[21\], expected"),
     ],
 )
-def test_labels_that_cannot_be_the_photographs_are_refused(roots, tmp_path, ids, said):
+def test_labels_that_cannot_be_the_photographs_are_refused(roots, tmp_path, ids, message):
     toys.savemat(roots[0] / "dataset" / "cls" / "2008_000000.mat", {"GTcls": {"Segmentation": ids}})
-    with pytest.raises(DataError, match=rf"2008_000000\.mat: .*{said}"):
+    with pytest.raises(DataError, match=rf"2008_000000\.mat: .*{message}"):
         prepare(roots, tmp_path / "out")
 
 
