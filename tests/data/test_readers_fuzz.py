@@ -21,7 +21,7 @@ from scipy.io import savemat
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # when run as a program
 
-from pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, jpeg_with, png, saved, smooth, with_exif
+from pictures import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, chunk, jpeg_with, png, saved, smooth, with_exif
 from segtrain.data.images.files import read_image, read_labels, read_size
 from segtrain.data.images.matfile import MatReader
 from segtrain.data.images.png import png_chunks
@@ -73,7 +73,7 @@ def images() -> list[bytes]:
         png(values[..., :3], 16, RGB, interlaced=True),
         png(values & 255, 8, RGBA, chunks=[(b"eXIf", with_exif(3))]),
         png(values[..., 0] & 3, 2, PALETTE, bytes(range(12)), [(b"tRNS", b"\0\1\2\3")]),
-        png(values[..., :2] & 255, 8, GREY_ALPHA, chunks=[(b"gAMA", b"\0\0\xb1\x8f")]),
+        png(values[..., :2] & 255, 8, GRAY_ALPHA, chunks=[(b"gAMA", b"\0\0\xb1\x8f")]),
         saved(image, "WEBP"),
         saved(small, "WEBP", lossless=True),
         saved(np.dstack([small, small[..., 0]]), "WEBP", exif=b"Exif\0\0" + with_exif(8)),
@@ -93,10 +93,10 @@ def labels() -> list[bytes]:
     indexed = picture.copy()
     indexed.putpalette(palette)
     return [
-        *[png(ids & (2**depth - 1), depth, GREY) for depth in (1, 2, 4, 8, 16)],
+        *[png(ids & (2**depth - 1), depth, GRAY) for depth in (1, 2, 4, 8, 16)],
         *[png(ids & (2**depth - 1), depth, PALETTE, palette[: 3 * 2**depth]) for depth in (1, 2, 4, 8)],
         png(ids, 8, PALETTE, palette, [(b"tRNS", bytes(256))], interlaced=True),
-        png(ids & 15, 4, GREY, interlaced=True),
+        png(ids & 15, 4, GRAY, interlaced=True),
         *[saved(each, kind) for each in (picture, indexed) for kind in ("PNG", "BMP", "TIFF")],
         saved(picture, "TIFF", compression="tiff_lzw"),
         saved(picture, "TIFF", compression="packbits"),

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import toys
-from pictures import GREY, GREY_ALPHA, RGB, png, with_exif
+from pictures import GRAY, GRAY_ALPHA, RGB, png, with_exif
 from segtrain.data import Cihp, Dataset, Folder, Sample, Voc
 from segtrain.data.datasets.dataset import one_sided_pairs
 from segtrain.errors import ConfigError, DataError
@@ -322,7 +322,7 @@ def test_labels_that_lie_turned_beside_their_photograph_are_told(sample):
 
 
 def test_turned_labels_are_refused_by_their_header(sample):
-    data = png(np.zeros((2, 3), int), 8, GREY, chunks=[(b"eXIf", with_exif(6))])
+    data = png(np.zeros((2, 3), int), 8, GRAY, chunks=[(b"eXIf", with_exif(6))])
     sample.labels.write_bytes(data)
     for check in (Listed(exif="apply").read, Listed(exif="apply").check_header):
         assert f"EXIF orientation 6 (turned by 90 degrees) in {sample.labels}: a label file" in refusal(check, sample)
@@ -350,7 +350,7 @@ def test_photographs_beyond_the_limit_are_refused(sample):
 
 
 def test_transparency_of_labels_is_dropped_where_the_dataset_says_so(sample):
-    sample.labels.write_bytes(png(np.array([[[0, 9], [1, 0], [2, 255]]] * 2), 8, GREY_ALPHA))
+    sample.labels.write_bytes(png(np.array([[[0, 9], [1, 0], [2, 255]]] * 2), 8, GRAY_ALPHA))
     assert "alpha=drop" in refusal(Listed().read, sample)
     assert Listed(alpha="drop").read(sample)[1].tolist() == [[0, 1, 2]] * 2
 

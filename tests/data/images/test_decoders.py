@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, jpeg_with, png, saved, smooth
+from pictures import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, jpeg_with, png, saved, smooth
 from segtrain.data.images.files import read_image
 from segtrain.errors import DataError
 
@@ -34,12 +34,12 @@ def random_values(depth, *channels):
 @pytest.mark.parametrize(
     ("kind", "depth"),
     [
-        *[(GREY, depth) for depth in (1, 2, 4, 8, 16)],
-        *[(kind, depth) for kind in (RGB, GREY_ALPHA, RGBA) for depth in (8, 16)],
+        *[(GRAY, depth) for depth in (1, 2, 4, 8, 16)],
+        *[(kind, depth) for kind in (RGB, GRAY_ALPHA, RGBA) for depth in (8, 16)],
     ],
 )
 def test_png_is_expanded_to_rgb(tmp_path, kind, depth, interlaced):
-    channels = {GREY: (), RGB: (3,), GREY_ALPHA: (2,), RGBA: (4,)}[kind]
+    channels = {GRAY: (), RGB: (3,), GRAY_ALPHA: (2,), RGBA: (4,)}[kind]
     values = random_values(depth, *channels)
     # Few bits are stretched to 0..255, of sixteen the upper eight are kept; alpha is dropped, not blended.
     eight = values >> 8 if depth == 16 else values * (255 // (2**depth - 1))
@@ -218,7 +218,7 @@ WHOLE = {
     "JPEG": saved(smooth((24, 24)), "JPEG", quality=60),
     "progressive JPEG": saved(smooth((24, 24)), "JPEG", quality=60, progressive=True),
     "PNG": png(random_values(8, 3), 8, RGB),
-    "interlaced PNG": png(random_values(4), 4, GREY, interlaced=True),
+    "interlaced PNG": png(random_values(4), 4, GRAY, interlaced=True),
     "WebP": saved(smooth((24, 24)), "WEBP", quality=60),
     "lossless WebP": saved(smooth((8, 8)), "WEBP", lossless=True),
 }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pictures import GREY, RGB, chunk, jpeg_with, png, saved, smooth, with_exif
+from pictures import GRAY, RGB, chunk, jpeg_with, png, saved, smooth, with_exif
 from segtrain.data.images import files
 from segtrain.errors import DataError
 
@@ -138,7 +138,7 @@ def forged(kind: str, height: int, width: int) -> bytes:
     """A small picture whose header claims other sides."""
     if kind == "PNG":
         head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + png(np.zeros((2, 3), int), 8, GREY)[33:]
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + png(np.zeros((2, 3), int), 8, GRAY)[33:]
     data = bytearray(saved(smooth((2, 3)), kind))
     if kind == "JPEG":
         position = data.index(b"\xff\xc0") + 5
@@ -176,14 +176,14 @@ def test_a_header_of_no_pixels_is_refused(tmp_path, kind):
 
 
 def test_the_limit_is_the_callers(tmp_path):
-    path = write(tmp_path, png(np.zeros((5, 7), int), 8, GREY))
+    path = write(tmp_path, png(np.zeros((5, 7), int), 8, GRAY))
     for read in (files.read_image, files.read_labels):
         assert read(path, max_pixels=35).shape[:2] == (5, 7)
         refused(read, path, "5x7 pixels", "at most 34 pixels", max_pixels=34)
 
 
 def test_a_side_beyond_every_camera_is_refused(tmp_path):
-    data = png(np.zeros((1, 70_000), int), 8, GREY)
+    data = png(np.zeros((1, 70_000), int), 8, GRAY)
     refused(files.read_image, write(tmp_path, data), "1x70000 pixels", "65536 a side")
 
 
@@ -268,7 +268,7 @@ def test_what_is_no_file_is_refused_without_waiting_on_it(tmp_path, read):
 
 @pytest.mark.parametrize("read", READERS)
 def test_links_are_followed_and_those_that_lead_nowhere_named(tmp_path, read):
-    path = write(tmp_path, png(np.zeros((2, 3), int), 8, GREY))
+    path = write(tmp_path, png(np.zeros((2, 3), int), 8, GRAY))
     (tmp_path / "link.png").symlink_to(path)
     read(tmp_path / "link.png")
     (tmp_path / "dangling.png").symlink_to("gone.png")
@@ -298,7 +298,7 @@ ODD_NAMES = [
 def test_odd_names_are_read_and_shown_in_one_line(tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
-    path = write(folder, png(np.zeros((2, 3), int), 8, GREY), f"{name}.png")
+    path = write(folder, png(np.zeros((2, 3), int), 8, GRAY), f"{name}.png")
     assert files.files_by_stem(folder, files.LABEL_SUFFIXES) == {name: path}
     for read in READERS:
         read(path)
@@ -308,13 +308,13 @@ def test_odd_names_are_read_and_shown_in_one_line(tmp_path, name):
 
 
 def test_names_of_255_bytes_are_read(tmp_path):
-    path = write(tmp_path, png(np.zeros((2, 3), int), 8, GREY), "x" * 251 + ".png")
+    path = write(tmp_path, png(np.zeros((2, 3), int), 8, GRAY), "x" * 251 + ".png")
     assert files.read_image(path).shape == (2, 3, 3)
 
 
 def test_names_that_are_no_utf8_are_read_and_escaped(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
-    path.write_bytes(png(np.zeros((2, 3), int), 8, GREY))
+    path.write_bytes(png(np.zeros((2, 3), int), 8, GRAY))
     assert list(files.files_by_stem(tmp_path, files.LABEL_SUFFIXES).values()) == [path]
     for read in READERS:
         read(path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pictures import GREY, GREY_ALPHA, RGB, RGBA, png, saved
+from pictures import GRAY, GRAY_ALPHA, RGB, RGBA, png, saved
 from segtrain.data.images.files import read_image, read_stored_range
 from segtrain.data.images.image_range import checked_range, judge
 from segtrain.errors import ConfigError, located
@@ -20,7 +20,7 @@ def deep(channels, high=4095):
     return np.random.default_rng(channels).integers(0, high, shape, endpoint=True)
 
 
-@pytest.mark.parametrize(("kind", "channels"), [(GREY, 1), (RGB, 3), (GREY_ALPHA, 2), (RGBA, 4)])
+@pytest.mark.parametrize(("kind", "channels"), [(GRAY, 1), (RGB, 3), (GRAY_ALPHA, 2), (RGBA, 4)])
 @pytest.mark.parametrize("given", [(0, 4095), (100, 1023), (0, 65535), (7, 8)])
 def test_a_range_becomes_0_to_255_exactly(tmp_path, kind, channels, given):
     values = deep(channels)

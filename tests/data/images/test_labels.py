@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, png, saved, smooth, with_exif
+from pictures import GRAY, GRAY_ALPHA, PALETTE, RGB, RGBA, chunk, png, saved, smooth, with_exif
 from segtrain.data.images.labels import read_labels, read_labels_size
 from segtrain.errors import DataError
 
@@ -73,7 +73,7 @@ def test_an_index_beyond_the_palette_is_the_number_that_is_stored(tmp_path):
 def test_grey_labels_are_the_stored_numbers_at_every_bit_depth(tmp_path, depth, interlaced):
     # Readers stretch 1 bit by 255, 2 bits by 85 and 4 bits by 17 to reach white.
     ids = random_ids(2**depth)
-    found = read_labels(write(tmp_path, png(ids, depth, GREY, interlaced=interlaced)))
+    found = read_labels(write(tmp_path, png(ids, depth, GRAY, interlaced=interlaced)))
     np.testing.assert_array_equal(found, ids)
     assert found.dtype == np.uint8
 
@@ -92,7 +92,7 @@ def test_grey_labels_are_the_stored_numbers_at_every_bit_depth(tmp_path, depth, 
 )
 def test_what_a_png_says_about_its_colours_changes_no_number(tmp_path, chunks):
     ids = random_ids(256)
-    np.testing.assert_array_equal(read_labels(write(tmp_path, png(ids, 8, GREY, chunks=chunks))), ids)
+    np.testing.assert_array_equal(read_labels(write(tmp_path, png(ids, 8, GRAY, chunks=chunks))), ids)
 
 
 @pytest.mark.parametrize("ids", [random_ids(256), np.full((3, 300), 9), random_ids(3, (300, 1)), np.array([[5]])])
@@ -108,7 +108,7 @@ def test_labels_that_pillow_wrote_are_read(tmp_path, ids, palette):
 def test_rows_are_unfiltered_one_by_one(tmp_path):
     # Filter 0 is the row itself, filter 2 what is added to the row above: 7 8 9, then 1 0 250 more, modulo 256.
     rows = bytes([0, 7, 8, 9]) + bytes([2, 1, 0, 250]) + bytes([0, 5, 5, 5])
-    data = png(np.zeros((3, 3), np.uint8), 8, GREY)
+    data = png(np.zeros((3, 3), np.uint8), 8, GRAY)
     position = data.index(b"IDAT")
     whole = data[: position - 4] + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     assert read_labels(write(tmp_path, whole)).tolist() == [[7, 8, 9], [8, 8, 3], [5, 5, 5]]
@@ -116,7 +116,7 @@ def test_rows_are_unfiltered_one_by_one(tmp_path):
 
 @pytest.mark.parametrize("position", [26, 27])  # how it is compressed, how it is filtered
 def test_ways_to_store_pixels_that_the_standard_does_not_know_are_refused(tmp_path, position):
-    data = bytearray(png(np.ones((3, 3), np.uint8), 8, GREY))
+    data = bytearray(png(np.ones((3, 3), np.uint8), 8, GRAY))
     data[position] = 1
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     refused(write(tmp_path, bytes(data)), "damaged PNG data")
@@ -124,7 +124,7 @@ def test_ways_to_store_pixels_that_the_standard_does_not_know_are_refused(tmp_pa
 
 @pytest.mark.parametrize("rows", [2, 4])
 def test_more_or_fewer_rows_than_the_header_says_are_not_made_up(tmp_path, rows):
-    data = png(np.ones((rows, 3), np.uint8), 8, GREY)
+    data = png(np.ones((rows, 3), np.uint8), 8, GRAY)
     claimed = data.replace(data[8:33], chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 3, 8, 0, 0, 0, 0)))
     try:
         found = read_labels(write(tmp_path, claimed))
@@ -142,14 +142,14 @@ def test_real_label_files_are_pillows_indices(test_data):
 
 def test_sixteen_bit_labels_that_fit_a_byte_are_read(tmp_path):
     ids = np.array([[0, 19, 255]])
-    found = read_labels(write(tmp_path, png(ids, 16, GREY)))
+    found = read_labels(write(tmp_path, png(ids, 16, GRAY)))
     assert found.dtype == np.uint8 and found.tolist() == ids.tolist()
 
 
 @pytest.mark.parametrize("value", [256, 300, 65535])
 def test_sixteen_bit_labels_beyond_a_byte_are_refused_not_wrapped(tmp_path, value):
     # 256 would wrap to 0, background; 300 to 44, or by its upper half to 1.
-    path = write(tmp_path, png(np.array([[0, 7], [1, value]]), 16, GREY))
+    path = write(tmp_path, png(np.array([[0, 7], [1, value]]), 16, GRAY))
     refused(path, f"0..{value}", f"{value} first at row 1, column 1", "0..255")
 
 
@@ -246,15 +246,15 @@ def test_ids_in_channels_that_are_all_equal_are_read(tmp_path, kind, mode):
     assert found.dtype == np.uint8 and found.flags.c_contiguous
 
 
-@pytest.mark.parametrize(("depth", "kind"), [(16, RGB), (16, RGBA), (16, GREY_ALPHA), (8, RGBA)])
+@pytest.mark.parametrize(("depth", "kind"), [(16, RGB), (16, RGBA), (16, GRAY_ALPHA), (8, RGBA)])
 def test_equal_channels_of_a_png_are_held_to_a_byte(tmp_path, depth, kind):
     opaque = [] if kind == RGB else [2**depth - 1]
     values = np.array(
-        [[[7] * (1 if kind == GREY_ALPHA else 3) + opaque, [255] * (1 if kind == GREY_ALPHA else 3) + opaque]]
+        [[[7] * (1 if kind == GRAY_ALPHA else 3) + opaque, [255] * (1 if kind == GRAY_ALPHA else 3) + opaque]]
     )
     assert read_labels(write(tmp_path, png(values, depth, kind))).tolist() == [[7, 255]]
     if depth == 16:
-        values[0, 0, : 1 if kind == GREY_ALPHA else 3] = 256
+        values[0, 0, : 1 if kind == GRAY_ALPHA else 3] = 256
         refused(write(tmp_path, png(values, depth, kind)), "255..256", "0..255")
 
 
@@ -307,26 +307,26 @@ def test_a_colour_one_step_off_is_no_colour_of_the_table(tmp_path, channel, step
     )
 
 
-@pytest.mark.parametrize("kind", [GREY_ALPHA, RGBA])
+@pytest.mark.parametrize("kind", [GRAY_ALPHA, RGBA])
 def test_transparency_is_refused_unless_it_is_to_be_dropped(tmp_path, kind):
     image = np.array([[(0, 0, 0, 0), (128, 0, 0, 255)]])
-    image = image[..., [0, 3]] if kind == GREY_ALPHA else image
+    image = image[..., [0, 3]] if kind == GRAY_ALPHA else image
     path = write(tmp_path, png(image, 8, kind))
     colors = COLORS if kind == RGBA else None
-    refused(path, "mode gray+alpha" if kind == GREY_ALPHA else "mode RGBA", "alpha=drop", colors=colors)
-    assert read_labels(path, colors=colors, alpha="drop").tolist() == [[0, 128 if kind == GREY_ALPHA else 1]]
+    refused(path, "mode gray+alpha" if kind == GRAY_ALPHA else "mode RGBA", "alpha=drop", colors=colors)
+    assert read_labels(path, colors=colors, alpha="drop").tolist() == [[0, 128 if kind == GRAY_ALPHA else 1]]
 
 
 def test_ids_under_full_transparency_are_kept(tmp_path):
     ids = random_ids(256)
-    path = write(tmp_path, png(np.stack([ids, ids % 2], axis=-1), 8, GREY_ALPHA))
+    path = write(tmp_path, png(np.stack([ids, ids % 2], axis=-1), 8, GRAY_ALPHA))
     np.testing.assert_array_equal(read_labels(path, alpha="drop"), ids)
 
 
 def test_sixteen_bit_greys_with_transparency_are_held_to_a_byte(tmp_path):
     ids = np.array([[(7, 9), (255, 0)]])
-    assert read_labels(write(tmp_path, png(ids, 16, GREY_ALPHA)), alpha="drop").tolist() == [[7, 255]]
-    refused(write(tmp_path, png(ids + 1, 16, GREY_ALPHA)), "8..256", alpha="drop")
+    assert read_labels(write(tmp_path, png(ids, 16, GRAY_ALPHA)), alpha="drop").tolist() == [[7, 255]]
+    refused(write(tmp_path, png(ids + 1, 16, GRAY_ALPHA)), "8..256", alpha="drop")
 
 
 def test_colours_without_a_table_are_refused_whatever_their_transparency(tmp_path):
@@ -370,7 +370,7 @@ def test_an_animated_png_is_refused(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_turned_labels_are_refused(tmp_path, orientation):
-    path = write(tmp_path, png(IDS, 8, GREY, chunks=[(b"eXIf", with_exif(orientation))]))
+    path = write(tmp_path, png(IDS, 8, GRAY, chunks=[(b"eXIf", with_exif(orientation))]))
     refused(path, f"EXIF orientation {orientation}", "upright")
     with pytest.raises(DataError, match=f"EXIF orientation {orientation}"):
         read_labels_size(path)
@@ -378,13 +378,13 @@ def test_turned_labels_are_refused(tmp_path, orientation):
 
 
 def test_labels_with_exif_that_asks_for_no_turn_are_read(tmp_path):
-    path = write(tmp_path, png(IDS, 8, GREY, chunks=[(b"eXIf", with_exif(1))]))
+    path = write(tmp_path, png(IDS, 8, GRAY, chunks=[(b"eXIf", with_exif(1))]))
     np.testing.assert_array_equal(read_labels(path), IDS)
     assert read_labels_size(path) == (2, 3)
 
 
 @pytest.mark.parametrize(
-    "options", [{"depth": 8, "kind": GREY}, {"depth": 4, "kind": GREY}, {"depth": 16, "kind": GREY}]
+    "options", [{"depth": 8, "kind": GRAY}, {"depth": 4, "kind": GRAY}, {"depth": 16, "kind": GRAY}]
 )
 def test_labels_cut_at_any_byte_are_refused(tmp_path, options):
     data = png(random_ids(16, (6, 7)), **options)
@@ -423,13 +423,13 @@ def test_every_flipped_bit_of_a_png_is_noticed_or_harmless(tmp_path):
 
 
 def test_a_checksum_that_is_wrong_is_named_by_its_place(tmp_path):
-    data = bytearray(png(IDS, 8, GREY))
+    data = bytearray(png(IDS, 8, GRAY))
     data[data.index(b"IDAT") + 6] ^= 4
     refused(write(tmp_path, bytes(data)), "the checksum of IDAT at byte 33 is wrong")
 
 
 def test_pixels_that_are_fewer_than_the_header_says_are_refused(tmp_path, capfd):
     # A header of 9 x 3 over the pixels of 2 x 3, with right checksums.
-    data = png(IDS, 8, GREY)
-    tall = png(np.zeros((9, 3), int), 8, GREY)
+    data = png(IDS, 8, GRAY)
+    tall = png(np.zeros((9, 3), int), 8, GRAY)
     refused(write(tmp_path, tall[:33] + data[33:]), "9x3 pixels")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import GREY, PALETTE, RGB, png
+from pictures import GRAY, PALETTE, RGB, png
 from segtrain.data.images.palette import describe_differences, read_palette, sampled_differences, used_colors
 
 BLACK, RED, GREEN, BLUE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -45,7 +45,7 @@ def test_entries_that_do_not_occur_do_not_differ(tmp_path):
 
 def test_greys_for_each_index_and_other_kinds_have_no_palette(tmp_path):
     assert read_palette(write(tmp_path, "ramp", [(n, n, n) for n in range(256)])) == b""
-    for name, kind, shape in (("gray", GREY, (2, 3)), ("rgb", RGB, (2, 3, 3))):
+    for name, kind, shape in (("gray", GRAY, (2, 3)), ("rgb", RGB, (2, 3, 3))):
         path = tmp_path / f"{name}.png"
         path.write_bytes(png(np.zeros(shape, int), 8, kind, chunks=[(b"PLTE", bytes([9] * 6))] if kind == RGB else ()))
         assert read_palette(path) == b""

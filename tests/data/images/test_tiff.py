@@ -12,7 +12,7 @@ from segtrain.data.images.files import read_image, read_size
 from segtrain.data.images.labels import read_labels, read_labels_size
 from segtrain.errors import DataError
 
-GREY, RGB, CMYK, LAB = 1, 2, 5, 8
+GRAY, RGB, CMYK, LAB = 1, 2, 5, 8
 UNKNOWN, ASSOCIATED, UNASSOCIATED = 0, 1, 2  # extra bands
 FORMATS = {"u": 1, "i": 2, "f": 3, "c": 6}
 
@@ -59,8 +59,8 @@ def write(folder: Path, data: bytes) -> Path:
     return path
 
 
-READ = [("u1", 1, GREY, ()), ("u2", 1, GREY, ()), ("u1", 3, RGB, ()), ("u2", 3, RGB, ())]
-READ += [("u1", 4, RGB, (UNASSOCIATED,)), ("u2", 4, RGB, (UNASSOCIATED,)), ("u1", 2, GREY, (UNASSOCIATED,))]
+READ = [("u1", 1, GRAY, ()), ("u2", 1, GRAY, ()), ("u1", 3, RGB, ()), ("u2", 3, RGB, ())]
+READ += [("u1", 4, RGB, (UNASSOCIATED,)), ("u2", 4, RGB, (UNASSOCIATED,)), ("u1", 2, GRAY, (UNASSOCIATED,))]
 PLANAR = [("u1", 3, RGB, ()), ("u1", 4, RGB, (UNASSOCIATED,))]
 
 
@@ -81,23 +81,23 @@ def test_grey_and_rgb_with_or_without_alpha_are_what_was_written(
 
 OTHERS = {
     "four bands": ("u1", 4, RGB, (UNKNOWN,), False, "4 bands (RGB and 1 more, not marked as transparency), 8-bit"),
-    "four gray bands": ("u2", 4, GREY, (UNKNOWN,) * 3, False, "4 bands (gray and 3 more), 16-bit unsigned"),
-    "two bands": ("u1", 2, GREY, (UNKNOWN,), False, "2 bands (gray and 1 more, not marked as transparency)"),
+    "four gray bands": ("u2", 4, GRAY, (UNKNOWN,) * 3, False, "4 bands (gray and 3 more), 16-bit unsigned"),
+    "two bands": ("u1", 2, GRAY, (UNKNOWN,), False, "2 bands (gray and 1 more, not marked as transparency)"),
     "five bands": ("u1", 5, RGB, (UNKNOWN,) * 2, False, "5 bands (RGB and 2 more)"),
     "alpha and more": ("u1", 5, RGB, (UNASSOCIATED, UNKNOWN), False, "5 bands (RGB and 2 more)"),
-    "eight bands": ("u2", 8, GREY, (UNKNOWN,) * 7, False, "8 bands (gray and 7 more), 16-bit"),
-    "three gray bands": ("u1", 3, GREY, (UNKNOWN,) * 2, False, "3 bands (gray and 2 more)"),
+    "eight bands": ("u2", 8, GRAY, (UNKNOWN,) * 7, False, "8 bands (gray and 7 more), 16-bit"),
+    "three gray bands": ("u1", 3, GRAY, (UNKNOWN,) * 2, False, "3 bands (gray and 2 more)"),
     "planes of 16 bits": ("u2", 3, RGB, (), True, "3 bands (RGB), 16-bit unsigned integers, each band apart (planar)"),
-    "gray planes": ("u1", 3, GREY, (UNKNOWN,) * 2, True, "each band apart (planar)"),
-    "floats": ("f4", 1, GREY, (), False, "1 band (gray), 32-bit floats"),
+    "gray planes": ("u1", 3, GRAY, (UNKNOWN,) * 2, True, "each band apart (planar)"),
+    "floats": ("f4", 1, GRAY, (), False, "1 band (gray), 32-bit floats"),
     "doubles": ("f8", 3, RGB, (), False, "3 bands (RGB), 64-bit floats"),
-    "halves": ("f2", 1, GREY, (), False, "16-bit floats"),
-    "complex": ("c8", 1, GREY, (), False, "64-bit complex floats"),
-    "signed bytes": ("i1", 1, GREY, (), False, "8-bit signed integers"),
-    "signed": ("i2", 1, GREY, (), False, "16-bit signed integers"),
-    "integers": ("i4", 1, GREY, (), False, "32-bit signed integers"),
-    "unsigned": ("u4", 1, GREY, (), False, "32-bit unsigned integers"),
-    "long": ("u8", 1, GREY, (), False, "64-bit unsigned integers"),
+    "halves": ("f2", 1, GRAY, (), False, "16-bit floats"),
+    "complex": ("c8", 1, GRAY, (), False, "64-bit complex floats"),
+    "signed bytes": ("i1", 1, GRAY, (), False, "8-bit signed integers"),
+    "signed": ("i2", 1, GRAY, (), False, "16-bit signed integers"),
+    "integers": ("i4", 1, GRAY, (), False, "32-bit signed integers"),
+    "unsigned": ("u4", 1, GRAY, (), False, "32-bit unsigned integers"),
+    "long": ("u8", 1, GRAY, (), False, "64-bit unsigned integers"),
     "CIELAB": ("u1", 3, LAB, (), False, "3 bands (CIELAB), 8-bit"),
 }
 
@@ -139,7 +139,7 @@ def test_a_bigtiff_is_named(tmp_path):
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_ids_in_one_band_of_integers_are_labels(tmp_path, dtype, order):
     ids = np.array([[0, 1, 255], [7, 100, 127]]).astype(dtype)
-    assert read_labels(write(tmp_path, tiff(ids, GREY, order=order))).tolist() == ids.tolist()
+    assert read_labels(write(tmp_path, tiff(ids, GRAY, order=order))).tolist() == ids.tolist()
 
 
 @pytest.mark.parametrize("name", [name for name in OTHERS if name not in ("signed", "integers", "unsigned")])
