@@ -18,7 +18,7 @@ __all__ = ["Run", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
-    # Importing the package costs nothing: the command line answers --help without NumPy and TensorFlow.
+    # Imported on first use, so that `segtrain --help` starts without NumPy and TensorFlow.
     if name in __all__:
         return getattr(importlib.import_module("segtrain.builders.run"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Metrics of predictions: the confusion matrix, what follows from it, and further metrics. NumPy only."""
+"""Metrics of predictions: confusion matrix, scores, and further metrics. NumPy only."""
 
 from segtrain.evaluation.boundary import Boundary
 from segtrain.evaluation.calibration import Calibration

@@ -1,4 +1,4 @@
-"""Scores of the pixels along the borders of classes, where large objects no longer hide errors."""
+"""Boundary IoU: a score of the pixels near class borders, which large objects do not dominate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -13,14 +13,14 @@ from segtrain.limits import Limits, limited
 class Boundary(Metric):
     """Boundary IoU (Cheng et al. 2021, arXiv:2103.16562, equation 1), by class and as the mean over present classes.
 
-    The boundary of a class are those of its pixels that lie within `width` of its contour; the border of the image is
-    contour, as in the authors' program. Intersection and union are added up over all images. Ignored pixels do not
-    count, and belong to no class.
+    The boundary of a class consists of its pixels within `width` of its contour; the image border counts as contour, as
+    in the authors' code. Intersection and union are summed over all images. Ignored pixels do not count and belong to
+    no class.
 
     Args:
-        class_names: The K classes of the dataset.
-        ignore_class: The label of pixels that do not count.
-        width: Distance to the contour, as a fraction of the image's diagonal; at least one pixel.
+        class_names: Names of the K classes of the dataset.
+        ignore_class: Label of ignored pixels.
+        width: Distance to the contour as a fraction of the image's diagonal; at least one pixel.
 
     Example:
         >>> metric = Boundary(["road", "car"], ignore_class=255)

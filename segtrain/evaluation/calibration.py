@@ -1,4 +1,4 @@
-"""Calibration: whether a confidence of 0.8 is right in 80 % of the pixels."""
+"""Calibration error: the difference between the confidence of predictions and their accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -16,9 +16,9 @@ class Calibration(Metric):
     and accuracy a_b: `ece` = sum_b n_b / n |a_b - c_b|. `confidence` is the mean confidence of all pixels.
 
     Args:
-        class_names: The K classes of the dataset.
-        ignore_class: The label of pixels that do not count.
-        bins: Bins of equal width between confidence 0 and 1.
+        class_names: Names of the K classes of the dataset.
+        ignore_class: Label of ignored pixels.
+        bins: Number of bins of equal width between confidence 0 and 1.
 
     Example:
         >>> metric = Calibration(["road", "car"], ignore_class=255, bins=10)

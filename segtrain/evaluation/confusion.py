@@ -1,4 +1,4 @@
-"""Scores that follow from a confusion matrix. NumPy only.
+"""Confusion matrix and the scores computed from it. NumPy only.
 
 K classes; rows are true classes, columns predicted ones.
 """
@@ -36,16 +36,16 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
 @dataclass(frozen=True)
 class Scores:
-    """The field's scores of one confusion matrix, each in 0-1.
+    """Standard segmentation scores of a confusion matrix, each in 0-1.
 
     Attributes:
         pixel_accuracy: Fraction of pixels whose class is right.
         mean_accuracy: Mean over the classes that occur of the fraction of their pixels that is right.
         mean_iou: Mean over the present classes of intersection over union.
         frequency_weighted_iou: IoU weighted by how often a class occurs.
-        iou: (K,) a class; NaN for a class that is absent: neither in the truth nor ever predicted.
-        accuracy: (K,) a class; NaN for a class that does not occur.
-        pixels: (K,) int64, how many pixels a class has in the truth.
+        iou: (K,) IoU per class; NaN for an absent class, which is neither in the labels nor predicted.
+        accuracy: (K,) accuracy per class; NaN for a class that is not in the labels.
+        pixels: (K,) int64 number of labeled pixels per class.
     """
 
     pixel_accuracy: float
@@ -58,9 +58,9 @@ class Scores:
 
 
 def scores(matrix: np.ndarray) -> Scores:
-    """Derive all scores from a (K, K) confusion matrix; NaN where no pixel is counted.
+    """Compute all scores from a (K, K) confusion matrix; NaN where no pixel is counted.
 
-    A class that is predicted but never occurs has IoU 0 and counts; one that is absent does not (as in Long et al.
+    A class that is predicted but not in the labels has IoU 0 and counts; an absent one does not (as in Long et al.
     2015, arXiv:1411.4038, section 5, and in Keras' MeanIoU).
     """
     hits = np.diag(matrix).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The interface of a metric: scores of a split that are computed from its images one after another."""
+"""Base class of metrics, which are computed from a split's images one by one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,20 +10,20 @@ Direction = Literal["max", "min"]
 
 
 class Metric(ABC):
-    """Scores of a split, from one image after another.
+    """Base class of a metric that is computed from one image after another.
 
-    A metric of your own is one class with `update` and `result`, and one entry of the config group `metrics`. What
-    `result` returns then appears in the table of `segtrain eval`, in `scores.json`, `metrics.jsonl`, the curves,
-    TensorBoard and the trackers, and `monitor` takes it, all under `<entry>_<name>`.
+    A custom metric is one class with `update` and `result`, and one entry of the config group `metrics`. The results
+    then appear in the table of `segtrain eval`, in `scores.json`, `metrics.jsonl`, the curves, TensorBoard and the
+    trackers, and `monitor` accepts them, as `<entry>_<name>`.
 
-    Keep totals that add up over images in `self.sums`, an array or a dict of arrays: `merge` then works as it is.
+    Keep totals that add up over images in `self.sums`: `merge` then needs no override.
 
     Args:
-        class_names: The K classes of the dataset.
-        ignore_class: The label of pixels that do not count.
+        class_names: Names of the K classes of the dataset.
+        ignore_class: Label of ignored pixels.
 
     Attributes:
-        sums: By name, arrays that add up over images; empty at first.
+        sums: Name -> array that adds up over images; initially empty.
 
     Example:
         >>> import numpy as np
@@ -56,7 +56,7 @@ class Metric(ABC):
 
     @abstractmethod
     def result(self) -> Mapping[str, float]:
-        """Return the scores by name, NaN where there is nothing to compute one from.
+        """Return the scores by name, NaN where no pixel counts.
 
         The names must not depend on the images. `name/class` is the score of one class.
         """
@@ -74,7 +74,7 @@ class Metric(ABC):
         """Replace the sums of this process by those of all processes; every process calls this.
 
         Args:
-            total: Adds an array up over the processes; all of them must call it in the same order.
+            total: Sums an array over the processes; all of them must call it in the same order.
         """
         self.sums = {name: total(self.sums[name]) for name in sorted(self.sums)}
 

@@ -1,4 +1,4 @@
-"""Predictions joined with labels: the loss and the metrics of a split, for validation and `segtrain eval` alike.
+"""Loss and metrics of a split, for validation and for `segtrain eval`.
 
 H height, W width, K classes.
 """
@@ -24,15 +24,15 @@ _NO_METRICS: Mapping[str, Metric] = MappingProxyType({})
 
 
 class Prediction(NamedTuple):
-    """One sample as the network labels it.
+    """Labels and prediction of one sample.
 
     Attributes:
         sample: The sample.
         image: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8, the annotated class ids.
-        predicted: (H, W) uint8 class ids.
-        loss: Mean over the pixels that are not ignored.
-        matrix: (K, K) int64 confusion matrix of this image, rows the annotated class.
+        labels: (H, W) uint8 true class ids, or the ignored class.
+        predicted: (H, W) uint8 predicted class ids.
+        loss: Mean loss over the pixels that are not ignored.
+        matrix: (K, K) int64 confusion matrix of this image, rows the true class.
     """
 
     sample: Sample
@@ -44,17 +44,17 @@ class Prediction(NamedTuple):
 
 
 class SplitScores:
-    """The scores of a split, added up image by image.
+    """Scores of a split, accumulated image by image.
 
     Args:
-        class_names: K names.
-        ignore_class: The label of pixels that do not count.
-        heads: By name of each further head, its loss.
-        metrics: By name, further metrics without any image yet.
+        class_names: Names of the K classes.
+        ignore_class: Label of ignored pixels.
+        heads: Name of each further head -> its loss and weight.
+        metrics: Name of each further metric -> the metric, without any image added.
 
     Attributes:
-        matrix: (K, K) int64 confusion matrix, rows the annotated class.
-        loss: Mean over all counted pixels of the network's own loss, without its heads'.
+        matrix: (K, K) int64 confusion matrix, rows the true class.
+        loss: Mean loss of the main head over all pixels that are not ignored.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class SplitScores:
             labels: (H, W) uint8.
             predicted: (H, W) uint8.
             logits: (H, W, K) float32.
-            loss: Its mean over the counted pixels.
-            counts: By name of each scored head, its `Scored.count`.
+            loss: Mean loss over the pixels that are not ignored.
+            counts: Name of each scored head -> its `Scored.count`.
         """
         matrix = confusion_matrix(labels, predicted, len(self._class_names), self._ignore_class)
         self.matrix += matrix
@@ -94,10 +94,10 @@ class SplitScores:
         return matrix
 
     def merge(self, total: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Add what the other processes have counted; all of them must call this.
+        """Add the counts of the other processes; all of them must call this.
 
         Args:
-            total: Adds an array up over the processes.
+            total: Sums an array over the processes.
         """
         self.matrix = total(self.matrix)
         self._loss_sum = float(total(np.array(self._loss_sum)))
@@ -111,21 +111,21 @@ class SplitScores:
 
     @property
     def scores(self) -> Scores:
-        """What follows from the confusion matrix."""
+        """Scores computed from the confusion matrix."""
         return scores(self.matrix)
 
     @property
     def heads(self) -> dict[str, dict[str, float]]:
-        """By name of each scored head, its scores by name, from the counts of all images together."""
+        """Name of each scored head -> its scores by name, from the summed counts of all images."""
         return {name: self._scored_heads[name].scores(counts) for name, counts in self._head_counts.items()}
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """By name of each further metric, its scores by name."""
+        """Name of each further metric -> its scores by name."""
         return {name: dict(metric.result()) for name, metric in self._metrics.items()}
 
     def reported(self) -> dict[str, float]:
-        """By name, every score of the split: `loss`, the means, `<head>_<score>`, `<metric>_<score>`, `iou/<class>`."""
+        """Return all scores of the split: `loss`, the means, `<head>_<score>`, `<metric>_<score>`, `iou/<class>`."""
         found = self.scores
         return {
             "loss": self.loss,
@@ -145,11 +145,11 @@ class Scorer:
     """Score a network against the labels of samples.
 
     Args:
-        predictor: Computes the logits, those of the scored heads among them.
+        predictor: Computes the logits, including those of the scored heads.
         loss: Called with labels (1, H, W) and logits (1, H, W, K).
-        dataset: Its class names and ignored class.
-        heads: By name of each further head, its loss; those that are `Scored` are.
-        metrics: By name, further metrics without any image yet.
+        dataset: Dataset with class names and ignored class.
+        heads: Name of each further head -> its loss and weight; those whose loss is `Scored` are scored.
+        metrics: Name of each further metric -> the metric, without any image added.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Scorer:
         self._measure = measure
 
     def start(self) -> SplitScores:
-        """Return the scores of no image yet."""
+        """Return empty scores to add images to."""
         return SplitScores(self._dataset.class_names, self._dataset.ignore_class, self._heads, self._metrics)
 
     def score(
@@ -187,13 +187,13 @@ class Scorer:
         workers: int = 2,
         poll: Callable[[], None] = ignore_wait,
     ) -> Generator[Prediction, None, None]:
-        """Predict each sample in turn, and add it to `totals`; `close` of the generator ends its threads.
+        """Predict each sample and add it to `totals`; `close` of the generator ends its threads.
 
         Args:
-            samples: To score.
-            totals: What `start` returned.
-            workers: Threads that read samples.
-            poll: Called several times a second while a sample is awaited; may raise.
+            samples: Samples to score.
+            totals: Scores to add to, from `start`.
+            workers: Number of threads that read samples.
+            poll: Called several times per second while waiting for a sample; may raise.
 
         Raises:
             DataError: A sample cannot be read.
@@ -215,12 +215,12 @@ class Scorer:
 def directions_of(
     dataset: Dataset, heads: Mapping[str, HeadLoss], metrics: Mapping[str, Metric]
 ) -> dict[str, Direction]:
-    """Return by name of every score that a split reports whether higher or lower is better.
+    """Return for every score of a split, by name, whether higher or lower is better.
 
     Args:
-        dataset: Its class names and ignored class.
-        heads: By name of each further head, its loss.
-        metrics: By name, further metrics without any image yet.
+        dataset: Dataset with class names and ignored class.
+        heads: Name of each further head -> its loss and weight.
+        metrics: Name of each further metric -> the metric, without any image added.
     """
     found: dict[str, Direction] = {"loss": "min", **dict.fromkeys(MEANS, "max")}
     nothing = np.full((1, 1, 1), dataset.ignore_class, np.uint8)
@@ -235,7 +235,7 @@ def directions_of(
 
 
 def samples_of_process(samples: list[Sample], process: int, num_processes: int) -> list[Sample]:
-    """Return the samples that a process scores: all of them where there are fewer than processes."""
+    """Return the samples that a process scores: all of them if there are fewer samples than processes."""
     return samples if len(samples) < num_processes else samples[process::num_processes]
 
 

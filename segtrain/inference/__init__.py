@@ -1,4 +1,4 @@
-"""Networks applied to images of any size."""
+"""Inference on images of any size."""
 
 from segtrain.inference.predictor import Predictor
 

@@ -1,4 +1,4 @@
-"""A network applied to full-size images: pixels to logits, and nothing else.
+"""Inference on full-size images: from pixels to logits or class ids.
 
 B batch, H height, W width, K classes.
 """
@@ -11,21 +11,20 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-# Freezing a graph takes 0.4 to 3 s and makes each image an eighth faster on a CPU.
+# Number of images from which a graph is frozen: that takes 0.4 to 3 s and saves an eighth of the time per image on CPU.
 FREEZE_FROM = 200
 
 
 @final
 class Predictor:
-    """Map images to logits with one compiled graph for all sizes; the weights may be trained in between.
+    """Map images to logits with one compiled graph for all sizes; weights may change between calls.
 
-    Logits, not class ids, are resized to the size of the image, so that borders between classes lie where the network
-    saw them.
+    Logits, not class ids, are resized to the size of the image, which keeps class borders smooth.
 
     Args:
-        model: From pixels (B, H, W, 3) to logits (B, H, W, K); with further heads to a dict of them, those of the
-            network itself as `logits`.
-        resize: Height and width that the network sees; the image's own where None.
+        model: Model from pixels (B, H, W, 3) to logits (B, H, W, K); with further heads to a dict of logits, those of
+            the main head as `logits`.
+        resize: Height and width to resize images to, in pixels; None keeps the image's size.
         heads: Names of further heads to compute.
 
     Example:
@@ -54,11 +53,11 @@ class Predictor:
         self._compute = compute
 
     def outputs(self, num_images: int = 1) -> Callable[[Any], dict[str, tf.Tensor]]:
-        """Return the graph: (1, H, W, 3) uint8 to float32 (1, H, W, C) by name, `logits` and the heads.
+        """Return a function from (1, H, W, 3) uint8 to float32 (1, H, W, C) by name, `logits` and the heads.
 
         Args:
-            num_images: How many it will be called with; for many, today's weights become constants, and TensorFlow
-                then folds batch norm into convolutions.
+            num_images: Number of images it will be called with. From `FREEZE_FROM` on the current weights become
+                constants, so that TensorFlow folds batch norm into convolutions.
         """
         if num_images < FREEZE_FROM:
             return self._compute

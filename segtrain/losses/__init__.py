@@ -1,9 +1,10 @@
 """Losses. Each is built with `ignore_class` and `num_classes` and called with labels (B, H, W) and logits (B, H, W, C).
 
-B batch, H height, W width, K classes, C the logits of a pixel: `num_logits` of the loss, K but for edges.
+B batch, H height, W width, K classes, C logits per pixel: `num_logits` of the loss, which is K except for edges.
 
-Each computes in float32 whatever the logits' type. Void pixels cost nothing, pull nothing and count in no denominator;
-a batch of void alone costs 0. Names here are what a YAML's `_target_` may use.
+Losses are computed in float32 for every dtype of logits. Ignored pixels (label `ignore_class`) have no loss and no
+gradient and count in no denominator; a batch with ignored pixels only has loss 0. A YAML's `_target_` may name what is
+listed here.
 """
 
 from segtrain.losses.base import HeadLoss, Loss, PixelLoss, Scored, additive, scored, with_own_gradient

@@ -1,6 +1,6 @@
-"""What every loss offers, what it shares with the others, and how the replicas of a training add theirs up.
+"""Base classes of losses, sums over replicas, and checks of arguments.
 
-B batch, H height, W width, K classes, C the logits of a pixel.
+B batch, H height, W width, K classes, C logits per pixel.
 """
 
 import math
@@ -15,21 +15,21 @@ from segtrain.errors import ConfigError, argument
 
 
 class Loss(ABC):
-    """A loss that is a function of sums over pixels, so that several devices can tell the one of their common batch.
+    """A loss that is a function of sums over pixels, so that several devices can compute that of their common batch.
 
     Attributes:
-        num_logits: C, the logits of a pixel that it takes.
+        num_logits: C, number of logits per pixel.
     """
 
     num_logits: int
 
     @abstractmethod
     def sums(self, labels: Any, logits: Any) -> Any:
-        """Return float32 sums, a tensor or a dict of them; those of two halves of a batch add up to the whole's."""
+        """Return float32 sums, a tensor or a dict of them; the sums of two halves of a batch add up to the batch's."""
 
     @abstractmethod
     def value(self, sums: Any) -> Any:
-        """Return the scalar loss that sums amount to, float32."""
+        """Return the scalar loss computed from sums, float32."""
 
     def __call__(self, labels: Any, logits: Any) -> Any:
         """Return the scalar loss of one batch, float32."""
@@ -44,7 +44,7 @@ class PixelLoss(Loss):
 
     @abstractmethod
     def pixels(self, labels: Any, logits: Any) -> tuple[Any, Any]:
-        """Return each pixel's loss and its weight, (B, H, W) float32 both; the weight of void is 0.
+        """Return each pixel's loss and its weight, (B, H, W) float32 both; the weight of ignored pixels is 0.
 
         Args:
             labels: (B, H, W) class ids.
@@ -60,11 +60,11 @@ class PixelLoss(Loss):
 
 
 class HeadLoss(NamedTuple):
-    """What a further head on the backbone adds to the number that is minimized.
+    """Weighted loss of a further head.
 
     Attributes:
-        loss: Called with labels and the head's logits.
-        weight: Its factor in the sum.
+        loss: Called with labels (B, H, W) and the head's logits (B, H, W, C).
+        weight: Factor of the loss in the training loss.
     """
 
     loss: Callable[[Any, Any], Any]
@@ -73,24 +73,24 @@ class HeadLoss(NamedTuple):
 
 @runtime_checkable
 class Scored(Protocol):
-    """A loss that can also tell how good its logits are, over any number of images."""
+    """A loss that also computes scores of its logits over any number of images."""
 
     def count(self, labels: Any, logits: Any) -> Any:
         """Return (n,) int64 counts of one batch; those of several add up."""
 
     def scores(self, counts: np.ndarray) -> dict[str, float]:
-        """Derive scores by name from added counts; NaN where there is no pixel to tell from."""
+        """Compute scores by name from summed counts; NaN where no pixel was counted."""
 
 
 def scored(heads: Mapping[str, HeadLoss]) -> dict[str, Scored]:
-    """Pick, by name, the losses of those heads that can be scored."""
+    """Return the losses of the heads that can be scored, by name of the head."""
     losses: dict[str, Any] = {name: head.loss for name, head in heads.items()}
     return {name: loss for name, loss in losses.items() if isinstance(loss, Scored)}
 
 
 def additive(loss: Callable[[Any, Any], Any]) -> Loss:
-    """Give sums to a loss of anybody's making, Keras' own say; of several replicas it is then the mean."""
-    return loss if isinstance(loss, Loss) else _Averaged(loss)
+    """Wrap any callable, such as a Keras loss, as a `Loss`; over several replicas it is their mean."""
+    return loss if isinstance(loss, Loss) else _CallableLoss(loss)
 
 
 def with_own_gradient(sums: Any, total: Any) -> Any:
@@ -101,21 +101,21 @@ def with_own_gradient(sums: Any, total: Any) -> Any:
     the full batch.
 
     Args:
-        sums: What `Loss.sums` gives on this replica.
+        sums: Result of `Loss.sums` on this replica.
         total: `sums` added up over the replicas.
     """
     return keras.tree.map_structure(
-        lambda own, whole: keras.ops.stop_gradient(whole) + (own - keras.ops.stop_gradient(own)), sums, total
+        lambda own, full: keras.ops.stop_gradient(full) + (own - keras.ops.stop_gradient(own)), sums, total
     )
 
 
-def ratio(part: Any, whole: Any) -> Any:
-    """Divide sums that are >= 0; nothing of nothing is 0, and pulls nowhere."""
-    return part / keras.ops.where(whole > 0, whole, 1.0)
+def ratio(part: Any, total: Any) -> Any:
+    """Divide sums that are >= 0; 0 / 0 is 0, with no gradient."""
+    return part / keras.ops.where(total > 0, total, 1.0)
 
 
 def targets(labels: Any, ignore_class: int, class_weights: Sequence[float] | None) -> tuple[Any, Any]:
-    """Return (B, H, W) int32 class ids, 0 for void, and (B, H, W) float32: each pixel's weight, 0 for void."""
+    """Return class ids, (B, H, W) int32, and pixel weights, (B, H, W) float32; both are 0 for ignored pixels."""
     counted = keras.ops.not_equal(labels, ignore_class)
     classes = keras.ops.where(counted, keras.ops.cast(labels, "int32"), 0)
     weights = keras.ops.cast(counted, "float32")
@@ -125,7 +125,7 @@ def targets(labels: Any, ignore_class: int, class_weights: Sequence[float] | Non
 
 
 def check_class_weights(class_weights: Sequence[float] | None, num_classes: int) -> None:
-    """Refuse what is not one factor a class.
+    """Refuse class weights that are not one factor per class.
 
     Raises:
         ConfigError: `class_weights` are not K finite numbers >= 0, at least one of them positive.
@@ -141,17 +141,17 @@ def check_class_weights(class_weights: Sequence[float] | None, num_classes: int)
 
 
 def check_number(name: str, number: float, expected: str, holds: bool) -> None:
-    """Refuse a number that is not finite or for which what is expected does not hold.
+    """Refuse a number that is not finite or does not meet a condition.
 
     Raises:
-        ConfigError: It is refused.
+        ConfigError: The number is not finite, or `holds` is False.
     """
     if not (math.isfinite(number) and holds):
         raise ConfigError(f"{argument(name)}={number}: expected {expected}.")
 
 
-class _Averaged(Loss):
-    """A plain call as a loss with sums: its value, and how many of them were added."""
+class _CallableLoss(Loss):
+    """A callable as a loss with sums: its value, and the number of values added."""
 
     def __init__(self, loss: Callable[[Any, Any], Any]) -> None:
         self._loss = loss

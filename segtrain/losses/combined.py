@@ -1,4 +1,4 @@
-"""Several losses of the same logits as one."""
+"""Weighted sum of several losses of the same logits."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,11 +9,11 @@ from segtrain.losses.base import Loss, additive
 
 
 class Part(NamedTuple):
-    """One of several losses of the same logits.
+    """One loss of a sum.
 
     Attributes:
         loss: Called with labels and logits.
-        weight: Its factor in the sum.
+        weight: Factor of the loss in the sum, at least 0.
     """
 
     loss: Callable[[Any, Any], Any]
@@ -24,11 +24,11 @@ class Sum(Loss):
     """Losses of the same logits, weighted and added: sum_i weight_i loss_i.
 
     Args:
-        parts: By name, in the order in which they are added.
+        parts: Name -> loss and weight, in the order in which they are added.
 
     Raises:
-        ConfigError: There is no part, a weight is not a number from 0 up, none is positive, or two parts take
-            different numbers of logits.
+        ConfigError: `parts` is empty, a weight is not a number >= 0, all weights are 0, or two parts take different
+            numbers of logits.
     """
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
@@ -40,7 +40,7 @@ class Sum(Loss):
         if not any(part.weight for part in parts.values()):
             seen = ", ".join(f"{name}.weight={part.weight}" for name, part in parts.items()) or "none"
             raise ConfigError(
-                f"{argument('parts')}: {seen}, expected a positive weight at least. Fix: write it like "
+                f"{argument('parts')}: {seen}, expected at least one positive weight. Fix: write it like "
                 "configs/loss/cross_entropy_dice.yaml"
             )
         takes = {name: part.loss.num_logits for name, part in parts.items() if hasattr(part.loss, "num_logits")}
@@ -56,7 +56,7 @@ class Sum(Loss):
 
     @property
     def names(self) -> list[str]:
-        """Those of the parts."""
+        """Names of the parts."""
         return list(self._losses)
 
     def sums(self, labels: Any, logits: Any) -> dict[str, Any]:
@@ -64,12 +64,12 @@ class Sum(Loss):
         return {name: loss.sums(labels, logits) for name, loss in self._losses.items()}
 
     def values(self, sums: Mapping[str, Any]) -> dict[str, Any]:
-        """Return, by name, what the parts cost before their weights."""
+        """Return the parts' losses by name, without their weights."""
         return {name: loss.value(sums[name]) for name, loss in self._losses.items()}
 
     def value(self, sums: Mapping[str, Any]) -> Any:
         return self.weighted(self.values(sums))
 
     def weighted(self, values: Mapping[str, Any]) -> Any:
-        """Return the scalar that `values` of the parts amount to."""
+        """Return the weighted sum of the parts' losses."""
         return sum(self._weights[name] * value for name, value in values.items())

@@ -1,6 +1,6 @@
-"""Cross-entropy of classes: of all pixels alike, of hard ones alone, or the more the harder a pixel is.
+"""Cross-entropy of classes: over all pixels, over hard pixels only (OHEM), or weighted by difficulty (focal).
 
-B batch, H height, W width, K classes. l_p = -log softmax(logits_p)[y_p] is what pixel p of class y_p costs.
+B batch, H height, W width, K classes. l_p = -log softmax(logits_p)[y_p] is the loss of pixel p of class y_p.
 """
 
 import math
@@ -14,18 +14,18 @@ from segtrain.losses.base import PixelLoss, check_class_weights, check_number, t
 
 
 class CrossEntropy(PixelLoss):
-    """Softmax cross-entropy: sum_p w[y_p] l_p / sum_p w[y_p], over the pixels that are not void.
+    """Softmax cross-entropy: sum_p w[y_p] l_p / sum_p w[y_p], over the pixels that are not ignored.
 
-    Dividing by the weights' sum keeps the loss on one scale whatever the weights and however many pixels are void.
+    Dividing by the weights' sum keeps the loss on one scale for any weights and any number of ignored pixels.
 
     With smoothing s, l_p is taken against (1 - s) for the pixel's class plus s / K for each class (arXiv:1512.00567,
     section 7): (1 - s) l_p - s mean_k log softmax(logits_p)[k]. The pixel's weight stays w[y_p].
 
     Args:
-        ignore_class: Labels of this id cost nothing and pull nothing.
-        num_classes: K, the logits of a pixel.
-        class_weights: One factor a class, for classes that are rare; all 1 where None.
-        label_smoothing: s, from 0 to below 1.
+        ignore_class: Label of ignored pixels: no loss and no gradient.
+        num_classes: K, number of classes and of logits per pixel.
+        class_weights: One factor >= 0 per class, such as higher ones for rare classes; None is 1 for all.
+        label_smoothing: s, at least 0 and below 1.
 
     Raises:
         ConfigError: `class_weights` are not K numbers >= 0, at least one of them positive; `label_smoothing` is out of
@@ -56,22 +56,21 @@ class CrossEntropy(PixelLoss):
 
 
 class OhemCrossEntropy(PixelLoss):
-    """Cross-entropy of the hard pixels alone: sum_p w[y_p] l_p / sum_p w[y_p], over those that are hard.
+    """Cross-entropy of the hard pixels only: sum_p w[y_p] l_p / sum_p w[y_p], over those that are hard.
 
-    Hard is a pixel whose class has a probability below `threshold`, and in any case the `top_k_fraction` of the
-    pixels that
-    cost the most, and those that cost as much as the last of them: as PSPNet's and OCNet's trainings mine their
-    examples online, but for a share instead of a number. `threshold=0` leaves the share alone: top-k. Weights do not
+    A pixel is hard if its class has a probability below `threshold`. The `top_k_fraction` of the pixels with the
+    highest loss, and those that tie with the last of them, are hard in any case. The training code of PSPNet and OCNet
+    does the same with a number of pixels instead of a fraction. `threshold=0` is top-k only. Class weights do not
     decide what is hard.
 
-    On several replicas each takes the share of its own pixels.
+    With several replicas each takes the fraction of its own pixels.
 
     Args:
-        ignore_class: Labels of this id cost nothing and are no pixels to take a share of.
-        num_classes: K, the logits of a pixel.
-        class_weights: One factor a class; all 1 where None.
-        threshold: From 0 to below 1.
-        top_k_fraction: From 0 to 1, where 1 is plain cross-entropy.
+        ignore_class: Label of ignored pixels: no loss, and not counted in the fraction.
+        num_classes: K, number of classes and of logits per pixel.
+        class_weights: One factor >= 0 per class; None is 1 for all.
+        threshold: Probability below which a pixel is hard, at least 0 and below 1.
+        top_k_fraction: Fraction of the pixels that is hard in any case, 0-1; 1 is plain cross-entropy.
 
     Raises:
         ConfigError: An argument is out of its range, or no pixel would be hard.
@@ -99,11 +98,11 @@ class OhemCrossEntropy(PixelLoss):
         losses = keras.ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)
         counted = keras.ops.not_equal(labels, self._ignore_class)
         costs = keras.ops.where(counted, keras.ops.stop_gradient(losses), -1.0)
-        hard = keras.ops.logical_or(costs > self._least, costs >= self._last_of_the_share(costs))
+        hard = keras.ops.logical_or(costs > self._least, costs >= self._lowest_top_k_loss(costs))
         return losses, weights * keras.ops.cast(keras.ops.logical_and(hard, counted), "float32")
 
-    def _last_of_the_share(self, costs: Any) -> Any:
-        """The least cost of the share; infinite where it is of no pixel."""
+    def _lowest_top_k_loss(self, costs: Any) -> Any:
+        """Return the lowest loss of the top-k fraction; infinity where it has no pixel."""
         ranked = keras.ops.sort(keras.ops.reshape(costs, (-1,)))
         num_counted = keras.ops.sum(keras.ops.cast(ranked >= 0, "int32"))
         kept = keras.ops.cast(keras.ops.ceil(self._top_k_fraction * keras.ops.cast(num_counted, "float32")), "int32")
@@ -113,16 +112,16 @@ class OhemCrossEntropy(PixelLoss):
 
 
 class Focal(PixelLoss):
-    """Cross-entropy that forgets what is known already: sum_p w[y_p] (1 - q_p)^gamma l_p / sum_p w[y_p].
+    """Focal loss, with less weight on pixels classified well: sum_p w[y_p] (1 - q_p)^gamma l_p / sum_p w[y_p].
 
     q_p = softmax(logits_p)[y_p] (arXiv:1708.02002, equation 5, whose alpha are the weights). The denominator is that of
-    CrossEntropy, which this is for gamma = 0.
+    CrossEntropy, to which this is equal for gamma = 0.
 
     Args:
-        ignore_class: Labels of this id cost nothing and pull nothing.
-        num_classes: K, the logits of a pixel.
-        class_weights: One factor a class; all 1 where None.
-        gamma: From 0 up.
+        ignore_class: Label of ignored pixels: no loss and no gradient.
+        num_classes: K, number of classes and of logits per pixel.
+        class_weights: One factor >= 0 per class; None is 1 for all.
+        gamma: Exponent, at least 0.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -141,6 +140,6 @@ class Focal(PixelLoss):
     def pixels(self, labels: Any, logits: Any) -> tuple[Any, Any]:
         classes, weights = targets(labels, self._ignore_class, self._class_weights)
         losses = keras.ops.sparse_categorical_crossentropy(classes, logits, from_logits=True)
-        # 1 - exp(-l) without cancellation; the bound keeps the slope of powers below 1 finite at 0.
+        # 1 - exp(-l) without cancellation; the bound keeps the gradient of powers below 1 finite at 0.
         unsure = keras.ops.maximum(-keras.ops.expm1(-losses), 1e-7)
         return unsure**self._gamma * losses, weights

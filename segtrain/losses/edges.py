@@ -1,4 +1,4 @@
-"""Losses that know where classes meet: of a head that draws the edges, and of classes near them.
+"""Losses of class borders: for a head that predicts edges, and cross-entropy with more weight near borders.
 
 B batch, H height, W width.
 """
@@ -17,20 +17,20 @@ Width = Annotated[int, Limits(1, 1000)]  # in pixels
 
 
 def find_edges(labels: Any, ignore_class: int, width: int) -> tuple[Any, Any]:
-    """Find where another class lies within `width` pixels, along rows, columns or both; void makes no edge.
+    """Find pixels with another class within `width` pixels, along rows, columns or both; ignored pixels make no edge.
 
     Args:
         labels: (B, H, W) class ids.
-        ignore_class: The id that is void.
-        width: In pixels, from 1.
+        ignore_class: Label of ignored pixels.
+        width: Distance in pixels, at least 1.
 
     Returns:
-        Two (B, H, W) bool: which pixels count, and which of these are edges.
+        Two (B, H, W) bool tensors: pixels that are not ignored, and those of them that are edges.
     """
     counted = keras.ops.not_equal(labels, ignore_class)
     classes = keras.ops.cast(labels, "float32")
-    # Two kinds of class lie in a window where its highest id is not its lowest, which is the highest of their
-    # negatives; void loses against both.
+    # A window holds two classes where its highest id differs from its lowest, which is computed as the maximum of the
+    # negated ids. Ignored pixels are -1e6 in both maxima.
     highest = keras.ops.where(counted[..., None], keras.ops.stack([classes, -classes], axis=-1), -1e6)
     side = 2 * width + 1
     for window in ((1, side), (side, 1)):
@@ -41,16 +41,16 @@ def find_edges(labels: Any, ignore_class: int, width: int) -> tuple[Any, Any]:
 class BoundaryCrossEntropy(PixelLoss):
     """Softmax cross-entropy in which pixels near borders weigh more: sum_p w_p l_p / sum_p w_p.
 
-    w_p is the weight of the pixel's class, times `factor` where another class lies within `width` pixels of it; void
-    makes no border. That is U-Net's idea (arXiv:1505.04597, section 3) with a step for its bell, which can be told from
-    the labels where they are; distance maps (arXiv:1812.07032) would have to be read with them.
+    w_p is the weight of the pixel's class, times `factor` where another class lies within `width` pixels; ignored
+    pixels make no border. This follows U-Net (arXiv:1505.04597, section 3) with a step function instead of a Gaussian,
+    which can be computed from the labels on the fly; distance maps (arXiv:1812.07032) would have to be precomputed.
 
     Args:
-        ignore_class: Labels of this id cost nothing and pull nothing.
-        num_classes: K, the logits of a pixel.
-        class_weights: One factor a class; all 1 where None.
-        width: Pixels to either side of a border that are near it.
-        factor: From 0 up; 1 is plain cross-entropy.
+        ignore_class: Label of ignored pixels: no loss and no gradient.
+        num_classes: K, number of classes and of logits per pixel.
+        class_weights: One factor >= 0 per class; None is 1 for all.
+        width: Distance in pixels on either side of a border, at least 1.
+        factor: Factor of the weight near borders, at least 0; 1 is plain cross-entropy.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -80,20 +80,20 @@ class BoundaryCrossEntropy(PixelLoss):
 
 
 class EdgeCrossEntropy(Loss):
-    """Sigmoid cross-entropy of edges against none, for a head of its own: half the mean of either kind of pixel.
+    """Balanced sigmoid cross-entropy of edge pixels against all others, for an edge head.
 
-    A pixel is an edge where another class lies within `width` pixels of it, along rows, columns or both; void pixels
+    A pixel is an edge where another class lies within `width` pixels, along rows, columns or both; ignored pixels
     neither count nor make edges. With n_e edges among the n pixels of a batch that count, l_p = -log sigmoid(z_p) at an
     edge and l_p = -log sigmoid(-z_p) elsewhere: sum_edges l_p / 2 n_e + sum_others l_p / 2 (n - n_e). These are the
-    weights of HED (arXiv:1504.06375, equation 2), which CE2P takes over. A batch of one kind alone, or of void alone,
-    costs 0 and pulls nowhere.
+    weights of HED (arXiv:1504.06375, equation 2), which CE2P uses too. A batch without edges, or with edges only, has
+    loss 0 and no gradient.
 
-    Its scores compare logits above 0 with the edges pixel by pixel; one that is off by a pixel is wrong.
+    Scores compare logits above 0 with the edges pixel by pixel; a prediction that is off by one pixel is wrong.
 
     Args:
-        ignore_class: The label that is void.
-        num_classes: Not asked for: an edge is one logit.
-        width: Pixels to either side of a border that are edge.
+        ignore_class: Label of ignored pixels.
+        num_classes: Unused: an edge is one logit.
+        width: Distance in pixels on either side of a border that counts as edge, at least 1.
 
     Raises:
         ConfigError: `width` is not positive.
@@ -107,7 +107,7 @@ class EdgeCrossEntropy(Loss):
         self._width = width
 
     def sums(self, labels: Any, logits: Any) -> Any:
-        """Return (4,) float32: what edges cost, what the others cost, how many either are."""
+        """Return (4,) float32: summed loss of edges, summed loss of other pixels, and the number of either."""
         counted, edges = self.targets(labels)
         is_edge = keras.ops.cast(edges, "float32")
         is_other = keras.ops.cast(counted, "float32") - is_edge
@@ -122,19 +122,18 @@ class EdgeCrossEntropy(Loss):
         return has_both * (ratio(sums[0], sums[2]) + ratio(sums[1], sums[3])) / 2
 
     def targets(self, labels: Any) -> tuple[Any, Any]:
-        """Make of labels (B, H, W) two (B, H, W) bool: which pixels count, and which of these are edges."""
+        """Return two (B, H, W) bool tensors: pixels that are not ignored, and those of them that are edges."""
         return find_edges(labels, self._ignore_class, self._width)
 
     def count(self, labels: Any, logits: Any) -> Any:
-        """Return (3,) int64: pixels rightly called edge, all called edge, all edges; of the pixels that count."""
+        """Return (3,) int64: correctly predicted edges, predicted edges, true edges; without ignored pixels."""
         counted, edges = self.targets(labels)
-        said = keras.ops.logical_and(counted, logits[..., 0] > 0)
-        return keras.ops.stack(
-            [keras.ops.sum(keras.ops.cast(each, "int64")) for each in (keras.ops.logical_and(said, edges), said, edges)]
-        )
+        predicted = keras.ops.logical_and(counted, logits[..., 0] > 0)
+        hits = keras.ops.logical_and(predicted, edges)
+        return keras.ops.stack([keras.ops.sum(keras.ops.cast(each, "int64")) for each in (hits, predicted, edges)])
 
     def scores(self, counts: np.ndarray) -> dict[str, float]:
-        """Precision, recall and their harmonic mean, 2 hits / (called edge + edges), from what `count` gives."""
-        hits, said, edges = (int(number) for number in counts)
-        ratios = {"precision": (hits, said), "recall": (hits, edges), "f1": (2 * hits, said + edges)}
-        return {name: part / whole if whole else math.nan for name, (part, whole) in ratios.items()}
+        """Return precision, recall and F1 = 2 hits / (predicted + edges) from the result of `count`."""
+        hits, predicted, edges = (int(number) for number in counts)
+        ratios = {"precision": (hits, predicted), "recall": (hits, edges), "f1": (2 * hits, predicted + edges)}
+        return {name: part / total if total else math.nan for name, (part, total) in ratios.items()}

@@ -1,8 +1,9 @@
-"""Losses of whole regions: how far what is said of a class and what is true overlap, class by class.
+"""Region losses: overlap of the predicted and the true pixels of each class (Dice, Tversky, Lovasz).
 
-B batch, H height, W width, K classes, P the B x H x W pixels. q_pc = softmax(logits_p)[c] is what is said of class c at
-pixel p, g_pc is 1 where c is true and else 0; sums go over the pixels that are not void. A class is present where a
-pixel of the batch is of it. The classes' losses are averaged by weight: sum_c w_c loss_c / sum_c w_c.
+B batch, H height, W width, K classes, P the B x H x W pixels. q_pc = softmax(logits_p)[c] is the predicted probability
+of class c at pixel p, g_pc is 1 where c is the true class and else 0; sums are over the pixels that are not ignored. A
+class is present if the batch has a pixel of it. The classes' losses are averaged by weight:
+sum_c w_c loss_c / sum_c w_c.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,13 @@ class Dice(Loss):
     over the batch, not each image, and over all replicas: large and small regions of a class count together.
 
     Args:
-        ignore_class: Labels of this id are in no sum.
-        num_classes: K, the logits of a pixel.
-        class_weights: One factor a class, 0 for one that shall not count; all 1 where None.
-        smooth: From 0 up, in pixels: what makes tiny regions cost less.
-        squared: See above.
-        absent: Whether classes that are not present count. They cost sum_p q / (sum_p q + smooth), so it takes
-            `smooth` for this to pull.
+        ignore_class: Label of ignored pixels, which are in no sum.
+        num_classes: K, number of classes and of logits per pixel.
+        class_weights: One factor >= 0 per class, 0 for classes to leave out; None is 1 for all.
+        smooth: Pixels added to numerator and denominator, at least 0; lowers the loss of tiny regions.
+        squared: Whether to square q and g in the denominator, see above.
+        absent: Whether absent classes count. Their loss is sum_p q / (sum_p q + smooth), which has a gradient only with
+            `smooth` above 0.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -61,7 +62,7 @@ class Dice(Loss):
 
     def per_class(self, sums: Any) -> Any:
         """Return (K,) float32: the loss of each class."""
-        # sum q + sum g = sum |q - g| + 2 sum q g, and so with squares, as g is 0 or 1: nothing cancels.
+        # sum q + sum g = sum |q - g| + 2 sum q g, and likewise with squares, as g is 0 or 1: avoids cancellation.
         return ratio(sums[1], sums[1] + 2.0 * sums[0] + self._smooth)
 
     def value(self, sums: Any) -> Any:
@@ -70,20 +71,20 @@ class Dice(Loss):
 
 
 class Tversky(Loss):
-    """(1 - T_c)^gamma averaged over the classes present, T_c = hits / (hits + alpha false + beta missed).
+    """(1 - T_c)^gamma averaged over the present classes, T_c = hits / (hits + alpha false + beta missed).
 
     hits = sum_p q g, false = sum_p q (1 - g), missed = sum_p (1 - q) g (arXiv:1706.05721, equation 2). beta > alpha
-    pulls towards finding all of a class, alpha > beta towards finding nothing else; both 1/2 is Dice, both 1 the soft
-    Jaccard index. The sums go over the batch and over all replicas.
+    favors recall, alpha > beta precision; both 1/2 is Dice, both 1 the soft Jaccard index. The sums are over the batch
+    and all replicas.
 
     Args:
-        ignore_class: Labels of this id are in no sum.
-        num_classes: K, the logits of a pixel.
-        class_weights: One factor a class, 0 for one that shall not count; all 1 where None.
-        alpha: What a false pixel weighs, from 0 up.
-        beta: What a missed pixel weighs, from 0 up.
-        gamma: Above 0. Focal Tversky (arXiv:1810.07842) has 3/4, which that paper writes 1/gamma: classes found badly
-            pull less, those found well more.
+        ignore_class: Label of ignored pixels, which are in no sum.
+        num_classes: K, number of classes and of logits per pixel.
+        class_weights: One factor >= 0 per class, 0 for classes to leave out; None is 1 for all.
+        alpha: Weight of false positive pixels, at least 0.
+        beta: Weight of missed pixels, at least 0.
+        gamma: Exponent, above 0. Focal Tversky (arXiv:1810.07842) uses 3/4, written 1/gamma there: a smaller gradient
+            for classes with low overlap, a larger one for those with high overlap.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -123,7 +124,7 @@ class Tversky(Loss):
         """Return (K,) float32: the loss of each class."""
         wrong = self._alpha * sums[1] + self._beta * sums[2]
         losses = ratio(wrong, sums[0] + wrong)
-        # The bound keeps the slope of powers below 1 finite at 0.
+        # The bound keeps the gradient of powers below 1 finite at 0.
         return losses if self._gamma == 1 else keras.ops.maximum(losses, 1e-7) ** self._gamma
 
     def value(self, sums: Any) -> Any:
@@ -134,16 +135,17 @@ class Tversky(Loss):
 class Lovasz(Loss):
     """Lovasz-softmax: the Jaccard index' loss, extended to errors between 0 and 1 (arXiv:1705.08790, equations 8, 9).
 
-    Of each class present, the pixels' errors |q - g| are ranked from the largest, e_1 >= e_2 >= ...; the loss is
-    sum_i e_i (J_i - J_{i-1}), J_i what the index loses with the first i pixels wrong. The classes' losses are averaged.
+    For each present class the pixels' errors |q - g| are ranked from the largest, e_1 >= e_2 >= ...; the loss is
+    sum_i e_i (J_i - J_{i-1}), where J_i is the loss of the index with the first i pixels wrong. The classes' losses are
+    averaged.
 
-    Ranking is per replica: the loss of several is their mean by the pixels that count. It sorts P numbers K times and
-    holds some 8 arrays of the logits' size.
+    Ranking is per replica: the loss of several replicas is their mean, weighted by the pixels that count. It sorts P
+    numbers K times and holds about 8 arrays of the logits' size.
 
     Args:
-        ignore_class: Labels of this id cost nothing and pull nothing.
-        num_classes: K, the logits of a pixel.
-        class_weights: One factor a class, 0 for one that shall not count; all 1 where None.
+        ignore_class: Label of ignored pixels: no loss and no gradient.
+        num_classes: K, number of classes and of logits per pixel.
+        class_weights: One factor >= 0 per class, 0 for classes to leave out; None is 1 for all.
 
     Raises:
         ConfigError: `class_weights` are not K numbers >= 0, at least one of them positive.
@@ -156,14 +158,14 @@ class Lovasz(Loss):
         self._class_weights = class_weights
 
     def sums(self, labels: Any, logits: Any) -> Any:
-        """Return (2,) float32: the batch's loss times its pixels that count, and these."""
+        """Return (2,) float32: the batch's loss times the number of counted pixels, and that number."""
         _, errors = _errors(labels, logits, self._ignore_class, self.num_logits)
         errors = keras.ops.reshape(keras.ops.moveaxis(errors, -1, 0), (self.num_logits, -1))  # (K, P)
-        # From the labels again: TensorFlow warns of each transposition of bool on most processors.
+        # Computed from the labels again: TensorFlow warns about transposing bool tensors on most CPUs.
         classes = keras.ops.arange(self.num_logits, dtype="int32")[:, None]
         is_class = keras.ops.equal(keras.ops.reshape(keras.ops.cast(labels, "int32"), (1, -1)), classes)
         is_class = keras.ops.logical_and(is_class, keras.ops.not_equal(classes, self._ignore_class))
-        # Void has error 0: wherever it ranks, it costs nothing and what it shifts costs nothing either.
+        # Ignored pixels have error 0: they add 0 at any rank, and so do the pixels of error 0 that they shift.
         order = keras.ops.argsort(-keras.ops.stop_gradient(errors), axis=-1)
         order = order + keras.ops.cast(classes, order.dtype) * keras.ops.cast(keras.ops.shape(errors)[1], order.dtype)
         steps = _jaccard_steps(keras.ops.take(keras.ops.reshape(is_class, (-1,)), order))
@@ -177,12 +179,12 @@ class Lovasz(Loss):
 
 
 def _errors(labels: Any, logits: Any, ignore_class: int, num_classes: int) -> tuple[Any, Any]:
-    """Return (B, H, W, K) bool g, and (B, H, W, K) float32 |q - g|, 0 for void."""
+    """Return (B, H, W, K) bool g, and (B, H, W, K) float32 |q - g|, 0 for ignored pixels."""
     counted = keras.ops.not_equal(labels, ignore_class)[..., None]
     labels = keras.ops.cast(labels, "int32")[..., None]
     is_class = keras.ops.logical_and(keras.ops.equal(labels, keras.ops.arange(num_classes, dtype="int32")), counted)
-    said = keras.ops.softmax(keras.ops.cast(logits, "float32"), axis=-1)
-    return is_class, keras.ops.where(is_class, 1.0 - said, keras.ops.where(counted, said, 0.0))
+    probabilities = keras.ops.softmax(keras.ops.cast(logits, "float32"), axis=-1)
+    return is_class, keras.ops.where(is_class, 1.0 - probabilities, keras.ops.where(counted, probabilities, 0.0))
 
 
 def _over_pixels(each: Any) -> Any:
@@ -191,10 +193,10 @@ def _over_pixels(each: Any) -> Any:
 
 
 def _jaccard_steps(is_class: Any) -> Any:
-    """Return (K, P) float32 J_i - J_{i-1} of pixels in their rank's order, from (K, P) bool: which are of the class.
+    """Return (K, P) float32 J_i - J_{i-1} of pixels in rank order, from (K, P) bool: pixels of the class.
 
     With n pixels of the class and, up to rank i, h_i of them and m_i others, J_i = 1 - (n - h_i) / (n + m_i). So the
-    step is 1 / (n + m_i) at a pixel of the class, else (n - h_i) / ((n + m_i) (n + m_i - 1)): so nothing cancels.
+    step is 1 / (n + m_i) at a pixel of the class, else (n - h_i) / ((n + m_i) (n + m_i - 1)), without cancellation.
     """
     of_class = keras.ops.cumsum(keras.ops.cast(is_class, "int32"), axis=-1)
     others = keras.ops.cumsum(keras.ops.cast(keras.ops.logical_not(is_class), "int32"), axis=-1)
@@ -205,6 +207,6 @@ def _jaccard_steps(is_class: Any) -> Any:
 
 
 def _mean(losses: Any, counted: Any, class_weights: Sequence[float] | None) -> Any:
-    """Average (K,) losses over the classes that count, by weight; 0 where there is none."""
+    """Average (K,) losses over the classes that count, by weight; 0 if no class counts."""
     weights = counted if class_weights is None else counted * keras.ops.array(class_weights, "float32")
     return ratio(keras.ops.sum(losses * weights), keras.ops.sum(weights))

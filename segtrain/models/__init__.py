@@ -1,4 +1,4 @@
-"""Networks and backbones. Names here are what a YAML's `_target_` may use."""
+"""Networks, backbones, heads and normalization. A YAML's `_target_` may name what is listed here."""
 
 from segtrain.models.backbones import Backbone, application, torch_resnet
 from segtrain.models.baselines import fcn, lraspp, pspnet, segformer_mlp, unet

@@ -49,11 +49,11 @@ class Backbone(NamedTuple):
         low: (B, h', w', C') early features.
         high_tap: Name of the layer that gives `high`.
         low_tap: Name of the layer that gives `low`.
-        stages: By stride in the undilated network (2, 4, 8, 16, 32), the last features there. In a dilated one the
-            deeper ones all lie at `output_stride`.
-        output_stride: Pixels from one place of `high` to the next.
-        tensors: By name of each of its layers, what that layer gives.
-        source: Where the weights come from.
+        stages: Stride in the undilated network (2, 4, 8, 16, 32) -> the last features at it. In a dilated network the
+            deeper ones all have stride `output_stride`.
+        output_stride: Stride of `high`, in pixels.
+        tensors: Name of each layer of the backbone -> its output.
+        source: Source of the initial weights.
     """
 
     pixels: Any
@@ -68,11 +68,11 @@ class Backbone(NamedTuple):
 
 
 class WeightSource(NamedTuple):
-    """What a backbone's weights come from; they are loaded when the network around it stands.
+    """Source of a backbone's weights, which are loaded after the network around it is built.
 
     Attributes:
         weights: None for random weights, "imagenet", or a path.
-        partial_weights: Whether layers that the file lacks may stay random.
+        partial_weights: Whether layers that the file lacks may keep their random weights.
         stock: Builds the network of keras.applications with its ImageNet weights; None for other networks.
         values: Path of a variable -> its initial value, of a model that was given with its weights.
     """
@@ -100,27 +100,26 @@ def application(
     partial_weights: bool = False,
     preprocessing: PreprocessingMode | None = None,
 ) -> Backbone:
-    """Any network of keras.applications, at output stride 8, 16 or 32.
+    """Build a backbone of keras.applications, at output stride 8, 16 or 32.
 
     Args:
-        name: As keras.applications spells it: ResNet50, MobileNetV2, ConvNeXtTiny.
-        stages: The last layer at each stride 2, 4, 8, 16, 32 of the undilated network; found by itself where None.
-        blocks: How the names of the last stage's blocks begin, for `multi_grid`.
+        name: Name in keras.applications: ResNet50, MobileNetV2, ConvNeXtTiny.
+        stages: The last layer at each stride 2, 4, 8, 16, 32 of the undilated network; detected where None.
+        blocks: Prefixes of the layer names of the last stage's blocks, for `multi_grid`.
         high: Layer of the deep tap, at `output_stride`; the last of `stages` where None.
         low: Layer of the early tap; the one of `stages` at stride 4 where None.
-        output_stride: Pixels from one deep feature to the next: strides beyond it become dilation.
-        multi_grid: One more factor of the dilation for each of the last stage's blocks, as [1, 2, 4]
+        output_stride: Stride of the deep features in pixels: larger strides are replaced by dilation.
+        multi_grid: Additional factor of the dilation for each of the last stage's blocks, as [1, 2, 4]
             (arXiv:1706.05587, section 3.2).
         dilate_strided: Dilate also the convolutions that lose their stride, as segmentation_models.pytorch does.
-        padding: "symmetric" pads strided convolutions alike on all sides, as torch does; for weights that come from
-            there.
+        padding: "symmetric" pads strided convolutions equally on all sides, as torch does; for weights from torch.
         alpha: Factor of all channel counts, for MobileNets.
         weights: None for random weights, "imagenet", or the path of a file of Keras weights.
-        partial_weights: Leave layers that the file lacks at random instead of refusing it.
-        preprocessing: What the pixels go through; that of the ImageNet weights where None.
+        partial_weights: Keep random weights in layers that the file lacks instead of raising an error.
+        preprocessing: Conversion of raw pixels, see `Preprocessing`; the one of the ImageNet weights where None.
 
     Raises:
-        ConfigError: There is no such network, tap or block, or a tap lies at another stride.
+        ConfigError: The network, a tap or a block does not exist, or a tap has another stride.
     """
     build = getattr(keras.applications, name, None)
     if not callable(build) or not name[:1].isupper():
@@ -167,21 +166,21 @@ def torch_resnet(
     partial_weights: bool = False,
     preprocessing: PreprocessingMode = "torch",
 ) -> Backbone:
-    """ResNet as torchvision has it (its "V1.5"): the stride in the 3x3, no biases, symmetric padding.
+    """Build torchvision's ResNet ("V1.5"): the stride in the 3x3, no biases, symmetric padding.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         high: Layer of the deep tap, at `output_stride`; the last layer where None.
         low: Layer of the early tap; the last at stride 4 where None.
-        output_stride: Pixels from one deep feature to the next.
-        multi_grid: One more factor of the dilation for each of the last stage's blocks.
+        output_stride: Stride of the deep features in pixels: larger strides are replaced by dilation.
+        multi_grid: Additional factor of the dilation for each of the last stage's blocks.
         dilate_strided: Dilate also the convolutions that lose their stride, as segmentation_models.pytorch does.
         weights: None for random weights, or the path of torchvision's state dict (safetensors, or .pth).
-        partial_weights: Leave layers that the file lacks at random instead of refusing it.
-        preprocessing: What the pixels go through.
+        partial_weights: Keep random weights in layers that the file lacks instead of raising an error.
+        preprocessing: Conversion of raw pixels, see `Preprocessing`.
 
     Raises:
-        ConfigError: There is no such depth, tap or block, or a tap lies at another stride.
+        ConfigError: The depth, a tap or a block does not exist, or a tap has another stride.
     """
     if depth not in BLOCKS:
         raise ConfigError(f"{argument('depth')}={depth}: expected one of {', '.join(map(str, BLOCKS))}")
@@ -245,7 +244,7 @@ def _dilated(
             f"{argument('output_stride')}={output_stride}: {plain.name} cannot be dilated "
             f"({' '.join(str(error).split())[:150]}). Fix: {argument('output_stride')}=32"
         ) from error
-    found = {names[layer]: place for layer, place in stride_infos(plain, output_stride).items() if place is not None}
+    found = {names[layer]: info for layer, info in stride_infos(plain, output_stride).items() if info is not None}
     taps = last_of_each_stride(found, network) if chosen.stages is None else named_stages(chosen.stages, found, network)
     high, low = chosen.high or taps[max(taps)], chosen.low or taps.get(4, taps[min(taps)])
     for key, tap in (("high", high), ("low", low)):

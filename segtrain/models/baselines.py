@@ -1,6 +1,6 @@
 """Plain networks to compare DeepLab with: FCN, U-Net, PSPNet, LR-ASPP and SegFormer's decoder, on any backbone.
 
-B batch, H height, W width, C channels, K classes. Stages go by the stride that they have in the undilated backbone.
+B batch, H height, W width, C channels, K classes. Stages are identified by their stride in the undilated backbone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ def fcn(
         num_classes: K, channels of the logits.
         channels: Channels of the 3x3 convolution; null for a quarter of the deep tap's.
         skips: Strides of the stages to add scores of, from coarse to fine.
-        dropout: Share of the features set to zero before the classifier while training.
+        dropout: Fraction of the features set to zero before the classifier during training.
 
     Returns:
         A model from (B, H, W, 3) pixels in 0-255 to (B, H, W, K) logits.
@@ -117,7 +117,7 @@ def pspnet(
         num_classes: K, channels of the logits.
         bins: Cells per side of each level of the pyramid. N levels get 1/N of the deep tap's channels each.
         channels: Channels of the 3x3 convolution over tap and pyramid.
-        dropout: Share of the features set to zero before the classifier while training.
+        dropout: Fraction of the features set to zero before the classifier during training.
 
     Returns:
         A model from (B, H, W, 3) pixels in 0-255 to (B, H, W, K) logits.
@@ -143,7 +143,7 @@ def lraspp(backbone: Backbone, num_classes: int, *, channels: Channels = 128) ->
     """Build LR-ASPP (Howard et al. 2019, arXiv:1905.02244, section 6.4), made for phones.
 
     The deep tap, gated channel by channel by its own mean, is classified, and so is the stage at stride 8; the scores
-    add up. The mean is over the whole map where the paper's is over windows of 49x49, as in torchvision. Scores instead
+    add up. The mean is over the full map instead of the paper's 49x49 windows, as in torchvision. Scores instead
     of features are resized: the same numbers, since a 1x1 convolution and bilinear weights that sum to 1 commute.
 
     Args:
@@ -177,7 +177,7 @@ def segformer_mlp(
         backbone: Read at its stages at strides 4, 8, 16 and 32; its taps do not count.
         num_classes: K, channels of the logits.
         channels: Channels that each stage is projected to, and of their fusion.
-        dropout: Share of the features set to zero before the classifier while training.
+        dropout: Fraction of the features set to zero before the classifier during training.
 
     Returns:
         A model from (B, H, W, 3) pixels in 0-255 to (B, H, W, K) logits.
@@ -210,8 +210,8 @@ def _upsample(logits: Any, backbone: Backbone) -> Any:
     return ResizeLike(dtype="float32", name="upsampling")([logits, backbone.pixels])
 
 
-def _dropout(x: Any, share: float) -> Any:
-    return keras.layers.Dropout(share, name="dropout")(x) if share else x
+def _dropout(x: Any, fraction: float) -> Any:
+    return keras.layers.Dropout(fraction, name="dropout")(x) if fraction else x
 
 
 def _stage(backbone: Backbone, stride: int, named: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""The blocks that segtrain's networks share.
+"""Blocks of segtrain's networks: convolution with batch norm, ASPP, classifier.
 
 B batch, H height, W width, C channels; images are RGB, channels last.
 """
@@ -78,7 +78,7 @@ def aspp(
     aspp_relu: bool = True,
     dropout: float = 0.0,
 ) -> Any:
-    """Look at each place at several scales at once: atrous spatial pyramid pooling (arXiv:1706.05587, section 3.3).
+    """Atrous spatial pyramid pooling (ASPP): features at several scales (arXiv:1706.05587, section 3.3).
 
     Args:
         features: (B, h, w, C) of the backbone.
@@ -89,7 +89,7 @@ def aspp(
         conv_bias: Give every convolution a bias.
         pool_bias: Give the pooled branch's convolution one.
         aspp_relu: End each convolution with a ReLU.
-        dropout: Share of the result set to zero while training.
+        dropout: Fraction of the result set to zero during training.
 
     Returns:
         (B, h, w, aspp_channels) features.
@@ -98,13 +98,13 @@ def aspp(
     pooled = conv_block(pooled, aspp_channels, 1, "aspp_pool", conv_bias=pool_bias or conv_bias, relu=aspp_relu)
     pooled = ResizeLike(name="aspp_pool_upsampling")([pooled, features])
     branches = [pooled, conv_block(features, aspp_channels, 1, "aspp_1x1", conv_bias=conv_bias, relu=aspp_relu)]
-    # Named by their place: the same weights serve every output stride.
-    for place, dilation_rate in enumerate(aspp_dilations, start=1):
+    # Named by index, not by dilation: the same weights fit every output stride.
+    for index, dilation_rate in enumerate(aspp_dilations, start=1):
         branch = conv_block(
             features,
             aspp_channels,
             3,
-            f"aspp_branch_{place}",
+            f"aspp_branch_{index}",
             dilation_rate=dilation_rate,
             separable=separable,
             depthwise_norm=depthwise_norm,
@@ -126,13 +126,13 @@ def classify(
     align_corners: bool = False,
     single_logit: bool = False,
 ) -> Any:
-    """End a network: from features to logits at the size of the pixels, in float32 under every precision.
+    """Classify features and upsample to logits at the size of the input, in float32 under every precision.
 
     Args:
         x: (B, h, w, C) features.
-        backbone: Whose pixels tell the size.
+        backbone: Backbone with the input pixels, which give the size of the logits.
         num_classes: K, channels of the logits.
-        classifier_before_upsampling: Classify first and upsample the logits: the same numbers as the other way round,
+        classifier_before_upsampling: Classify first and upsample the logits: equal to the reverse order,
             since a 1x1 convolution and bilinear weights that sum to 1 commute, and far cheaper.
         align_corners: How to upsample, see `ResizeLike`.
         single_logit: For two classes: one filter, whose sigmoid is the second class' probability.

@@ -1,7 +1,6 @@
-"""Weights of torch's networks under segtrain's names: torchvision's and segmentation_models.pytorch's DeepLabs.
+"""Convert torch state dicts (torchvision, segmentation_models.pytorch) to segtrain's names and axes.
 
-Names and axes only: the arrays are NumPy's, whoever read them, and nothing here needs torch. Each of the model's
-variables asks for one entry of the state dict.
+Works on NumPy arrays and does not import torch. Each variable of the model asks for one entry of the state dict.
 """
 
 import re
@@ -22,8 +21,8 @@ _WORDS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-# In a torch Sequential of convolution and batch norm.
-_PLACES = {"conv": 0, "bn": 1}
+# Index in a torch Sequential of convolution and batch norm.
+_INDEX = {"conv": 0, "bn": 1}
 _NUM_SHOWN = 4
 
 
@@ -32,11 +31,11 @@ class Layout(NamedTuple):
 
     Attributes:
         name: For messages.
-        mark: The entry by which a state dict is known.
+        mark: Entry by which a state dict is recognized.
         backbone: Prefix of the backbone's entries.
-        aspp: Prefix of the ASPP's entries; None for a classifier, of which only the backbone is of use.
-        head: segtrain's layers behind the ASPP -> torch's modules.
-        spare: Beginnings of entries that the model may do without.
+        aspp: Prefix of the ASPP's entries; None for an image classifier, of which only the backbone is used.
+        head: segtrain's layers after the ASPP -> torch's modules.
+        spare: Prefixes of entries that the model may lack.
     """
 
     name: str
@@ -102,16 +101,16 @@ LAYOUTS = (
 
 
 def from_torch(state: State, model: Any, key: str = "weights") -> dict[str, np.ndarray]:
-    """Give a torch state dict the names and the axes of a model's variables.
+    """Convert a torch state dict to the names and axes of a model's variables.
 
-    Whether all variables were found, and in their shapes, is for the caller to judge: `reset_classifier=true` wants a
+    The caller checks whether all variables were found and have the right shapes: `reset_classifier=true` wants a
     classifier
     of another shape, a backbone wants a part only.
 
     Args:
         state: Entry -> array, of one of `LAYOUTS`. torch's kernels are (out, in, h, w).
         model: The Keras model that the arrays are for: the same network, by segtrain's names of its layers.
-        key: What to call the state dict in a message.
+        key: Name of the state dict in messages.
 
     Returns:
         The path of each variable found ("conv1_conv/kernel") -> its array, kernels as (h, w, in, out); and what no
@@ -120,7 +119,7 @@ def from_torch(state: State, model: Any, key: str = "weights") -> dict[str, np.n
     Raises:
         CheckpointError: The state dict is of no known layout.
     """
-    layout = _recognise(state, key)
+    layout = _recognize(state, key)
     asked = {}
     for variable in model.weights:
         layer, _, word = variable.path.rpartition("/")
@@ -137,7 +136,7 @@ def from_torch(state: State, model: Any, key: str = "weights") -> dict[str, np.n
     return converted
 
 
-def _recognise(state: State, key: str) -> Layout:
+def _recognize(state: State, key: str) -> Layout:
     for layout in LAYOUTS:
         if layout.mark in state:
             return layout
@@ -161,10 +160,10 @@ def _module(layer: str, layout: Layout, state: State) -> str | None:
 
 def _aspp_module(layer: str, prefix: str, state: State) -> str | None:
     if match := re.fullmatch(r"aspp_(1x1|projection)_(conv|bn)", layer):
-        return f"{prefix}{'convs.0' if match[1] == '1x1' else 'project'}.{_PLACES[match[2]]}"
+        return f"{prefix}{'convs.0' if match[1] == '1x1' else 'project'}.{_INDEX[match[2]]}"
     if match := re.fullmatch(r"aspp_pool_(conv|bn)", layer):
         # The last branch; its first module is the pooling.
-        return f"{prefix}convs.{_count(state, f'{prefix}convs.') - 1}.{1 + _PLACES[match[1]]}"
+        return f"{prefix}convs.{_count(state, f'{prefix}convs.') - 1}.{1 + _INDEX[match[1]]}"
     if match := re.fullmatch(r"aspp_branch_(\d+)_(depthwise|conv|bn)", layer):
         branch = f"{prefix}convs.{match[1]}"
         pointwise = f"{branch}.0.1" if f"{branch}.0.1.weight" in state else f"{branch}.0"
@@ -179,14 +178,14 @@ def _resnet_module(layer: str, prefix: str) -> str | None:
     if match is None:
         return None
     block = f"{prefix}layer{int(match[1]) - 1}.{int(match[2]) - 1}"
-    place, kind = match[3], match[4]
-    return f"{block}.downsample.{_PLACES[kind]}" if place == "0" else f"{block}.{kind}{place}"
+    number, kind = match[3], match[4]
+    return f"{block}.downsample.{_INDEX[kind]}" if number == "0" else f"{block}.{kind}{number}"
 
 
 def _mobilenet_module(layer: str, prefix: str, state: State) -> str | None:
     if match := re.fullmatch(r"conv(_1)?(_bn)?", layer):
-        place = _count(state, prefix) - 1 if match[1] else 0
-        return f"{prefix}{place}.{int(bool(match[2]))}"
+        index = _count(state, prefix) - 1 if match[1] else 0
+        return f"{prefix}{index}.{int(bool(match[2]))}"
     parts = r"(expand|depthwise|project)(_bn)?|(squeeze_excite_conv)(_1)?"
     match = re.fullmatch(rf"expanded_conv(?:_(\d+))?_(?:{parts})", layer)
     if match is None:
@@ -199,8 +198,8 @@ def _mobilenet_module(layer: str, prefix: str, state: State) -> str | None:
         return f"{block}{1 + expands}.{'fc2' if second else 'fc1'}"
     if part == "expand" and not expands:
         return None
-    place = {"expand": 0, "depthwise": int(expands), "project": _count(state, block) - 1}[part]
-    return f"{block}{place}.{int(bool(norm))}"
+    index = {"expand": 0, "depthwise": int(expands), "project": _count(state, block) - 1}[part]
+    return f"{block}{index}.{int(bool(norm))}"
 
 
 def _count(state: State, prefix: str) -> int:

@@ -1,4 +1,4 @@
-"""Convolutions as dilated networks need them: fast, and at any padding."""
+"""Faster dilated convolutions, and symmetric padding for strided ones."""
 
 import functools
 from typing import Any
@@ -9,11 +9,11 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("segtrain")
 class Conv2D(keras.layers.Conv2D):
-    """Keras' convolution with two more things: dilation by the direct kernel, and symmetric padding under strides.
+    """Keras' convolution, with the direct kernel for dilation and optional symmetric padding under strides.
 
-    Keras sends a dilated convolution through space-to-batch, which moves the whole map twice and pads it to multiples
+    Keras computes a dilated convolution by space-to-batch, which moves the full map twice and pads it to multiples
     of the dilation: 2 to 13 times slower on a CPU than oneDNN's own dilated kernel (ASPP at 32x32, dilations 6-18).
-    Where that kernel has no gradient (oneDNN off) Keras' way is kept.
+    Where that kernel has no gradient (oneDNN off) Keras' implementation is used.
 
     Args:
         symmetric: Where padding is "same" and there is a stride: pad alike on all sides, half the kernel each, as torch
@@ -44,7 +44,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     Keras' way, space-to-batch, pads a map by the dilation on all sides: at 16x16 and a dilation of 36 to thirty times
     its area, zeros all of them. Where the dilation comes near the map's side (7/8 was measured) or exceeds it, the few
-    products that are left are summed one by one. TensorFlow's own dilated depthwise kernel is no way out: its gradient
+    products that are left are summed one by one. TensorFlow's own dilated depthwise kernel is not used: its gradient
     is wrong.
     """
 

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds, counted from its layers' shapes."""
+"""Number of parameters and multiply-adds of a network, from its layers' shapes."""
 
 import math
 
@@ -13,15 +13,15 @@ _WITH_KERNELS = (
 
 
 def at_size(model: keras.Model, height: int, width: int) -> keras.Model:
-    """Copy a network of free size onto a known one, for its shapes to be read; the weights are not copied.
+    """Copy a network with free input size to a fixed size, to read its shapes; weights are not copied.
 
-    The very layers are kept: keras.applications built anew at a known size pads odd sizes otherwise.
+    The layers are cloned because keras.applications built at a known size pads odd sizes differently.
     """
     return keras.models.clone_model(model, input_tensors=keras.Input((height, width, 3)))
 
 
 def count_parameters(model: keras.Model) -> tuple[int, int]:
-    """Count a model's numbers, moving statistics among the second.
+    """Count a model's parameters; moving statistics are non-trainable.
 
     Returns:
         Trainable and non-trainable parameters.
@@ -51,7 +51,7 @@ def count_multiply_adds(model: keras.Model) -> int:
 
 
 def _multiply_adds(layer: keras.layers.Layer, shape: tuple[int, ...]) -> int:
-    """Count those of one layer whose result is of this shape, (B, H, W, C) or (B, C)."""
+    """Count the multiply-adds of one layer with output shape (B, H, W, C) or (B, C)."""
     if not isinstance(layer, _WITH_KERNELS):
         return 0
     kernels = [weight for weight in layer.weights if "kernel" in weight.name]

@@ -34,7 +34,7 @@ def backbone_from(
         taps: Stride (input pixels per feature, such as 4, 8, 16, 32) -> name of the layer that returns the features at
             it, (B, H/stride, W/stride, C). Layer `b` of a nested model `a` is `a_b`; a layer without a name of its own
             is `conv2d_0`, `conv2d_1` in the order of the model. The heads of this package read the deepest one and, for
-            details, the one at stride 4 (the finest where there is none at 4).
+            details, the one at stride 4 (the finest one if no tap has stride 4).
         preprocessing: Conversion of raw RGB pixels in 0-255 to the model's input, see `Preprocessing`; "none" passes
             them unchanged.
         weights: Path of a file of weights; None keeps the values that `model` has.

@@ -35,13 +35,13 @@ def deeplabv3(
     Args:
         backbone: The tap to build on.
         num_classes: K, channels of the logits.
-        aspp_dilations: Dilation of each 3x3 branch of the ASPP, in places of the deep tap; where None the paper's
-            6, 12, 18 of output stride 16, doubled at 8 and halved at 32.
+        aspp_dilations: Dilation of each 3x3 branch of the ASPP, in features of the deep tap; None is the paper's
+            6, 12, 18 at output stride 16, doubled at 8 and halved at 32.
         aspp_channels: Channels of the ASPP.
         head_convolutions: 3x3 convolutions between ASPP and classifier: none in the paper, 1 in torchvision.
         separable: Use depthwise-separable 3x3 convolutions.
         depthwise_norm: Put batch norm and ReLU between their two halves.
-        dropout: Share of the ASPP's result set to zero while training.
+        dropout: Fraction of the ASPP's result set to zero during training.
         conv_bias: Give every convolution before a batch norm a bias.
         pool_bias: Give the ASPP's pooled branch one, as the keras.io program does.
         aspp_relu: End each convolution of the ASPP with a ReLU.
@@ -104,8 +104,8 @@ def deeplabv3plus(
     Args:
         backbone: The taps to build on.
         num_classes: K, channels of the logits.
-        aspp_dilations: Dilation of each 3x3 branch of the ASPP, in places of the deep tap; where None the paper's
-            6, 12, 18 of output stride 16, doubled at 8 and halved at 32.
+        aspp_dilations: Dilation of each 3x3 branch of the ASPP, in features of the deep tap; None is the paper's
+            6, 12, 18 at output stride 16, doubled at 8 and halved at 32.
         aspp_channels: Channels of the ASPP.
         aspp_convolutions: 3x3 convolutions after the ASPP: none in the paper, 1 in segmentation_models.pytorch.
         low_level_channels: Channels that the early tap is projected to (48 in the paper).
@@ -113,7 +113,7 @@ def deeplabv3plus(
         decoder_convolutions: How many there are (2 in the paper).
         separable: Use depthwise-separable 3x3 convolutions in ASPP and decoder.
         depthwise_norm: Put batch norm and ReLU between their two halves.
-        dropout: Share of the ASPP's result set to zero while training.
+        dropout: Fraction of the ASPP's result set to zero during training.
         conv_bias: Give every convolution before a batch norm a bias.
         pool_bias: Give the ASPP's pooled branch one, as the keras.io program does.
         relu_before_norm: Put one more ReLU before each batch norm of the decoder, as the idiotdeveloper program does.
@@ -156,8 +156,8 @@ def deeplabv3plus(
 
 
 def _convolutions(x: Any, channels: int, name: str, count: int, **options: bool) -> Any:
-    for place in range(1, count + 1):
-        x = conv_block(x, channels, 3, f"{name}_{place}", **options)
+    for index in range(1, count + 1):
+        x = conv_block(x, channels, 3, f"{name}_{index}", **options)
     return x
 
 

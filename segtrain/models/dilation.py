@@ -1,8 +1,8 @@
-"""Finer features from a ready backbone: dilation in the place of strides (arXiv:1706.05587, section 3.1).
+"""Replace strides of a backbone by dilation, for finer features (arXiv:1706.05587, section 3.1).
 
-Without its stride a layer gives s times as many places a side; dilating all that follows by s lets each kernel see the
-same pixels as before, so that at the places both have, the features are the very same numbers ("atrous consistency").
-Dilation changes no weight's shape: stock weights fit every output stride.
+Without its stride s a layer returns s times as many features per side. Dilating all later layers by s lets each kernel
+read the same pixels as before, so that features at the positions of the strided network are unchanged ("atrous
+consistency"). Dilation does not change shapes of weights: stock weights fit every output stride.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,12 +24,12 @@ _GLOBAL = (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)
 
 @dataclass(frozen=True)
 class StrideInfo:
-    """Where a layer's result lies.
+    """Stride and dilation at a layer's output.
 
     Attributes:
-        nominal: Stride in the undilated network: the pixels from one place to the next.
-        stride: The stride after dilation.
-        dilation: How far apart the next kernel's taps must lie, in places.
+        nominal: Stride in the undilated network, in pixels.
+        stride: Stride after dilation, in pixels.
+        dilation: Dilation of later kernels, in features.
     """
 
     nominal: int = 1
@@ -38,10 +38,10 @@ class StrideInfo:
 
 
 def stride_infos(network: keras.Model, output_stride: int) -> dict[str, StrideInfo | None]:
-    """Follow the strides through a network whose strides stop at `output_stride`.
+    """Compute the stride at each layer of a network whose strides stop at `output_stride`.
 
     Returns:
-        By name of each layer, where its result lies; None for what no longer is a map, as the gate of a
+        Name of each layer -> stride and dilation at its output; None if the output is not a map, as the gate of a
         squeeze-and-excitation block.
     """
     found: dict[str, StrideInfo | None] = {}
@@ -63,12 +63,12 @@ def rebuild(
 
     Args:
         network: A functional Keras network of free size.
-        output_stride: The stride that no layer goes beyond.
-        multi_grid: By layer, one more factor of its dilation.
-        dilate_strided: Dilate the very convolutions that lose their stride as well, as segmentation_models.pytorch
-            does; the features are then other ones than the undilated network's.
-        padding: "symmetric" pads strided convolutions alike on all sides, as torch does.
-        names: New names of layers.
+        output_stride: Maximum stride; larger ones become dilation.
+        multi_grid: Name of a layer -> additional factor of its dilation.
+        dilate_strided: Dilate also the convolutions that lose their stride, as segmentation_models.pytorch does; the
+            features then differ from the undilated network's.
+        padding: "symmetric" pads strided convolutions equally on all sides, as torch does.
+        names: Name of a layer -> its new name.
 
     Raises:
         ValueError: The dilated network's parts do not fit together.
@@ -94,12 +94,12 @@ def rebuild(
 
 
 def _before(layer: keras.layers.Layer, found: dict[str, StrideInfo | None]) -> StrideInfo | None:
-    """Where a layer's input lies: of several that is the deepest map."""
+    """Return the stride info of a layer's input; of several inputs, that of the deepest map."""
     if isinstance(layer, keras.layers.InputLayer):
         return StrideInfo()
     sources = [found[source.name] for source in _sources(layer)]
-    maps = [place for place in sources if place is not None]
-    return max(maps, key=lambda place: (place.nominal, place.dilation), default=None)
+    maps = [info for info in sources if info is not None]
+    return max(maps, key=lambda info: (info.nominal, info.dilation), default=None)
 
 
 def _behind(before: StrideInfo | None, layer: keras.layers.Layer, output_stride: int) -> StrideInfo | None:
@@ -126,14 +126,14 @@ def _strides(layer: keras.layers.Layer) -> Iterator[int]:
 def _edit(
     layer: keras.layers.Layer, before: StrideInfo, output_stride: int, dilate_strided: bool, factor: int
 ) -> dict[str, Any]:
-    """What must change in a layer's config; nothing for most."""
+    """Return the changes to a layer's config; empty for most layers."""
     if isinstance(layer, keras.Sequential):
-        place, inner = before, {}
+        info, inner = before, {}
         for each in layer.layers:
-            change = _edit(each, place, output_stride, dilate_strided, factor)
+            change = _edit(each, info, output_stride, dilate_strided, factor)
             if change:
                 inner[each.name] = change
-            place = _behind(place, each, output_stride) or place
+            info = _behind(info, each, output_stride) or info
         return {"layers": inner} if inner else {}
     if not isinstance(layer, (*_CONVOLUTIONS, *_POOLINGS)):
         return {}

@@ -1,6 +1,6 @@
-"""Further heads on a backbone, beside the network's own: they pull on the backbone while it is trained.
+"""Further heads on a backbone, in addition to the main one: auxiliary losses during training.
 
-B batch, H height, W width, C channels, K classes. Stages go by the stride that they have in the undilated backbone.
+B batch, H height, W width, C channels, K classes. Stages are identified by their stride in the undilated backbone.
 """
 
 import difflib
@@ -37,13 +37,13 @@ def auxiliary(
         name: Its key under `heads`, with which its layers' names begin.
         tap: Layer to read instead of stage 16.
         channels: Channels of the 3x3 convolution; a quarter of the tap's where None.
-        dropout: Share of its result set to zero while training.
+        dropout: Fraction of its result set to zero during training.
 
     Returns:
         (B, H, W, K) logits, float32.
 
     Raises:
-        ConfigError: There is no such tap or stage, or an option is out of its range.
+        ConfigError: The tap or stage does not exist, or an option is out of range.
     """
     features = _stage(backbone, 16) if tap is None else _layer(backbone, tap)
     if channels is None:
@@ -59,12 +59,12 @@ def edges(backbone: Backbone, num_classes: int, *, name: str = "edges", channels
     """Find where classes meet, from three stages: the edge branch of CE2P for human parsing (arXiv:1809.05996).
 
     After its section 3.3, with these differences: an edge is one logit, not the softmax of two; each stage has a 3x3
-    scorer of its own, where the authors' program shares one; and the branch's features are not fed into the parsing
+    scorer of its own, while the authors' code uses one for all; and the branch's features are not fed into the parsing
     network: edges help by way of the backbone alone, and the network is the same with and without them.
 
     Args:
         backbone: Read at its stages 4, 8 and 16.
-        num_classes: Not asked for: two classes meet in one way, whichever they are.
+        num_classes: Unused: an edge is one logit for any classes.
         name: Its key under `heads`, with which its layers' names begin.
         channels: What each stage is projected to.
 

@@ -1,4 +1,4 @@
-"""The layers that segtrain's networks share.
+"""Layers of segtrain's networks.
 
 B batch, H height, W width, C channels; images are RGB, channels last.
 """
@@ -21,12 +21,12 @@ PreprocessingMode = Literal["caffe", "tf", "torch", "mean", "none"]
 
 @keras.saving.register_keras_serializable("segtrain")
 class Preprocessing(keras.layers.Layer):
-    """Bring raw RGB pixels in 0-255 to what a backbone's weights were trained on.
+    """Convert raw RGB pixels in 0-255 to the input range that a backbone's weights were trained with.
 
     Args:
-        mode: Keras' own words: "caffe" turns to BGR and takes the mean off, "tf" maps to -1..1, "torch" takes the
-            mean off and divides by the deviation; "mean" takes the mean off and leaves RGB as TF-slim's ResNets want
-            it, "none" leaves the pixels to a backbone that brings its own.
+        mode: Keras' modes: "caffe" converts to BGR and subtracts the mean, "tf" maps to -1..1, "torch" subtracts the
+            mean and divides by the standard deviation. Further ones: "mean" subtracts the mean in RGB, for TF-slim's
+            ResNets; "none" passes the pixels to a backbone with its own preprocessing.
     """
 
     def __init__(self, mode: PreprocessingMode, **kwargs: Any) -> None:
@@ -55,15 +55,14 @@ class Preprocessing(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("segtrain")
 class ResizeLike(keras.layers.Layer):
-    """Resize a map bilinearly to the height and width of another, whatever they are when the network runs.
+    """Resize a map bilinearly to the height and width of another, which may vary between calls.
 
-    Keras' own resizing fails on free heights and widths when exported, and under mixed precision with XLA; this one
-    works in float32 (in float64 where the features are) and hands back its input's dtype. Call it with
-    `[features, like]`.
+    Keras' own resizing fails on free heights and widths when exported, and under mixed precision with XLA. This layer
+    computes in float32 (float64 for float64 features) and returns its input's dtype. Call it with `[features, like]`.
 
     Args:
-        align_corners: Let the outermost pixel centers of both maps fall together, as some torch networks do, instead of
-            the outermost borders.
+        align_corners: Align the centers of the outermost pixels of both maps, as some torch networks do, instead of
+            their outer borders.
     """
 
     def __init__(self, align_corners: bool = False, **kwargs: Any) -> None:
@@ -73,7 +72,7 @@ class ResizeLike(keras.layers.Layer):
     def call(self, inputs: list[Any]) -> Any:
         features, like = inputs
         size = tf.shape(like)[1:3]
-        if features.dtype == tf.float64:  # TensorFlow's kernels give float32 whatever they get
+        if features.dtype == tf.float64:  # TensorFlow's resize kernels always return float32
             rows, columns = (self._weights(tf.shape(features)[axis], size[axis - 1]) for axis in (1, 2))
             return tf.einsum("yh,xw,bhwc->byxc", rows, columns, features)
         if self.align_corners:
@@ -83,14 +82,14 @@ class ResizeLike(keras.layers.Layer):
         return tf.cast(resized, features.dtype)
 
     def _weights(self, length: Any, wanted: Any) -> Any:
-        """Share of each of `length` places in each of the `wanted` ones, (wanted, length)."""
+        """Return interpolation weights from `length` to `wanted` positions, (wanted, length)."""
         lengths = [tf.cast(each, tf.float64) for each in (length, wanted)]
-        places = [tf.range(each) for each in lengths]
+        positions = [tf.range(each) for each in lengths]
         if self.align_corners:
-            centres = places[1] * (lengths[0] - 1) / tf.maximum(lengths[1] - 1, 1)
+            centers = positions[1] * (lengths[0] - 1) / tf.maximum(lengths[1] - 1, 1)
         else:
-            centres = tf.clip_by_value((places[1] + 0.5) * lengths[0] / lengths[1] - 0.5, 0, lengths[0] - 1)
-        return tf.maximum(1 - tf.abs(centres[:, None] - places[0]), 0)
+            centers = tf.clip_by_value((positions[1] + 0.5) * lengths[0] / lengths[1] - 0.5, 0, lengths[0] - 1)
+        return tf.maximum(1 - tf.abs(centers[:, None] - positions[0]), 0)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "align_corners": self.align_corners}
@@ -105,7 +104,7 @@ _keeps_moving_statistics: ContextVar[bool] = ContextVar("keep_moving_statistics"
 
 @contextmanager
 def keep_moving_statistics() -> Iterator[None]:
-    """Leave the moving statistics of segtrain's batch norm alone while a graph is traced: for a second forward pass."""
+    """Do not update moving statistics of segtrain's batch norm while a graph is traced: for a second forward pass."""
     token = _keeps_moving_statistics.set(True)
     try:
         yield
@@ -118,7 +117,7 @@ _trains_batch_norm_only: ContextVar[bool] = ContextVar("norms_alone", default=Fa
 
 @contextmanager
 def batch_norm_in_training_mode() -> Iterator[None]:
-    """Let segtrain's batch norm alone behave as in training while a graph is traced: dropout rests all the same."""
+    """Run only segtrain's batch norm in training mode while a graph is traced; dropout stays in inference mode."""
     token = _trains_batch_norm_only.set(True)
     try:
         yield
@@ -130,7 +129,7 @@ def batch_norm_in_training_mode() -> Iterator[None]:
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer, computed by TensorFlow's fused kernel: the same numbers in half the time of a training step.
 
-    Keras 3 spells batch norm out in some twenty operations that each read and write the whole map; on a CPU they took
+    Keras 3 computes batch norm in about twenty operations that each read and write the full map; on a CPU they took
     two thirds of a MobileNetV2 step. Where the fused kernel does not apply (synchronized or masked statistics, other
     dtypes, other ranks) Keras' own call is used.
     """
@@ -172,7 +171,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return batch.y
 
     def _of_all_devices(self, inputs: Any, context: Any) -> Any:
-        """Normalize by the statistics of all replicas' features, which meet once: Keras lets them meet three times."""
+        """Normalize by the statistics of all replicas' features with one all-reduce, where Keras uses three."""
         moving_mean, moving_variance = (tf.convert_to_tensor(one) for one in (self.moving_mean, self.moving_variance))
         features = tf.cast(inputs, tf.float32)
         # Sums around a value near the mean lose less to rounding; the moving one is the same on all devices.
@@ -193,7 +192,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("segtrain")
 class GroupNormalization(keras.layers.GroupNormalization):
-    """Keras' layer, callable as batch norm is, so that it can stand in its place."""
+    """Keras' layer with the call signature of batch norm, so that it can replace it."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         return super().call(inputs)
@@ -203,7 +202,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
 class LayerScale(keras.layers.Layer):
     """Multiply each channel by a trained number, as ConvNeXt's blocks end (arXiv:2103.17239).
 
-    Keras' own layer gives its weight no name, and the one that it gets then is numbered through the whole process.
+    Keras' own layer does not name its weight, so that Keras numbers the name per process.
     """
 
     def __init__(self, init_values: float, projection_dim: int, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a network's batch norm: one choice for the whole network, made when it stands."""
+"""Normalization of a network: train, freeze or synchronize batch norm, or replace it with group norm."""
 
 import keras
 
@@ -15,11 +15,11 @@ def trained_norm(
 
     Args:
         model: The network.
-        backbone: The one it stands on.
-        momentum: How slowly the statistics used outside of training follow, on every layer. MobileNetV2's own 0.999
-            needs thousands of steps before the network is any good outside of training.
-        epsilon: Added to the variance, in the layers behind the backbone; the backbone keeps what its weights were
-            trained with.
+        backbone: Backbone of the network.
+        momentum: Momentum of the moving statistics of every layer, 0-1. MobileNetV2's own 0.999 needs thousands of
+            steps before inference works.
+        epsilon: Constant added to the variance, in the layers after the backbone; the backbone keeps the value that its
+            weights were trained with.
 
     Raises:
         ConfigError: `momentum` is not within 0..1 or `epsilon` not positive.
@@ -35,9 +35,9 @@ def trained_norm(
 def frozen_norm(
     model: keras.Model, backbone: Backbone, *, momentum: InnerFraction = 0.95, epsilon: Epsilon = 1e-3
 ) -> keras.Model:
-    """Keep the backbone's batch norm as its weights came, statistics and all: for batches of a few images.
+    """Freeze the backbone's batch norm, statistics included: for batches of a few images.
 
-    The layers behind the backbone have nothing to keep and are trained. Arguments as of `trained_norm`.
+    Batch norm after the backbone is trained. For the arguments see `trained_norm`.
     """
     model = trained_norm(model, backbone, momentum=momentum, epsilon=epsilon)
     for layer in _batch_norms(model):
@@ -50,7 +50,7 @@ def frozen_norm(
 def synchronized_norm(
     model: keras.Model, backbone: Backbone, *, momentum: InnerFraction = 0.95, epsilon: Epsilon = 1e-3
 ) -> keras.Model:
-    """Take the statistics over the batches of all devices together. Arguments as of `trained_norm`."""
+    """Train batch norm with statistics over the batches of all devices. For the arguments see `trained_norm`."""
     model = trained_norm(model, backbone, momentum=momentum, epsilon=epsilon)
     for layer in _batch_norms(model):
         layer.synchronized = True
@@ -58,9 +58,9 @@ def synchronized_norm(
 
 
 def synchronize(model: keras.Model) -> None:
-    """Let all batch norm that is trained take its statistics over all devices.
+    """Synchronize the statistics of trainable batch norm over all devices.
 
-    Without it each device has statistics of its own, and the network that is saved those of the first.
+    Without it each device has its own statistics, and the saved network those of the first.
     """
     for layer in _batch_norms(model):
         layer.synchronized = layer.synchronized or layer.trainable
@@ -70,18 +70,18 @@ def synchronize(model: keras.Model) -> None:
 def group_norm(
     model: keras.Model, backbone: Backbone, *, groups: Channels = 32, epsilon: Epsilon = 1e-5
 ) -> keras.Model:
-    """Put group norm (arXiv:1803.08494) in the place of every batch norm: no statistics, any batch size.
+    """Replace every batch norm with group norm (arXiv:1803.08494): no statistics, any batch size.
 
-    The backbone's scales and offsets still fit, its statistics are left out; expect to train longer.
+    The backbone's scales and offsets still fit, its statistics are ignored; expect to train longer.
 
     Args:
         model: The network.
-        backbone: The one it stands on.
-        groups: How many groups the channels of a layer fall into; the next lower divisor where it does not divide them.
-        epsilon: Added to the variance.
+        backbone: Backbone of the network.
+        groups: Number of groups of channels; the next lower divisor where it does not divide a layer's channels.
+        epsilon: Constant added to the variance.
 
     Returns:
-        Another model on the same input.
+        A new model on the same input.
 
     Raises:
         ConfigError: `groups` or `epsilon` is not positive.

@@ -1,4 +1,4 @@
-"""Pooling that Keras lacks: dilated, and over a grid of any map."""
+"""Pooling that Keras lacks: dilated pooling, and adaptive average pooling."""
 
 import functools
 from collections.abc import Callable
@@ -10,13 +10,13 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable("segtrain")
 class DilatedPooling2D(keras.layers.Layer):
-    """Maximum or mean over a window whose places lie `dilation` pixels apart: what a strided pooling becomes when its
-    backbone is dilated. The map keeps its size; what lies outside of it counts for nothing.
+    """Maximum or mean over a window whose elements are `dilation` pixels apart: replaces strided pooling in a dilated
+    backbone. The map keeps its size; pixels outside of it do not count.
 
     Args:
         kind: "max" or "mean".
-        pool_size: Height and width of the window, in places.
-        dilation: Distance between them, in pixels.
+        pool_size: Height and width of the window, in elements.
+        dilation: Distance between the elements, in pixels.
     """
 
     def __init__(self, kind: Literal["max", "mean"], pool_size: tuple[int, int], dilation: int, **kwargs: Any) -> None:
@@ -32,11 +32,11 @@ class DilatedPooling2D(keras.layers.Layer):
         return total / self._over_window(tf.ones_like(inputs[:1, :, :, :1]), 0, tf.add)
 
     def _over_window(self, x: Any, outside: Any, join: Callable[[Any, Any], Any]) -> Any:
-        for axis, places in enumerate(self.pool_size, start=1):
+        for axis, length_of_window in enumerate(self.pool_size, start=1):
             padding = [[0, 0]] * 4
-            padding[axis] = [(places - 1) // 2 * self.dilation, places // 2 * self.dilation]
+            padding[axis] = [(length_of_window - 1) // 2 * self.dilation, length_of_window // 2 * self.dilation]
             padded, length = tf.pad(x, padding, constant_values=outside), tf.shape(x)[axis]
-            firsts = [place * self.dilation for place in range(places)]
+            firsts = [index * self.dilation for index in range(length_of_window)]
             shifted = [
                 padded[:, first : first + length] if axis == 1 else padded[:, :, first : first + length]
                 for first in firsts

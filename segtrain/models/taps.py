@@ -1,4 +1,4 @@
-"""Which layers of a backbone may be tapped, at which stride, and what to say when another one was meant."""
+"""Find the layers of a backbone at each stride, and check the taps that a config names."""
 
 import difflib
 import re
@@ -13,10 +13,10 @@ from segtrain.shell import setting
 
 
 def stable_names(network: keras.Model) -> dict[str, str]:
-    """Name each layer for good. Where keras.applications names none, Keras numbers it through the whole process.
+    """Return stable names of layers. Keras numbers layers that keras.applications does not name per process.
 
     Returns:
-        By name of each layer, the same name, or `conv2d_2` for the third nameless convolution of this network.
+        Name of each layer -> the same name, or `conv2d_2` for the third unnamed convolution of this network.
     """
     counts: Counter[str] = Counter()
     names = {}
@@ -33,10 +33,10 @@ def stable_names(network: keras.Model) -> dict[str, str]:
 
 
 def grid_factors(network: keras.Model, blocks: Sequence[str], multi_grid: Sequence[int] | None) -> dict[str, int]:
-    """Give each layer of the last stage's blocks its factor of dilation.
+    """Return the `multi_grid` factor of each layer in the last stage's blocks.
 
     Raises:
-        ConfigError: There are not as many numbers as blocks.
+        ConfigError: The number of factors differs from that of blocks.
     """
     if multi_grid is None:
         return {}
@@ -66,7 +66,7 @@ def named_stages(stages: Sequence[str], found: Mapping[str, StrideInfo], network
     """Order a backbone's `stages` by stride in the undilated network.
 
     Raises:
-        ConfigError: A name is no layer's, or no map's.
+        ConfigError: A name is not a layer, or the layer does not return a map.
     """
     for name in stages:
         require_map(argument("stages"), name, found, network)
@@ -74,10 +74,10 @@ def named_stages(stages: Sequence[str], found: Mapping[str, StrideInfo], network
 
 
 def require_map(key: str, name: str, found: Mapping[str, StrideInfo], network: keras.Model) -> None:
-    """Refuse a tap that is no layer, or one whose result is no map, as the gate of a squeeze-and-excitation block.
+    """Refuse a tap that is not a layer or does not return a map, as the gate of a squeeze-and-excitation block.
 
     Raises:
-        ConfigError: Names the nearest that are.
+        ConfigError: The tap is refused; the message has the nearest names that work.
     """
     names = [layer.name for layer in network.layers if layer.name in found]
     if name in names:
@@ -91,23 +91,23 @@ def require_map(key: str, name: str, found: Mapping[str, StrideInfo], network: k
 
 
 def require_stride(key: str, name: str, found: Mapping[str, StrideInfo], wanted: int, fits: bool) -> None:
-    """Refuse a tap that does not lie where the network needs it.
+    """Refuse a tap at another stride than the network needs.
 
     Raises:
-        ConfigError: Names the layers that lie at the wanted stride.
+        ConfigError: The tap is refused; the message has the layers at the wanted stride.
     """
     if fits:
         return
     stride = found[name].stride
-    there = [layer for layer, place in found.items() if place.stride == wanted]
-    # Where a block ends is what people tap.
+    there = [layer for layer, info in found.items() if info.stride == wanted]
+    # Ends of blocks are the usual taps.
     ends = [layer for layer in there if re.search(r"(_out|_add|add|_relu|_act|_activation|_BN)$", layer)] or there
     shown = ends if len(ends) <= 6 else [*ends[:2], "...", *ends[-3:]]
     expected = str(wanted) if key == "high" else "a finer one"
-    mend = f"Fix: {argument(key)}={ends[-1] if ends else 'null'}"
+    fix = f"Fix: {argument(key)}={ends[-1] if ends else 'null'}"
     if key == "high" and stride in (8, 16, 32):
-        mend += f", or {argument('output_stride')}={stride}"
+        fix += f", or {argument('output_stride')}={stride}"
     raise ConfigError(
         f"{argument(key)}={name} lies at stride {stride}, expected {expected}; at stride {wanted} lie "
-        f"{', '.join(shown) or 'no layers'}. {mend}"
+        f"{', '.join(shown) or 'no layers'}. {fix}"
     )

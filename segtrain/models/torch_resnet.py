@@ -33,10 +33,10 @@ def _block(x: Any, channels: int, stride: int, name: str, *, bottleneck: bool) -
     layout = [(channels, 1, 1), (channels, 3, stride), (filters, 1, 1)]
     if not bottleneck:
         layout = [(channels, 3, stride), (filters, 3, 1)]
-    for place, (channels_out, kernel_size, strides) in enumerate(layout, start=1):
-        x = _conv(x, channels_out, kernel_size, strides, f"{name}_{place}")
-        if place < len(layout):
-            x = keras.layers.ReLU(name=f"{name}_{place}_relu")(x)
+    for index, (channels_out, kernel_size, strides) in enumerate(layout, start=1):
+        x = _conv(x, channels_out, kernel_size, strides, f"{name}_{index}")
+        if index < len(layout):
+            x = keras.layers.ReLU(name=f"{name}_{index}_relu")(x)
     x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
     return keras.layers.ReLU(name=f"{name}_out")(x)
 

@@ -31,11 +31,11 @@ _ITEM_BITS = {
 
 
 def read_safetensors(path: Path, num_bytes: int) -> dict[str, np.ndarray]:
-    """Read the arrays of a safetensors file, or one of its optimizer's and averages' too.
+    """Read the arrays of a safetensors file, which may be a checkpoint with optimizer and averages.
 
     Args:
         path: The file.
-        num_bytes: Of all arrays of the network.
+        num_bytes: Size of all arrays of the network, in bytes; far larger files are refused.
 
     Raises:
         OSError: The file cannot be read.
@@ -50,11 +50,11 @@ def read_safetensors(path: Path, num_bytes: int) -> dict[str, np.ndarray]:
 
 
 def read_h5(path: Path, num_bytes: int) -> dict[str, list[np.ndarray]]:
-    """Read either of Keras' layouts: by name of each layer its arrays, in the order of the layer's weights.
+    """Read either of Keras' HDF5 layouts: name of each layer -> its arrays, in the order of the layer's weights.
 
     Args:
         path: The file.
-        num_bytes: Of all arrays of the network.
+        num_bytes: Size of all arrays of the network, in bytes; far larger files are refused.
 
     Raises:
         OSError: The file cannot be read.
@@ -68,7 +68,7 @@ def read_h5(path: Path, num_bytes: int) -> dict[str, list[np.ndarray]]:
 
 
 def _most(num_bytes: int) -> int:
-    """Arrays of the optimizer and averages, of 64 bits, and what little networks leave out."""
+    """Return the bytes allowed: optimizer and averages in 64 bits, plus a constant for small networks."""
     return 8 * num_bytes + (128 << 20)
 
 
@@ -92,7 +92,7 @@ def _header(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("a header nested too deeply") from None
     if not isinstance(header, dict):
-        raise ValueError("a header that is no mapping")
+        raise ValueError("a header that is not a mapping")
     header.pop("__metadata__", None)
     return header
 
@@ -117,7 +117,7 @@ def _size(name: str, entry: Any) -> int:
 
 
 class _Reader:
-    """What may be read of an HDF5 file: groups and plain arrays within it, a bounded number of bytes in all."""
+    """Reader of groups and plain arrays within one HDF5 file, with a limit on the total bytes."""
 
     def __init__(self, most: int) -> None:
         self._most, self._left = most, most
@@ -126,7 +126,7 @@ class _Reader:
         """Open a member of a group by its path, through hard links only: others lead to other files, or in circles."""
         for name in path.split("/"):
             if name in ("", ".", "..") or not isinstance(group, h5py.Group):
-                raise ValueError(f"{path[:80]} is no path of an array")
+                raise ValueError(f"{path[:80]} is not a path of an array")
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
                 raise ValueError(f"{name[:80]} is a {type(link).__name__}, expected an array in the file itself")
@@ -136,7 +136,7 @@ class _Reader:
     def array(self, data: Any) -> np.ndarray:
         """Read an array."""
         if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu":
-            raise ValueError(f"{data.name} is no array of numbers")
+            raise ValueError(f"{data.name} is not an array of numbers")
         properties = data.id.get_create_plist()
         if data.is_virtual or properties.get_external_count():
             raise ValueError(f"{data.name} lies in other files, expected an array in the file itself")
@@ -152,7 +152,7 @@ class _Reader:
         return np.asarray(data[()], "float32")
 
     def text(self, item: Any, key: str) -> list[str]:
-        """Read an attribute of texts; nothing where there is none."""
+        """Read a list of strings from an attribute; empty if the attribute is missing."""
         if key not in item.attrs:
             return []
         attribute = item.attrs.get_id(key)
@@ -168,7 +168,7 @@ def _arrays_by_layer(reader: _Reader, file: h5py.File) -> dict[str, list[np.ndar
     stored: dict[str, list[np.ndarray]] = {}
     for group in _groups(file):
         if str(group.name).endswith("vars") and len(group) and (names := reader.text(group, "name")):
-            stored[names[0]] = [reader.array(reader.member(group, place)) for place in sorted(group, key=int)]
+            stored[names[0]] = [reader.array(reader.member(group, index)) for index in sorted(group, key=int)]
     if stored:
         return stored
     root = reader.member(file, "model_weights") if "model_weights" in file else file
@@ -202,19 +202,19 @@ def _groups(file: h5py.File) -> Iterator[h5py.Group]:
 
 
 def _settled(stored: dict[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
-    """Number the layers that nobody named from 0 on, as `taps.stable_names` does."""
+    """Number unnamed layers from 0 on, as `taps.stable_names` does."""
     nameless = defaultdict(list)
     for name in stored:
         match = re.fullmatch(r"(conv2d|batch_normalization|layer_normalization|normalization|dense)(?:_(\d+))?", name)
         if match:
             nameless[match[1]].append((int(match[2] or 0), name))
-    new = {name: f"{kind}_{place}" for kind, found in nameless.items() for place, (_, name) in enumerate(sorted(found))}
+    new = {name: f"{kind}_{index}" for kind, found in nameless.items() for index, (_, name) in enumerate(sorted(found))}
     return {new.get(name, name): arrays for name, arrays in stored.items()}
 
 
 @contextmanager
 def _limited_memory(extra: int) -> Iterator[None]:
-    """Let this process allocate so many bytes more: the HDF5 library believes what a file says of its sizes."""
+    """Limit this process to `extra` more bytes of memory: the HDF5 library trusts the sizes stated in a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -1,6 +1,6 @@
-"""Weights from elsewhere: from ImageNet through Keras, or from a file. Arrays only; no file's code is ever run.
+"""Load weights from ImageNet through Keras, or from a file. Reads arrays only; no code of a file is ever run.
 
-An array is known by its variable's path, `conv1_conv/kernel`.
+An array is identified by its variable's path, such as `conv1_conv/kernel`.
 """
 
 import math
@@ -21,15 +21,15 @@ from segtrain.models.weight_files import read_h5, read_safetensors
 from segtrain.reading import require_regular
 
 _SHOWN = 5
-# All of these are what h5py raises on damaged files, depending on which byte it stumbles.
+# h5py raises any of these on damaged files.
 _UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, ValueError, MemoryError, safetensors.SafetensorError)
 
 
 def load_backbone_weights(model: keras.Model, backbone: Backbone) -> None:
-    """Fill those layers of a network that belong to its backbone, from what the backbone's `weights` name.
+    """Load the weights named by a backbone's `weights` into the network's backbone layers.
 
     Raises:
-        CheckpointError: The weights cannot be fetched or read, or lack a layer. Nothing was changed then.
+        CheckpointError: The weights cannot be fetched or read, or lack a layer. No variable is changed then.
     """
     source = backbone.source
     if source.weights is None and source.values is None:
@@ -42,8 +42,8 @@ def load_backbone_weights(model: keras.Model, backbone: Backbone) -> None:
         arrays = read_weights(Path(source.weights).expanduser(), model, key)
     elif source.stock is None:
         raise ConfigError(
-            f"{key}: there are none for this layout. Fix: {argument('weights')}=null, or the path of a state dict of "
-            "torch"
+            f"{key}: found no ImageNet weights for this layout. Fix: {argument('weights')}=null, or the path of a "
+            "torch state dict"
         )
     else:
         arrays = _imagenet(source.stock, model)
@@ -58,17 +58,17 @@ def load_network_weights(
     reset_classifier: bool,
     further_heads: tuple[str, ...] = (),
 ) -> None:
-    """Fill a whole network.
+    """Load weights into all layers of a network.
 
     Args:
         model: The network.
-        arrays: By path of each variable.
-        key: What to call the source in a message, `weights=PATH`.
+        arrays: Path of a variable -> its value.
+        key: Name of the source in messages, `weights=PATH`.
         reset_classifier: Leave the classifiers, which depend on the number of classes, as they are.
-        further_heads: Names of heads beside the main one; those that the arrays have nothing of stay as they are.
+        further_heads: Names of heads in addition to the main one; heads missing from the arrays stay unchanged.
 
     Raises:
-        CheckpointError: A variable is missing, not wanted or of another shape. Nothing was changed then.
+        CheckpointError: A variable is missing, unexpected or of another shape. No variable is changed then.
     """
     variables = _variables(model)
     if reset_classifier:
@@ -85,11 +85,11 @@ def read_weights(path: Path, model: keras.Model, key: str) -> dict[str, np.ndarr
 
     Args:
         path: The file.
-        model: What it is for: Keras' files tell layers, not variables, and torch's names are its own.
-        key: What to call the file in a message.
+        model: Model that the weights are for, to map names of layers (Keras) and of modules (torch) to variables.
+        key: Name of the file in messages.
 
     Returns:
-        By path of each variable, those that the model lacks among them.
+        Path of a variable -> its value, including variables that the model lacks.
 
     Raises:
         CheckpointError: The file cannot be read.
@@ -110,7 +110,7 @@ def read_weights(path: Path, model: keras.Model, key: str) -> dict[str, np.ndarr
         ) from error
     if arrays and not any("/" in name for name in arrays):  # torch puts dots where Keras has slashes
         return from_torch(arrays, model, key)
-    # segtrain's own checkpoints hold the optimizer too; averaged weights are what their run was scored by.
+    # segtrain's checkpoints also hold the optimizer; averaged weights are preferred, as the run was scored with them.
     prefix = "ema/" if any(name.startswith("ema/") for name in arrays) else "model/"
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     return {name: array for name, array in (own or arrays).items() if not name.startswith("counter/")}
@@ -155,7 +155,7 @@ def _read_pth(path: Path, key: str) -> dict[str, np.ndarray]:
         return {name: tensor.float().numpy() for name, tensor in state.get("state_dict", state).items()}
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001  whatever torch thinks of the file
+    except Exception as error:  # noqa: BLE001  any error of torch about the file
         raise CheckpointError(
             f"{key}: torch refuses it ({' '.join(str(error).split())[:150]}), expected a state dict of tensors alone. "
             f"Fix: save it with torch.save(model.state_dict(), PATH)"
@@ -167,8 +167,8 @@ def _by_path(stored: dict[str, list[np.ndarray]], model: keras.Model) -> dict[st
     layers = {layer.name: layer for layer in _leaves(model.layers)}
     for name, values in stored.items():
         weights = layers[name].weights if name in layers else []
-        for place, value in enumerate(values):
-            arrays[weights[place].path if place < len(weights) else f"{name}/{place}"] = value
+        for index, value in enumerate(values):
+            arrays[weights[index].path if index < len(weights) else f"{name}/{index}"] = value
     return arrays
 
 
@@ -205,12 +205,12 @@ def _assign(
             for kind, found in {"missing": missing, "extra": extra, "differing": differing}.items()
             for shown in [*found[:_SHOWN], *(["..."] if len(found) > _SHOWN else [])]
         ]
-        mend = "Fix: give weights of this very network"
+        fix = "Fix: give weights of the same network"
         if key.startswith(argument("weights")):
-            mend += f", or leave what is missing at random with {argument('partial_weights')}=true"
+            fix += f", or keep random values where weights are missing with {argument('partial_weights')}=true"
         elif differing and not missing and not extra and all(_is_classifier(each) for each in differing):
-            mend = "Fix: reset_classifier=true, which keeps all but the classifier"
-        raise CheckpointError("\n".join([f"{key}: {counts}. {mend}", *lines]))
+            fix = "Fix: reset_classifier=true, which keeps all but the classifier"
+        raise CheckpointError("\n".join([f"{key}: {counts}. {fix}", *lines]))
     for path, variable in variables.items():
         if path in arrays:
             variable.assign(arrays[path].astype("float32"))

@@ -101,7 +101,7 @@ MESSAGES = [
     (["loss.parts=null"], "loss.parts=None is of type NoneType, expected mapping"),
     (
         ["loss.parts.dice.weight=0", "loss.parts.cross_entropy.weight=0"],
-        "loss.parts: cross_entropy.weight=0, dice.weight=0, expected a positive weight at least",
+        "loss.parts: cross_entropy.weight=0, dice.weight=0, expected at least one positive weight",
     ),
     (["loss.parts.dice.loss=3"], "loss.parts.dice.loss=3: expected a call with _target_"),
     (["loss.parts.dice.loss.smoth=1.0"], "loss.parts.dice.loss.smoth: segtrain.losses.Dice has no argument 'smoth'"),

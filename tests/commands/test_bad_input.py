@@ -236,7 +236,7 @@ def test_weights_of_another_shape_are_a_table_below_the_line(segtrain, workplace
     lines = result.err.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("error: "))
     assert lines[start].startswith(f"error: backbone.weights={path}: 0 of ")
-    assert "Fix: give weights of this very network" in lines[start]
+    assert "Fix: give weights of the same network" in lines[start]
     # alpha 1.0 has 32 filters in its first convolution, alpha 0.35 has 16.
     assert lines[start + 1] == "  differing Conv1/kernel (3, 3, 3, 32), expected (3, 3, 3, 16)"
     assert list(workplace.iterdir()) == []

@@ -41,8 +41,8 @@ def test_anybody_s_loss_is_averaged_over_replicas():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({}, "parts: none, expected a positive weight at least"),
-        ({"dice": Part(DICE, 0)}, "parts: dice.weight=0, expected a positive weight at least"),
+        ({}, "parts: none, expected at least one positive weight"),
+        ({"dice": Part(DICE, 0)}, "parts: dice.weight=0, expected at least one positive weight"),
         ({"dice": Part(DICE, -2)}, "parts.dice.weight=-2: expected a number from 0 up"),
         ({"dice": Part(DICE, np.nan)}, "parts.dice.weight=nan: expected a number from 0 up"),
         (

@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_a_table_and_changes_nothing(trained):
     arrays["classifier/bias"] = np.zeros(7, np.float32)
     lines = _network_refusal(_network(), arrays)
     channels = arrays["stranger/kernel"].shape[2]
-    mend = "Fix: give weights of this very network"
+    mend = "Fix: give weights of the same network"
     assert lines == [
         f"weights=file: 1 of {len(arrays)} variables are missing, 1 extra, 1 differ. {mend}",
         f"  missing   aspp_1x1_conv/kernel (1, 1, {channels}, 8)",

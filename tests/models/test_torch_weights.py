@@ -31,7 +31,7 @@ def _refusal(weights, error=CheckpointError):
 
 def test_torchs_layout_has_no_imagenet_weights_of_its_own():
     message = _refusal("imagenet", ConfigError)
-    assert message.startswith("weights=imagenet: there are none for this layout. Fix: weights=null")
+    assert message.startswith("weights=imagenet: found no ImageNet weights for this layout. Fix: weights=null")
 
 
 def _torch_resnet18(seed=0):
