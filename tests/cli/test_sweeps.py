@@ -149,7 +149,7 @@ def test_a_job_whose_process_died_counts_as_failed(tmp_path):
         recorder = sweeps.Recorder(tmp_path / str(number), number, [f"seed={number}"], "best")
     recorder.succeed(0.5)
     dead, alive = sweeps.jobs(tmp_path)
-    assert "without a word" in dead.error and dead.exit_code == 5
+    assert "exited without reporting" in dead.error and dead.exit_code == 5
     assert (alive.error, alive.value, alive.exit_code) == (None, 0.5, 0)
     assert sweeps.exit_code([dead, alive]) == 5
 
