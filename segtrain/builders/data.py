@@ -23,18 +23,18 @@ from segtrain.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 # The arguments that commands pass to an augmentation and to each of its steps; no key may set them.
-AUGMENT_FACTS = ("crop_size", "ignore_class", "flip_pairs")
+AUGMENT_ARGUMENTS = ("crop_size", "ignore_class", "flip_pairs")
 # The keys that crops follow from, in addition to the samples.
 CROP_KEYS = ("dataset", "augment", "crop_size", "batch_size", "seed", "shuffle")
 
 
-def augment_facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
+def augment_arguments(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
     """By key of an augmentation and of each of its steps, the arguments that commands pass to it.
 
     Raises:
         ConfigError: A step is not a call.
     """
-    return {"augment": AUGMENT_FACTS, **{f"augment.steps.{name}": AUGMENT_FACTS for name in _steps(cfg)}}
+    return {"augment": AUGMENT_ARGUMENTS, **{f"augment.steps.{name}": AUGMENT_ARGUMENTS for name in _steps(cfg)}}
 
 
 def build_augment(cfg: DictConfig, dataset: Dataset, flip_pairs: Sequence[Sequence[int]]) -> Augmentation:
@@ -48,22 +48,22 @@ def build_augment(cfg: DictConfig, dataset: Dataset, flip_pairs: Sequence[Sequen
     Raises:
         ConfigError: An argument does not fit.
     """
-    facts = {"crop_size": tuple(cfg.crop_size), "ignore_class": dataset.ignore_class, "flip_pairs": flip_pairs}
+    known = {"crop_size": tuple(cfg.crop_size), "ignore_class": dataset.ignore_class, "flip_pairs": flip_pairs}
     node = cfg.augment.copy()
     if steps := _steps(cfg):
-        facts["steps"] = {
-            name: require_augmentation(build(step, **facts), f"augment.steps.{name}") for name, step in steps.items()
+        known["steps"] = {
+            name: require_augmentation(build(step, **known), f"augment.steps.{name}") for name, step in steps.items()
         }
         with open_dict(node):
             del node.steps
-    return require_augmentation(build(node, **facts), "augment", tuple(cfg.crop_size))
+    return require_augmentation(build(node, **known), "augment", tuple(cfg.crop_size))
 
 
 def build_dataset(cfg: DictConfig) -> Dataset:
     """Build the dataset of a config.
 
     Raises:
-        ConfigError: An argument does not fit, or it is no dataset.
+        ConfigError: An argument does not fit, or it is not a dataset.
     """
     dataset: Dataset = require_kind(build(cfg.dataset), Dataset, "dataset", "a segtrain.data.Dataset")
     return dataset

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.builders.network import build_network, facts
+from segtrain.builders.network import build_arguments, build_network
 from segtrain.config import build, resolved, validate_calls
 from segtrain.models.backbones import Backbone
 from segtrain.models.cost import at_size, count_multiply_adds, count_parameters
@@ -22,13 +22,13 @@ _NO_LIMIT = 2**20
 
 
 class Row(NamedTuple):
-    """One fact.
+    """One row.
 
     Attributes:
-        name: Of the fact; no two rows of a description share one.
-        value: The fact.
+        name: Name of the row, unique in a description.
+        value: Its value.
         note: What the value is of, or in which unit.
-        section: Which facts belong together.
+        section: Section of the table.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 class Description(NamedTuple):
-    """A network's facts.
+    """A network, described row by row.
 
     Attributes:
         model: Name of the network.
@@ -61,7 +61,7 @@ def describe(cfg: DictConfig) -> Description:
     if OmegaConf.is_missing(network.dataset, "root"):
         # Only the classes are wanted of the dataset; where its files lie does not matter.
         network.dataset.root = "."
-    validate_calls(network, facts(network))
+    validate_calls(network, build_arguments(network))
     num_classes = build(network.dataset).num_classes
     free, backbone = build_network(network, num_classes)
     model = at_size(free, *cfg.image_size)

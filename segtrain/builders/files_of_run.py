@@ -87,7 +87,7 @@ def classes_row(run: Path, newest: Checkpoint | None) -> Row:
     except (CheckpointError, KeyError, TypeError) as error:
         if path.exists():
             return Row("note", CLASSES, f"{_first(error)}; written anew at resume")
-        return Row("bad", CLASSES, "there is none", f"touch {path}: resume writes it")
+        return Row("bad", CLASSES, "missing", f"touch {path}: resume writes it")
     if newest is None:
         return Row("ok", CLASSES, read)
     agrees = _is_recorded(run, CLASSES, newest)

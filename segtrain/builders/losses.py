@@ -12,13 +12,13 @@ from segtrain.losses import Part
 from segtrain.suggest import did_you_mean
 
 # The arguments that commands pass to a loss and to each loss within it; no key may set them.
-LOSS_FACTS: tuple[str, ...] = ("ignore_class", "num_classes")
+LOSS_ARGUMENTS: tuple[str, ...] = ("ignore_class", "num_classes")
 SUM = "segtrain.losses.Sum"
 PART_KEYS = ("loss", "weight")
 LIKE = "configs/loss/cross_entropy_dice.yaml"
 
 
-def loss_facts(node: Any, where: str) -> dict[str, tuple[str, ...]]:
+def loss_arguments(node: Any, where: str) -> dict[str, tuple[str, ...]]:
     """By key of a loss and of each loss within it, the arguments that commands pass to it.
 
     Args:
@@ -28,9 +28,9 @@ def loss_facts(node: Any, where: str) -> dict[str, tuple[str, ...]]:
     Raises:
         ConfigError: A part of a sum is not a loss and a weight.
     """
-    found = {where: LOSS_FACTS}
+    found = {where: LOSS_ARGUMENTS}
     for name, part in _parts(node, where).items():
-        found |= loss_facts(part.loss, f"{where}.parts.{name}.loss")
+        found |= loss_arguments(part.loss, f"{where}.parts.{name}.loss")
     return found
 
 
@@ -43,20 +43,20 @@ def build_loss(node: Any, where: str, dataset: Dataset) -> Any:
         dataset: Tells the classes and the ignored one.
 
     Raises:
-        ConfigError: It is no call, or an argument does not fit.
+        ConfigError: It is not a call, or an argument does not fit.
     """
     if not isinstance(node, DictConfig):
         raise ConfigError(f"{where}={node}: expected a call with _target_. Fix: write it like {LIKE}")
-    facts: dict[str, Any] = {"ignore_class": dataset.ignore_class, "num_classes": dataset.num_classes}
+    known: dict[str, Any] = {"ignore_class": dataset.ignore_class, "num_classes": dataset.num_classes}
     if node.get("_target_") == SUM:
-        facts["parts"] = {
+        known["parts"] = {
             name: Part(build_loss(part.loss, f"{where}.parts.{name}.loss", dataset), part.weight)
             for name, part in _parts(node, where).items()
         }
         node = node.copy()
         with open_dict(node):
             node.pop("parts", None)
-    return build(node, **facts)
+    return build(node, **known)
 
 
 def check_entry(where: str, node: Any, keys: Sequence[str], like: str) -> None:

@@ -8,7 +8,7 @@ import keras
 from omegaconf import DictConfig
 
 from segtrain.builders import losses
-from segtrain.builders.data import augment_facts
+from segtrain.builders.data import augment_arguments
 from segtrain.builders.user_parts import require_kind, require_logits, require_loss, require_metric
 from segtrain.config import build
 from segtrain.data.datasets.dataset import Dataset
@@ -21,7 +21,7 @@ from segtrain.runs.checkpoint import pick_checkpoint
 from segtrain.training.precision import keep_logits_in_float32, layers_in
 
 # The arguments that commands pass to a node of each group; no key may set them.
-FACTS = {
+NODE_ARGUMENTS = {
     "backbone": (),
     "model": ("backbone", "num_classes"),
     "norm": ("model", "backbone"),
@@ -29,22 +29,22 @@ FACTS = {
     "schedule": ("learning_rate", "total_steps"),
 }
 HEAD_KEYS = ("head", "loss", "weight")
-METRIC_FACTS = ("class_names", "ignore_class")
+METRIC_ARGUMENTS = ("class_names", "ignore_class")
 
 
-def facts(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
+def build_arguments(cfg: DictConfig) -> dict[str, tuple[str, ...]]:
     """By key of each node of a config, the arguments that commands pass to it; no key may set them.
 
     Raises:
         ConfigError: A head is not a head, a loss and a weight; a step of the augmentation is not a call; a part of the
             loss is not a loss and a weight.
     """
-    found = {**FACTS, **augment_facts(cfg), **losses.loss_facts(cfg.get("loss"), "loss")}
+    found = {**NODE_ARGUMENTS, **augment_arguments(cfg), **losses.loss_arguments(cfg.get("loss"), "loss")}
     found |= {f"callbacks.{name}": ("run_folder",) for name in cfg.get("callbacks") or {}}
-    found |= {f"metrics.{name}": METRIC_FACTS for name in cfg.get("metrics") or {}}
+    found |= {f"metrics.{name}": METRIC_ARGUMENTS for name in cfg.get("metrics") or {}}
     for name, node in _heads(cfg).items():
-        found[f"heads.{name}.head"] = (*FACTS["model"], "name")
-        found |= losses.loss_facts(node.loss, f"heads.{name}.loss")
+        found[f"heads.{name}.head"] = (*NODE_ARGUMENTS["model"], "name")
+        found |= losses.loss_arguments(node.loss, f"heads.{name}.loss")
     return found
 
 

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from segtrain.builders.changes import HARMLESS, changes_of
-from segtrain.builders.network import facts
+from segtrain.builders.network import build_arguments
 from segtrain.builders.optimization import describe_rate
 from segtrain.config import read_stored, recorded_config, stored_config, validate_calls, validate_stored
 from segtrain.config.paths import make_absolute
@@ -72,7 +72,7 @@ def resumed_config(run: Path, cfg: DictConfig) -> Resumed:
     for key, message in taken.items():
         if not given & {key, key.partition(".")[0]}:
             logger.warning(message)
-    validate_calls(stored, facts(stored))
+    validate_calls(stored, build_arguments(stored))
     changes_of(before, stored)  # refuses some
     return Resumed(run, stored)
 

@@ -66,7 +66,7 @@ def require_augmentation(augment: Any, key: str, size: tuple[int, int] | None = 
         size: Height and width that it must give; None where it must keep those that it is given.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is not an augmentation.
     """
     if not callable(augment):
         raise ConfigError(
@@ -189,7 +189,7 @@ def require_logits(output: Any, key: str, channels: int | None) -> Any:
         channels: How many logits a pixel there must be; None for any number.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is not a map of logits.
     """
     shape = getattr(output, "shape", None)
     if shape is None or len(shape) != 4 or (channels is not None and shape[-1] != channels):

@@ -154,7 +154,7 @@ def _from_bare_word(name: str, word: str, options: Mapping[str, Sequence[str]]) 
 
 
 def _known_key(name: str, word: str, options: Mapping[str, Sequence[str]]) -> str | None:
-    """Return the key of this command that a word means; None where there is none."""
+    """Return the key of this command that a word means; None if none matches."""
     bare = word.lstrip("+~")
     declared = {each.name for each in fields(SCHEMAS[name])}
     first = bare.partition(".")[0]

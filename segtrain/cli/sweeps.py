@@ -82,10 +82,10 @@ class Recorder:
         """Tell why the command has failed."""
         self._end(error=error, exit_code=exit_code)
 
-    def _end(self, **facts: Any) -> None:
+    def _end(self, **values: Any) -> None:
         held = runs.last_held()
         seconds = round(time.monotonic() - self._start, 1)
-        self._job = self._job._replace(run=None if held is None else str(held), seconds=seconds, **facts)
+        self._job = self._job._replace(run=None if held is None else str(held), seconds=seconds, **values)
         self._write()
 
     def _write(self) -> None:
@@ -178,7 +178,7 @@ def jobs(folder: Path) -> list[Job]:
 
 
 def read_job(folder: Path) -> Job | None:
-    """Read the record of one job; None where there is none, or it is damaged."""
+    """Read the record of one job; None if it is missing or damaged."""
     with suppress(OSError, ValueError, TypeError):
         return Job(**load_json(folder / _RECORD))
     return None

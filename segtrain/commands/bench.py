@@ -16,7 +16,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from segtrain.builders.data import (
-    augment_facts,
+    augment_arguments,
     build_augment,
     build_dataset,
     build_loader,
@@ -44,7 +44,7 @@ def bench(cfg: DictConfig) -> float:
         ConfigError: An argument of the dataset or the augmentation does not fit.
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
-    validate_calls(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
+    validate_calls(resolved(cfg, "dataset", "augment"), augment_arguments(cfg))
     dataset = build_dataset(cfg)
     samples = require_samples(dataset, "train")
     require_image_range(dataset, samples)

@@ -4,7 +4,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from segtrain.builders.data import augment_facts, build_augment, build_dataset, pairs_to_flip
+from segtrain.builders.data import augment_arguments, build_augment, build_dataset, pairs_to_flip
 from segtrain.builders.preflight import require_image_range
 from segtrain.builders.user_parts import require_samples
 from segtrain.config import resolved, validate_calls
@@ -26,7 +26,7 @@ def browse(cfg: DictConfig) -> None:
         ConfigError: An argument of the dataset or the augmentation does not fit.
         DataError: The dataset is not where it should be, or a sample cannot be read.
     """
-    validate_calls(resolved(cfg, "dataset", "augment"), augment_facts(cfg))
+    validate_calls(resolved(cfg, "dataset", "augment"), augment_arguments(cfg))
     dataset = build_dataset(cfg)
     samples = require_samples(dataset, cfg.split)
     require_image_range(dataset, samples)

@@ -46,7 +46,7 @@ def check(cfg: DictConfig) -> None:
     if all(isinstance(error, UnlabeledError) for error in unlisted.values()):
         for name in verdict_keys(keys):
             store.store_verdict(name, store.Verdict(f"{now:%Y-%m-%d %H:%M}", errors, warnings))
-    facts = {
+    metadata = {
         "date": now.isoformat(timespec="seconds"),
         "dataset": OmegaConf.to_container(cfg.dataset, resolve=True),
         "crop_size": list(cfg.crop_size),
@@ -54,8 +54,8 @@ def check(cfg: DictConfig) -> None:
         "files_read": files_read,
     }
     with new_run_folder("check", cfg.name, keep_if="check.json") as folder:
-        write_check(folder / "check.json", evidence, findings, facts)
-    print_check(evidence, findings, facts, cfg.show)
+        write_check(folder / "check.json", evidence, findings, metadata)
+    print_check(evidence, findings, metadata, cfg.show)
     print(f"all files: {folder / 'check.json'}")
     if errors:
         worst = findings[0]

@@ -26,7 +26,7 @@ def compare(cfg: DictConfig) -> None:
     """Print what differs between the config of this command line and that of the same line with another experiment.
 
     Raises:
-        ConfigError: There is no other experiment, or a key of the line does not fit both.
+        ConfigError: The other experiment is missing, or a key of the line does not fit both.
     """
     if cfg.other is None:
         raise ConfigError(
@@ -42,11 +42,11 @@ def compare(cfg: DictConfig) -> None:
     one, two = describe(cfg), describe(other)
     _print("config", headings, differences(leaves(cfg), leaves(other)))
 
-    def facts(found: Description) -> dict[str, str]:
+    def rows_of(found: Description) -> dict[str, str]:
         rows = {row.name: f"{row.value} {row.note}" if row.section == "shapes" else row.value for row in found.rows}
         return {"network": found.model, **rows, **found.layers}
 
-    _print("network", headings, differences(facts(one), facts(two)))
+    _print("network", headings, differences(rows_of(one), rows_of(two)))
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -90,7 +90,7 @@ def _composed_with(experiment: str) -> DictConfig:
     """Compose this command line once more, with another experiment.
 
     Raises:
-        ConfigError: There is no such experiment, or a key of the line does not fit it.
+        ConfigError: The experiment does not exist, or a key of the line does not fit it.
     """
     words: Sequence[str] = HydraConfig.get().overrides.task
     overrides = [f"+experiment={experiment}", *(word for word in words if not word.startswith("+experiment="))]

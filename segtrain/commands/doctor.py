@@ -150,7 +150,7 @@ def _likeness(stored: DictConfig, newest: Checkpoint) -> Row:
 
 def _print(run: Path, checkpoints: Sequence[Row], around: Sequence[Row]) -> None:
     table = Table(title=printable(str(run)), show_header=False, title_justify="left")
-    for rows in (checkpoints or [Row("bad", "checkpoints", "there is none")], around):
+    for rows in (checkpoints or [Row("bad", "checkpoints", "missing")], around):
         for row in rows:
             table.add_row(f"[{_STYLES[row.verdict]}]{row.verdict}[/]", _plain(row.name), _plain(row.found))
         table.add_section()

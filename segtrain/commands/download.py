@@ -23,7 +23,7 @@ def download(cfg: DictConfig) -> None:
     """Bring one dataset to the root, or list what there is.
 
     Raises:
-        ConfigError: There is no such dataset, or it has no public link and no archive was given.
+        ConfigError: Unknown dataset, or it has no public link and no archive was given.
         DataError: An archive is not what it should be, or the check has found errors.
         ResourceError: Net, disk or permission is lacking.
     """
@@ -86,7 +86,7 @@ def _paths(archive: Any) -> list[Path]:
     paths = [Path(str(each)).expanduser() for each in given]
     for path in paths:
         if not path.exists():
-            raise ConfigError(f"archive={path}: there is no such file or folder. Fix: archive=FILE")
+            raise ConfigError(f"archive={path}: file or folder not found. Fix: archive=FILE")
     return paths
 
 

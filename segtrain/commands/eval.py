@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from segtrain.builders.data import build_dataset
-from segtrain.builders.network import METRIC_FACTS, build_heads, build_loss, build_metrics
+from segtrain.builders.network import METRIC_ARGUMENTS, build_heads, build_loss, build_metrics
 from segtrain.builders.preflight import require_image_range, require_scorable
 from segtrain.builders.run import NETWORK_KEYS, StoredRun, input_size, load_network, read_run
 from segtrain.builders.user_parts import require_samples
@@ -61,7 +61,7 @@ def evaluate(cfg: DictConfig) -> float:
     require_image_range(dataset, samples)
     require_scorable(dataset, samples, cfg.split)
     validate_calls(
-        resolved(config, "metrics"), {f"metrics.{name}": METRIC_FACTS for name in config.get("metrics") or {}}
+        resolved(config, "metrics"), {f"metrics.{name}": METRIC_ARGUMENTS for name in config.get("metrics") or {}}
     )
     metrics = build_metrics(config, dataset)
     model = load_network(run, cfg.weights)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.builders.data import build_loader
-from segtrain.builders.network import facts
+from segtrain.builders.network import build_arguments
 from segtrain.builders.optimization import (
     check_recipe,
     check_shares,
@@ -70,7 +70,7 @@ def train(cfg: DictConfig) -> float:
             return _train_in(Path(run), received, None, replicas)
         if cfg.resume == "auto":
             cfg.resume = None
-            validate_calls(cfg, facts(cfg))
+            validate_calls(cfg, build_arguments(cfg))
             if (folder := run_to_resume(cfg)) is not None:
                 require_regular(folder)
                 with only_process(folder):
@@ -81,7 +81,7 @@ def train(cfg: DictConfig) -> float:
             resumed = resumed or resumed_config(folder, cfg)
             with only_process(folder):
                 return _train_in(folder, resumed.cfg, resumed, replicas)
-        validate_calls(cfg, facts(cfg))
+        validate_calls(cfg, build_arguments(cfg))
         with new_run_folder("train", cfg.name, keep_if="checkpoints") as folder, only_process(folder):
             return _train_in(folder, cfg, None, replicas)
 

@@ -13,32 +13,32 @@ from segtrain.config.tree import plain, refuse
 from segtrain.errors import ConfigError, SegtrainError
 
 
-def validate_calls(cfg: DictConfig, facts: Mapping[str, Collection[str]] | None = None) -> None:
+def validate_calls(cfg: DictConfig, passed: Mapping[str, Collection[str]] | None = None) -> None:
     """Refuse, all at once, every node that its callable would not take.
 
     Imports what the nodes name, hence TensorFlow where a node is a network.
 
     Args:
         cfg: The composed config of one job.
-        facts: By key of a node, the names of the arguments that code will pass to `build`:
+        passed: By key of a node, the names of the arguments that code will pass to `build`:
             `{"model": {"backbone", "num_classes"}, "loss": {"ignore_class"}}`.
 
     Raises:
         ConfigError: Every unknown, missing or mistyped argument, one a line.
     """
     tree, problems = plain(cfg), list[str]()
-    resolve(tree, "", tree.get("trusted_modules") or (), facts or {}, problems)
+    resolve(tree, "", tree.get("trusted_modules") or (), passed or {}, problems)
     refuse(problems)
 
 
-def build(node: Any, **facts: Any) -> Any:
+def build(node: Any, **passed: Any) -> Any:
     """Call what a node names.
 
     Args:
         node: A mapping with `_target_` and the arguments of the call; nodes among the arguments are built
             first. A mapping or list without `_target_` gives a dict or list of what its nodes build; null
             gives None. `trusted_modules` is read from the root of the config that the node belongs to.
-        facts: Arguments that code knows and no key may set; a call is given those of them that it takes.
+        passed: Arguments that code knows and no key may set; a call is given those of them that it takes.
 
     Returns:
         What the call returns. Lists and dicts reach it as plain containers, never OmegaConf's.
@@ -51,11 +51,11 @@ def build(node: Any, **facts: Any) -> Any:
         path = node._get_full_key(None) or path
         trusted = tuple(node._get_root().get("trusted_modules") or ())
     problems: list[str] = []
-    resolved = resolve(plain(node), path, trusted, {path: facts}, problems)
+    resolved = resolve(plain(node), path, trusted, {path: passed}, problems)
     refuse(problems)
-    if facts and isinstance(resolved, dict):
-        raise ConfigError(f"{path} has no _target_, so nothing can be called with {', '.join(facts)}")
-    return _construct(resolved, facts)
+    if passed and isinstance(resolved, dict):
+        raise ConfigError(f"{path} has no _target_, so nothing can be called with {', '.join(passed)}")
+    return _construct(resolved, passed)
 
 
 def raised(where: str, error: Exception) -> str:
@@ -72,16 +72,19 @@ def raised(where: str, error: Exception) -> str:
     )
 
 
-def _construct(resolved: Any, facts: Mapping[str, Any]) -> Any:
+def _construct(resolved: Any, passed: Mapping[str, Any]) -> Any:
     if isinstance(resolved, list):
         return [_construct(each, {}) for each in resolved]
     if isinstance(resolved, dict):
         return {key: _construct(each, {}) for key, each in resolved.items()}
     if not isinstance(resolved, Call):
         return resolved
-    arguments = {name: _construct(each, {}) for name, each in resolved.arguments.items() if name not in facts}
+    arguments = {name: _construct(each, {}) for name, each in resolved.arguments.items() if name not in passed}
     named, any_name = parameters(resolved.target)
-    return _called(resolved, {**arguments, **{name: facts[name] for name in facts if any_name or name in named}})
+    return _called(
+        resolved,
+        {**arguments, **{name: passed[name] for name in passed if any_name or name in named}},
+    )
 
 
 def _called(call: Call, arguments: Mapping[str, Any]) -> Any:

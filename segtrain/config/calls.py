@@ -17,7 +17,7 @@ MISSING = "???"
 # Hydra's instantiate gives these a meaning; here they would change a call behind the reader's back.
 REFUSED_KEYS = ("_partial_", "_args_", "_recursive_", "_convert_")
 
-# As many unknown arguments of one node are no slips of the pen: an experiment sets those of another option.
+# This many unknown arguments of one node are not typing errors: an experiment sets those of another option.
 _OF_ANOTHER_PART = 3
 
 

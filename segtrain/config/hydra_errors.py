@@ -67,7 +67,7 @@ def explain(error: Exception, command: str, overrides: Sequence[str], groups: Se
 
 
 def refuse_impossible(command: str, overrides: Sequence[str], options: Mapping[str, Sequence[str]]) -> None:
-    """Refuse overrides at which Hydra raises what names no key: an option that is none, a key within a number.
+    """Refuse overrides for which Hydra's error names no key: an unknown option, a key within a number.
 
     Args:
         command: Whose command line it is.
@@ -125,7 +125,9 @@ def _unreadable(word: str, command: str) -> str:
     key, equals, value = word.partition("=")
     seen = f"cannot read {brief(repr(word))}"
     if not re.fullmatch(r"[+~]{0,2}[A-Za-z_][\w-]*([./@:][A-Za-z_\d][\w-]*)*", key, re.ASCII):
-        return f"{seen}: {brief(repr(key))} is no key, expected letters, digits, '_' and dots. Fix: {_listing(command)}"
+        return (
+            f"{seen}: {brief(repr(key))} is not a key, expected letters, digits, '_' and dots. Fix: {_listing(command)}"
+        )
     # An override is a sentence of Hydra's grammar; whatever it cannot hold goes into quotes.
     return f"{seen}, expected key=value. Fix: {setting(key, value) if equals else f'{key}=VALUE'}"
 

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 logger = logging.getLogger(__name__)
 
-# Keys that hold a path, and words that are none. The lists of a dataset are relative to its root.
+# Keys that hold a path, and values that are not paths. The lists of a dataset are relative to its root.
 _KEYS = {"weights": (), "cache": ("memory",), "backbone.weights": ("imagenet",)}
 
 

@@ -130,7 +130,7 @@ def _parent(cfg: Any, path: Sequence[str]) -> DictConfig | None:
 
 
 def _clear(cfg: DictConfig, path: Path) -> None:
-    """Set what stands at a path to null; nothing where there is no such key, which Hydra then reports."""
+    """Set what stands at a path to null; unless the key does not exist, which Hydra then reports."""
     parent = _parent(cfg, path)
     if parent is not None and path[-1] in parent:
         parent[path[-1]] = None

@@ -44,7 +44,7 @@ def find_target(target: str, trusted: Sequence[str], where: str) -> Callable[...
         where: Key of the node, for messages.
 
     Raises:
-        ConfigError: The target is not on the allow-list, or there is no such name.
+        ConfigError: The target is not on the allow-list, or the name does not exist.
     """
     if refused := refusal(target, trusted, where):
         raise ConfigError(refused)
@@ -61,7 +61,7 @@ def find_target(target: str, trusted: Sequence[str], where: str) -> Callable[...
                     f"trusted_modules. Fix: trusted_modules=[{named}]"
                 ) from error
             raise
-        raise ConfigError(f"{where}._target_={target}: there is no module {error.name}") from error
+        raise ConfigError(f"{where}._target_={target}: module {error.name} not found") from error
     members = {each: getattr(module, each) for each in dir(module)}  # dir: some names are imported when asked for
     public = {each: value for each, value in members.items() if is_trusted or _is_own(value, module_path)}
     if not callable(found := public.get(name)):
@@ -83,7 +83,7 @@ def _public_path(target: str) -> str:
 
 
 def _defining_module(package: str, name: str) -> str:
-    """Return the module of a segtrain package whose source defines a class or function; empty if there is none."""
+    """Return the module of a segtrain package whose source defines a class or function; empty if not found."""
     root = Path(segtrain.__file__).parent
     definition = re.compile(rf"^(class|def) {re.escape(name)}\b", re.MULTILINE)
     for path in sorted(root.joinpath(*package.split(".")[1:]).rglob("*.py")):

@@ -45,7 +45,7 @@ def dotted_keys(config: Any, parent: str = "") -> Iterator[str]:
 
 
 def refuse(found: Iterable[str]) -> None:
-    """Raise all problems that were found as one error, one a line; do nothing where there are none.
+    """Raise all problems that were found as one error, one a line; do nothing if empty.
 
     Raises:
         ConfigError: There are any.

@@ -50,7 +50,7 @@ def validate_root(cfg: DictConfig, command: str) -> None:
     for key in ("resume", "run"):
         folder = tree.get(key)
         if folder is not None and (key, folder) != ("resume", "auto") and not (folder and Path(folder).is_dir()):
-            raise CheckpointError(f"{key}={folder}: there is no such run folder. Fix: name one of runs/train")
+            raise CheckpointError(f"{key}={folder}: run folder not found. Fix: name one of runs/train")
 
 
 def _root_problems(tree: Mapping[str, Any], command: str) -> Iterator[str]:

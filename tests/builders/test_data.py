@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 import toys
 from segtrain import config
-from segtrain.builders.data import augment_facts, build_augment, in_processes
+from segtrain.builders.data import augment_arguments, build_augment, in_processes
 from segtrain.data import Cihp, Sample
 from segtrain.errors import ConfigError
 
@@ -32,7 +32,7 @@ def test_there_are_five():
 @pytest.mark.parametrize("option", OPTIONS)
 def test_each_gives_crops_of_the_dataset_s_classes(option, dataset):
     cfg = loaded(option)
-    config.validate_calls(cfg, augment_facts(cfg))
+    config.validate_calls(cfg, augment_arguments(cfg))
     samples = dataset.samples("train")
     augment = build_augment(cfg, dataset, dataset.flip_pairs)
     known = {*toys.CIHP_IDS, 0, dataset.ignore_class}
@@ -89,7 +89,7 @@ def test_strong_mixes_nothing_unless_asked(dataset):
 def test_errors_of_a_step_name_its_full_key(dataset, steps, said):
     with pytest.raises(ConfigError) as caught:
         cfg = loaded("strong", steps=steps)
-        config.validate_calls(cfg, augment_facts(cfg))
+        config.validate_calls(cfg, augment_arguments(cfg))
         build_augment(cfg, dataset, dataset.flip_pairs)
     assert str(caught.value).startswith(said)
 

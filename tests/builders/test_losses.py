@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from segtrain import config
-from segtrain.builders.network import build_loss, facts
+from segtrain.builders.network import build_arguments, build_loss
 from segtrain.data.datasets.dataset import Dataset
 from segtrain.errors import ConfigError
 from segtrain.losses import CrossEntropy, Dice, Sum
@@ -35,7 +35,7 @@ def loaded(option, *changes):
 
 
 def built(cfg):
-    config.validate_calls(cfg, facts(cfg))
+    config.validate_calls(cfg, build_arguments(cfg))
     return build_loss(cfg, Four())
 
 

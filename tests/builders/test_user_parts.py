@@ -15,21 +15,21 @@ import numpy as np
 from segtrain.data import Folder, Sample
 from segtrain.models import lraspp
 
-def raises(**facts): return {}["absent"]
-def nothing(**facts): return None
-def number(**facts): return 7
-def text(**facts): return "text"
-def loss_map(**facts): return lambda labels, logits: keras.ops.zeros(keras.ops.shape(labels))
-def loss_int(**facts): return lambda labels, logits: 3
-def loss_raises(**facts): return lambda labels, logits: {}["absent"]
-def flat(backbone, num_classes, **facts):
+def raises(**known): return {}["absent"]
+def nothing(**known): return None
+def number(**known): return 7
+def text(**known): return "text"
+def loss_map(**known): return lambda labels, logits: keras.ops.zeros(keras.ops.shape(labels))
+def loss_int(**known): return lambda labels, logits: 3
+def loss_raises(**known): return lambda labels, logits: {}["absent"]
+def flat(backbone, num_classes, **known):
     return keras.Model(backbone.pixels, keras.layers.GlobalAveragePooling2D()(backbone.high))
-def thin(backbone, num_classes, **facts): return lraspp(backbone, num_classes + 1)
+def thin(backbone, num_classes, **known): return lraspp(backbone, num_classes + 1)
 def head_flat(backbone, num_classes, name): return keras.layers.GlobalAveragePooling2D()(backbone.high)
-def crop_float(**facts): return lambda image, labels, rng, another=None: (image.astype(np.float32)[:48], labels[:48])
-def crop_small(**facts): return lambda image, labels, rng, another=None: (image[:8, :8], labels[:8, :8])
-def crop_raises(**facts): return lambda image, labels, rng, another=None: {}["absent"]
-def crop_one(**facts): return lambda image, labels, rng, another=None: image
+def crop_float(**known): return lambda image, labels, rng, another=None: (image.astype(np.float32)[:48], labels[:48])
+def crop_small(**known): return lambda image, labels, rng, another=None: (image[:8, :8], labels[:8, :8])
+def crop_raises(**known): return lambda image, labels, rng, another=None: {}["absent"]
+def crop_one(**known): return lambda image, labels, rng, another=None: image
 
 class Mine(Folder):
     def __init__(self, root, how):

@@ -384,7 +384,7 @@ def test_an_option_with_the_name_of_a_built_in_is_refused(jobs, capsys, tmp_path
 @pytest.mark.parametrize(("command", "key"), [("train", "resume"), ("eval", "run")])
 def test_a_run_folder_that_is_not_there_is_a_checkpoint_error(command, key, jobs, capsys, tmp_path):
     assert cli.main([command, f"{key}=nowhere"]) == CheckpointError.exit_code == 4
-    assert f"{key}=nowhere: there is no such run folder" in capsys.readouterr().err
+    assert f"{key}=nowhere: run folder not found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

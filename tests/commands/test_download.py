@@ -60,7 +60,7 @@ def test_a_dataset_behind_a_login_says_how_to_go_on(capsys, tmp_path):
 
 def test_a_missing_archive_is_told(capsys, tmp_path):
     assert cli.main(["download", "cihp", f"root={tmp_path}", "archive=nowhere.zip"]) == 2
-    assert "archive=nowhere.zip: there is no such file" in capsys.readouterr().err
+    assert "archive=nowhere.zip: file or folder not found" in capsys.readouterr().err
 
 
 def test_an_archive_of_ones_own_is_unpacked_and_checked(cihp, capsys, tmp_path, monkeypatch):

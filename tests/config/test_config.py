@@ -215,7 +215,7 @@ def test_trust_is_in_a_module_and_what_lies_below_it():
 
 def test_a_trusted_module_that_is_not_there_is_named():
     said = message(targets.find_target, "not_here.Loss", ["not_here"], "loss")
-    assert said == "loss._target_=not_here.Loss: there is no module not_here"
+    assert said == "loss._target_=not_here.Loss: module not_here not found"
 
 
 def test_a_broken_import_inside_a_trusted_module_is_not_hidden(tmp_path):
@@ -375,14 +375,14 @@ def test_a_near_name_is_near_by_spelling_last_part_or_initials(word, near):
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(("group", "option"), NODES)
 def test_every_option_fits_the_signature_of_what_it_calls(group, option):
-    from segtrain.builders.network import facts
+    from segtrain.builders.network import build_arguments
 
     options = OmegaConf.load(Path(config.config_dir(), group, f"{option}.yaml"))
     if "defaults" in options:
         with initialize_config_dir(config.config_dir(), version_base="1.3"):
             options = compose(f"{group}/{option}")[group]
     cfg = OmegaConf.create({group: options})
-    known = facts(cfg)
+    known = build_arguments(cfg)
     for key in OmegaConf.missing_keys(cfg):  # what only the user knows, in nodes within nodes too
         where, _, argument = key.rpartition(".")
         known[where] = (*known.get(where, ()), argument)

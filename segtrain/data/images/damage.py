@@ -22,7 +22,7 @@ def jpeg_damage(path: Path) -> str:
     which 4 KiB were zeroed it noticed 97 of 100, of those with one flipped bit 14: only a checksum notices all.
 
     Returns:
-        The first line of the warning; "" if there is no warning or the file is not a JPEG.
+        The first line of the warning; "" without a warning, or if the file is not a JPEG.
 
     Raises:
         DataError: The file cannot be read, or is forged to take long.
