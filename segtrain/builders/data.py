@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from segtrain.builders.user_parts import require_augmentation, require_kind
 from segtrain.config import build
 from segtrain.data.augment import Augmentation
-from segtrain.data.datasets.dataset import Dataset, one_sided_pairs
+from segtrain.data.datasets.dataset import Dataset
+from segtrain.data.datasets.flip_pairs import one_sided_pairs
 from segtrain.data.images.sample import Sample
 from segtrain.data.loading.batch_loader import BatchLoader, batch_bytes
 from segtrain.data.loading.cache import DiskCache, MemoryCache

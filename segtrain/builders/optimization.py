@@ -186,6 +186,28 @@ def _problems(cfg: DictConfig) -> Iterator[str]:
             f"fall into as many equal parts, "
             f"expected 1 or {' or '.join(divisors)}. Fix: gradient_accumulation_steps={divisors[0] if divisors else 1}"
         )
+    yield from _frozen_layers(cfg)
+    if cfg.activation_checkpointing and cfg.precision != "float32":
+        yield (
+            f"activation_checkpointing=true with precision={cfg.precision}: batch norm of 16 bits cannot be computed "
+            f"twice alike, "
+            f"expected one of them. Fix: activation_checkpointing=false"
+        )
+    for name, fix in (
+        ("use_ema", "ema_decay=0.999, which keeps the raw weights and averages batch norm too"),
+        ("gradient_accumulation_steps", "gradient_accumulation_steps=N, which splits batch_size"),
+    ):
+        if cfg.optimizer.get(name):
+            yield f"optimizer.{name}={cfg.optimizer[name]}: refused, segtrain has its own. Fix: {fix}"
+    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
+        if cfg.clip_norm is not None and cfg.optimizer.get(name) is not None:
+            yield (
+                f"clip_norm={cfg.clip_norm} with optimizer.{name}={cfg.optimizer[name]}: gradients would be clipped "
+                f"twice, expected one of them. Fix: leave out optimizer.{name}"
+            )
+
+
+def _frozen_layers(cfg: DictConfig) -> Iterator[str]:
     if cfg.freeze_backbone_epochs >= cfg.epochs:
         yield (
             f"freeze_backbone_epochs={cfg.freeze_backbone_epochs}: the backbone would never train in epochs="
@@ -205,21 +227,3 @@ def _problems(cfg: DictConfig) -> Iterator[str]:
             f"that are to "
             f"stay as they are, expected one of them. Fix: precise_bn_batches=0"
         )
-    if cfg.activation_checkpointing and cfg.precision != "float32":
-        yield (
-            f"activation_checkpointing=true with precision={cfg.precision}: batch norm of 16 bits cannot be computed "
-            f"twice alike, "
-            f"expected one of them. Fix: activation_checkpointing=false"
-        )
-    for name, fix in (
-        ("use_ema", "ema_decay=0.999, which keeps the raw weights and averages batch norm too"),
-        ("gradient_accumulation_steps", "gradient_accumulation_steps=N, which splits batch_size"),
-    ):
-        if cfg.optimizer.get(name):
-            yield f"optimizer.{name}={cfg.optimizer[name]}: refused, segtrain has its own. Fix: {fix}"
-    for name in ("clipnorm", "clipvalue", "global_clipnorm"):
-        if cfg.clip_norm is not None and cfg.optimizer.get(name) is not None:
-            yield (
-                f"clip_norm={cfg.clip_norm} with optimizer.{name}={cfg.optimizer[name]}: gradients would be clipped "
-                f"twice, expected one of them. Fix: leave out optimizer.{name}"
-            )

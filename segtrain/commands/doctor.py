@@ -15,7 +15,8 @@ from segtrain.config import build, read_stored, recorded_config
 from segtrain.config.stored import require_drawn
 from segtrain.data.loading.crops import spread
 from segtrain.errors import CheckpointError, ConfigError, SegtrainError, naming
-from segtrain.runs.checkpoint import RESERVE_BYTES, Checkpoint, damages, find_checkpoints, leftovers
+from segtrain.runs.checkpoint import Checkpoint, damages, find_checkpoints, leftovers
+from segtrain.runs.disk_space import RESERVE_BYTES
 from segtrain.runs.environment import differences, installed
 from segtrain.runs.folder import holder, newest_run, require_run
 from segtrain.runs.manifest import MANIFEST, require_run_metadata

@@ -32,7 +32,7 @@ from segtrain.data.loading.batches import training_batches
 from segtrain.data.loading.crops import spread
 from segtrain.evaluation.scoring import Scorer, samples_of_process
 from segtrain.process import trials
-from segtrain.runs.checkpoint import require_room
+from segtrain.runs.disk_space import require_room
 from segtrain.runs.files import CLASSES, CONFIG, require_regular
 from segtrain.runs.folder import as_json, new_run_folder, only_process, require_run
 from segtrain.storage import write_atomically

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import logging
 import os
-import resource
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,17 +24,15 @@ import safetensors.numpy
 
 from segtrain.errors import CheckpointError, ResourceError
 from segtrain.runs.disk import Disk, remove_files, write_file
+from segtrain.runs.disk_space import RESERVE_BYTES, cannot_write
 from segtrain.runs.files import read_file
 from segtrain.runs.manifest import MANIFEST, METADATA_FIELD, read_manifest, sealed
-from segtrain.shell import command, override
-from segtrain.storage import NO_ROOM, amount, disk_error, removed
 
 logger = logging.getLogger(__name__)
 
 _STATE = "state.safetensors"
 # Prefixes of folders left by an interrupted save or removal.
 _UNFINISHED, _TRASH = ".tmp-", ".trash-"
-RESERVE_BYTES = 16 << 20  # disk space kept free for logs
 
 
 @dataclass(frozen=True)
@@ -123,37 +120,9 @@ def save_checkpoint(
     except OSError as error:
         with suppress(OSError):
             remove_files(disk, final.with_name(_UNFINISHED + final.name))
-        raise _cannot_write(final, error, len(data), reserve, disk) from error
+        raise cannot_write(final, error, len(data), reserve, disk) from error
     _remove_old(folder, step, keep_last, disk)
     return Checkpoint(final, step, is_best, metadata)
-
-
-def require_room(run: Path, size: int, disk: Disk | None = None) -> None:
-    """Require enough disk space for one checkpoint before training starts.
-
-    Args:
-        run: Run folder.
-        size: Size of a checkpoint in bytes.
-        disk: File operations to use; replaced in tests.
-
-    Raises:
-        ResourceError: Too little disk space is free, or the file size limit of the process is too low.
-    """
-    disk = disk or Disk()
-    largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    if largest != resource.RLIM_INFINITY and largest < size:
-        raise ResourceError(
-            f"a checkpoint in {run} takes {amount(size)}, more than the file size limit {amount(largest)}. Fix: "
-            f"ulimit -f unlimited"
-        )
-    try:
-        free = disk.free_bytes(run)
-    except OSError as error:
-        raise disk_error(run / "checkpoints", error) from error
-    if free < size + RESERVE_BYTES:
-        raise ResourceError(
-            f"no room for a checkpoint in {run}: {_room(size, RESERVE_BYTES, free, run)}. Fix: free space there"
-        )
 
 
 def find_checkpoints(folder: Path) -> list[Checkpoint]:
@@ -249,28 +218,6 @@ def _write_checkpoint(disk: Disk, final: Path, data: bytes, fields: dict[str, An
         _to_trash(disk, final)
     disk.rename(unfinished, final)
     disk.sync_folder(folder)
-
-
-def _cannot_write(final: Path, error: OSError, size: int, reserve: int, disk: Disk) -> ResourceError:
-    run = final.parent.parent
-    if error.errno == errno.ENOENT and not run.is_dir():
-        return removed(run)
-    room, fix = f"{amount(size)} needed", f"make {final.parent} writable"
-    if error.errno in NO_ROOM:
-        with suppress(OSError):
-            room = _room(size, reserve, disk.free_bytes(final.parent if final.parent.is_dir() else run), run)
-        fix = f"free space on the disk of {run}"
-    elif error.errno == errno.EFBIG:
-        fix = "ulimit -f unlimited"
-    return ResourceError(
-        f"cannot write checkpoint {final}: {error.strerror}, {room}. Earlier checkpoints are intact. Fix: {fix}, "
-        f"then {command('segtrain', 'train', override('resume', run))}"
-    )
-
-
-def _room(size: int, reserve: int, free: int, folder: Path) -> str:
-    kept = f" and {amount(reserve)} kept in reserve" if reserve else ""
-    return f"{amount(size)} needed{kept}, {amount(free)} free on the disk of {folder}"
 
 
 def _remove_old(folder: Path, step: int, keep_last: int, disk: Disk) -> None:

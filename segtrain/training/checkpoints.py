@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import keras
 
 from segtrain.errors import ConfigError, ResourceError, SegtrainError
-from segtrain.runs.checkpoint import RESERVE_BYTES, save_checkpoint
+from segtrain.runs.checkpoint import save_checkpoint
+from segtrain.runs.disk_space import RESERVE_BYTES
 from segtrain.storage import NO_ROOM, removed
 from segtrain.training.signals import SignalFlags
 from segtrain.training.state import require_finite, snapshot

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from segtrain.data.datasets.classes import require_two_classes, require_two_reached
+from segtrain.data.datasets.flip_pairs import checked_pairs
 from segtrain.data.images.contents import shown
 from segtrain.data.images.exif import TURNS
 from segtrain.data.images.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_header, read_size
@@ -74,24 +75,13 @@ class Dataset(abc.ABC):
         self.class_names = tuple(class_names)
         self.colors = np.asarray(colors, np.uint8)
         self.ignore_class = ignore_class
-        self.flip_pairs = _checked_pairs(flip_pairs, num_classes)
+        self.flip_pairs = checked_pairs(flip_pairs, num_classes)
         self.label_colors = label_colors
         self.exif = exif
         self.alpha = alpha
         self.max_pixels = max_pixels
         self.image_range = checked_range(image_range)
-        values = label_values or {index: index for index in (*range(num_classes), ignore_class)}
-        require_two_reached(class_names, values.values(), argument("label_values"), values)
-        self._class_of_value = np.full(256, ignore_class, np.uint8)
-        self._is_known = np.zeros(256, np.uint8)
-        for value, class_id in values.items():
-            self._class_of_value[value] = class_id
-            self._is_known[value] = 1
-        self._num_known = len(values)
-        # Most often they are one run, if 0 follows on 255.
-        beginnings = [value for value in values if (value - 1) % 256 not in values]
-        self._first_known = np.uint8(beginnings[0]) if len(beginnings) == 1 else None
-        self._holds_ids = all(value == class_id for value, class_id in values.items())
+        self._set_values(label_values or {index: index for index in (*range(num_classes), ignore_class)})
 
     @property
     def num_classes(self) -> int:
@@ -177,6 +167,20 @@ class Dataset(abc.ABC):
             )
         return values if self._holds_ids else cv2.LUT(values, self._class_of_value)
 
+    def _set_values(self, class_of_value: Mapping[int, int]) -> None:
+        """Fill the tables from stored values to class ids."""
+        require_two_reached(self.class_names, class_of_value.values(), argument("label_values"), class_of_value)
+        self._class_of_value = np.full(256, self.ignore_class, np.uint8)
+        self._is_known = np.zeros(256, np.uint8)
+        for value, class_id in class_of_value.items():
+            self._class_of_value[value] = class_id
+            self._is_known[value] = 1
+        self._num_known = len(class_of_value)
+        # Usually they are one range, where 0 follows 255.
+        starts = [value for value in class_of_value if (value - 1) % 256 not in class_of_value]
+        self._first_known = np.uint8(starts[0]) if len(starts) == 1 else None
+        self._holds_ids = all(value == class_id for value, class_id in class_of_value.items())
+
     def _all_known(self, values: np.ndarray) -> bool:
         if self._first_known is None:
             return cv2.countNonZero(cv2.LUT(values, self._is_known)) == values.size
@@ -217,40 +221,10 @@ class Dataset(abc.ABC):
         )
 
 
-def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
-    """Find the pairs of which only one id is ever used: labels that do not distinguish left from right.
-
-    Mirroring must not swap these, or half of the crops would have a class that is nowhere in the labels. A pair
-    counts when one id is in 50 label files or more, of up to `most` looked at, and the other in none.
-
-    Raises:
-        DataError: A label file cannot be read.
-    """
-    looked_at = samples[:: max(1, len(samples) // most)] if dataset.flip_pairs else []
-    files_with = np.zeros(256, np.int64)
-    for sample in looked_at:
-        files_with += np.bincount(dataset.read_labels(sample).ravel(), minlength=256) > 0
-    return [
-        (left, right)
-        for left, right in dataset.flip_pairs
-        if max(files_with[left], files_with[right]) >= 50 and min(files_with[left], files_with[right]) == 0
-    ]
-
-
 def _fix_ignore_class(ignore_class: int) -> str:
     """Ids that begin at 1 and ignore 0, as mmsegmentation's reduce_zero_label, are `from_one`."""
     from_one = f"{argument('label_values')}=from_one " if ignore_class == 0 else ""
     return f"{from_one}{argument('ignore_class')}=255"
-
-
-def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tuple[int, int], ...]:
-    for pair in pairs:
-        if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= index < num_classes for index in pair):
-            raise ConfigError(
-                f"{argument('flip_pairs')}: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, "
-                "15]"
-            )
-    return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def _refuse_one_file(sample: Sample) -> None:

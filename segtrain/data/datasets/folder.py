@@ -105,26 +105,21 @@ class Folder(Dataset):
         splits: Mapping[str, Mapping[str, str | None]] | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
-        train = _Files(train_images, train_labels, train_list)
-        val = _Files(val_images or train_images, val_labels or train_labels, val_list)
-        self._folders = {"train": train, "val": val, **_further_splits(splits or {}, train)}
-        if test_images or test_labels or test_list:
-            test = _further_files(train, test_images, test_labels, test_list)
-            self._folders = {"train": train, "val": val, "test": test, **self._folders}
+        self._folders = _files_by_split(
+            _Files(train_images, train_labels, train_list),
+            _Files(val_images, val_labels, val_list),
+            val_fraction,
+            _Files(test_images, test_labels, test_list),
+            splits or {},
+        )
         self._naming = Naming(image_suffix, label_suffix, image_prefix, label_prefix, recursive)
         self._val_fraction, self._split_seed = val_fraction, split_seed
-        if val_fraction is None:
-            _refuse_same(train, val)
-        else:
-            _check_fraction(val_fraction, {"val_images": val_images, "val_labels": val_labels, "val_list": val_list})
         names, colors = class_table(classes)
         super().__init__(
             names,
             colors,
             ignore_class=ignore_class,
-            flip_pairs=[
-                [class_id(each, names, ignore_class, argument("flip_pairs")) for each in pair] for pair in flip_pairs
-            ],
+            flip_pairs=_pairs_of_ids(flip_pairs, names, ignore_class),
             **stored_labels(label_values, names, classes, ignore_class, ignore_colors)._asdict(),
             exif=exif,
             alpha=alpha,
@@ -238,18 +233,37 @@ def _further_files(train: _Files, images: str | None, labels: str | None, names:
     return _Files(images, labels or (train.labels if images == train.images else None), names)
 
 
-def _refuse_same(train: _Files, val: _Files) -> None:
-    if train == val:
+def _pairs_of_ids(
+    flip_pairs: Sequence[Sequence[int | str]], names: Sequence[str], ignore_class: int
+) -> list[list[int]]:
+    return [[class_id(each, names, ignore_class, argument("flip_pairs")) for each in pair] for pair in flip_pairs]
+
+
+def _files_by_split(
+    train: _Files,
+    val: _Files,
+    val_fraction: float | None,
+    test: _Files,
+    splits: Mapping[str, Mapping[str, str | None]],
+) -> dict[str, _Files]:
+    """Return the files of each split; validation without folders of its own uses those of training.
+
+    Raises:
+        ConfigError: Validation is set twice, or is training's files, or a named split is malformed.
+    """
+    if val_fraction is not None and any(val):
+        given = [argument(f"val_{field}") for field, value in val._asdict().items() if value is not None]
         raise ConfigError(
-            f"training and validation are the same files (images in {train[0]}). Fix: give other folders for "
+            f"{argument('val_fraction')}={val_fraction}: validation is also set by {', '.join(given)}, expected one. "
+            f"Fix: {' '.join(f'{key}=null' for key in given)}"
+        )
+    found = {"train": train, "val": _Files(val.images or train.images, val.labels or train.labels, val.list)}
+    if val_fraction is None and found["val"] == train:
+        raise ConfigError(
+            f"training and validation are the same files (images in {train.images}). Fix: give other folders for "
             f"{argument('val_images')} and {argument('val_labels')}, or {argument('train_list')}=... and "
             f"{argument('val_list')}=..., or {argument('val_fraction')}=0.2"
         )
-
-
-def _check_fraction(fraction: float, others: dict[str, str | None]) -> None:
-    if given := [argument(key) for key, value in others.items() if value is not None]:
-        raise ConfigError(
-            f"{argument('val_fraction')}={fraction}: validation is also set by {', '.join(given)}, expected one. Fix: "
-            f"{' '.join(f'{key}=null' for key in given)}"
-        )
+    if any(test):
+        found["test"] = _further_files(train, test.images, test.labels, test.list)
+    return found | _further_splits(splits, train)

@@ -15,11 +15,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from segtrain.data.images.contents import shown
+from segtrain.data.images.completeness import (
+    require_end_of_jpeg,
+    require_end_of_webp,
+    require_intact_png,
+    require_read,
+    undecodable,
+)
 from segtrain.data.images.headers import Header
 from segtrain.data.images.image_range import Range, to_bytes
-from segtrain.data.images.png import has_long_texts, inspect_png, pixels_only, png_chunks, tail_of
-from segtrain.data.images.tiff import unread_image
+from segtrain.data.images.png import pixels_only, png_chunks
 from segtrain.errors import DataError
 
 # tf.data calls from its own threads; OpenCV's pool on top of them only adds switching.
@@ -93,17 +98,17 @@ def decode_rgb(
     if image_range is not None and header.is_deep:
         return to_bytes(decode_deep(data, header, path), image_range)
     if header.kind == "JPEG":
-        _require_end_of_jpeg(data, path)
+        require_end_of_jpeg(data, path)
         image = _opencv(data, _RGB | _SCALES[reduction])
     elif header.kind == "PNG":
-        image = _opencv(_require_intact_png(data, path), _RGB)
+        image = _opencv(require_intact_png(data, path), _RGB)
     elif header.kind == "WebP":
-        _require_end_of_webp(data, path)
+        require_end_of_webp(data, path)
         image = _opencv(data, _RGB)
     else:
         image = _in_bands(_pillow(data, header, path), _rgb_of)
     if image is None or (image.shape[:2] != header.size and reduction == 1):
-        raise DataError(_undecodable(data, header, path))
+        raise DataError(undecodable(data, header, path))
     return image
 
 
@@ -120,23 +125,23 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
     if header.tiff and header.tiff.bits == 32:  # Pillow reads these of one byte order only
         stored_values = _opencv(data, _VALUES)
         if stored_values is None or stored_values.shape != header.size:
-            raise DataError(_undecodable(data, header, path))
+            raise DataError(undecodable(data, header, path))
         return stored_values, "gray"
     if header.kind != "PNG":
         pillow_image = _pillow(data, header, path)
         stored = _in_bands(pillow_image, np.asarray)
         if stored is None:
-            raise DataError(_undecodable(data, header, path))
+            raise DataError(undecodable(data, header, path))
         if pillow_image.mode == "L" and (bits := getattr(pillow_image, "tag_v2", {}).get(_TIFF_BITS, (8,))[0]) < 8:
             stored //= 255 // (2**bits - 1)
         return stored, _MODES.get(pillow_image.mode, pillow_image.mode)
-    data = _require_intact_png(data, path)
+    data = require_intact_png(data, path)
     if header.mode not in ("gray", "palette"):
         # As they are stored: of 16 bits the upper eight alone would be other ids. OpenCV gives gray with alpha as four
         # channels, the first three alike, and colors as BGR.
         image = _opencv(data, _VALUES)
         if image is None or image.ndim != 3:
-            raise DataError(_undecodable(data, header, path))
+            raise DataError(undecodable(data, header, path))
         if header.mode != "gray+alpha":
             image[..., [0, 2]] = image[..., [2, 0]]
         return image, header.mode
@@ -144,7 +149,7 @@ def decode_values(data: bytes, header: Header, path: Path) -> tuple[np.ndarray, 
     if values is None:
         values = _opencv(pixels_only(data, b"IHDR" + data[16:25] + b"\0" + data[26:29]), _VALUES)
     if values is None or values.shape != header.size:
-        raise DataError(_undecodable(data, header, path))
+        raise DataError(undecodable(data, header, path))
     if header.bits < 8:
         # Gray values of few bits are stretched to 255.
         values //= 255 // (2**header.bits - 1)
@@ -158,10 +163,10 @@ def decode_deep(data: bytes, header: Header, path: Path) -> np.ndarray:
         DataError: The file is cut short or damaged.
     """
     if header.kind == "PNG":
-        data = _require_intact_png(data, path)
+        data = require_intact_png(data, path)
     values = _opencv(data, _VALUES)
     if values is None or values.shape[:2] != header.size or values.dtype != np.uint16:
-        raise DataError(_undecodable(data, header, path))
+        raise DataError(undecodable(data, header, path))
     if values.ndim == 2:
         return np.repeat(values[..., None], 3, axis=-1)
     return np.ascontiguousarray(values[..., 2::-1])
@@ -196,9 +201,8 @@ def _plain_rows(data: bytes, header: Header) -> np.ndarray | None:
         (H, W) uint8; None where the rows are filtered or interlaced, or anything is wrong with them.
     """
     row = header.width + 1  # it begins with the number of its filter
-    if header.bits != 8 or any(
-        data[26:29]
-    ):  # ways to compress and to filter that the standard does not know; interlaced
+    # Compression and filter methods that the standard does not define, or interlaced rows.
+    if header.bits != 8 or any(data[26:29]):
         return None
     inflater = zlib.decompressobj()
     packed = b"".join([data[start:end] for name, start, end in png_chunks(data) if name == b"IDAT"])
@@ -225,7 +229,7 @@ def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:
         pillow_image: Image.Image = Image.open(io.BytesIO(data), formats=(header.kind,))
         pillow_image.load()
     except _DAMAGE as error:
-        raise DataError(_undecodable(data, header, path)) from error
+        raise DataError(undecodable(data, header, path)) from error
     if header.kind == "TIFF" and header.orientation != 1:
         # Pillow applies the orientation of TIFFs, and of TIFFs only: undo it.
         pillow_image = pillow_image.transpose(_BACK[header.orientation])
@@ -234,7 +238,7 @@ def _pillow(data: bytes, header: Header, path: Path) -> Image.Image:
         image = _opencv(data, _RGB)
         pillow_image = pillow_image if image is None else Image.fromarray(image[..., 0])
     if (pillow_image.height, pillow_image.width) != header.size:
-        raise DataError(_undecodable(data, header, path))
+        raise DataError(undecodable(data, header, path))
     return pillow_image
 
 
@@ -269,54 +273,3 @@ def _rgb_of(pillow_image: Image.Image) -> np.ndarray | None:
     else:
         return np.array(pillow_image.convert("RGB"))
     return np.repeat(gray[..., None], 3, axis=-1)
-
-
-def require_read(header: Header, path: Path) -> None:
-    """Refuse an image of a kind that no decoder here reads, by its header.
-
-    Raises:
-        DataError: It is a TIFF of other bands or numbers, or a JPEG of other than 8 bits.
-    """
-    if (header.tiff and (unread := unread_image(header.tiff, path))) or (unread := _unread_jpeg(header)):
-        raise DataError(f"cannot read {shown(path)}: {unread}")
-
-
-def _unread_jpeg(header: Header) -> str:
-    if header.kind != "JPEG" or header.bits == 8:
-        return ""
-    return f"a JPEG of {header.bits} bits a channel, expected 8. Fix: export the image again with 8 bits, or as PNG"
-
-
-def _require_end_of_jpeg(data: bytes, path: Path) -> None:
-    # Entropy-coded JPEG data holds no marker, so the end marker must follow the last scan. OpenCV fills a truncated
-    # image with gray and reports no error.
-    if not data.endswith(b"\xff\xd9") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise DataError(
-            f"cannot decode {shown(path)}: a truncated JPEG file, {len(data)} bytes without an end marker. Fix: copy "
-            f"the file again or remove it"
-        )
-
-
-def _require_end_of_webp(data: bytes, path: Path) -> None:
-    length = int.from_bytes(data[4:8], "little") + 8
-    if length > len(data):
-        raise DataError(
-            f"cannot decode {shown(path)}: a truncated WebP file, {len(data)} of {length} bytes. Fix: copy the file "
-            f"again or remove it"
-        )
-
-
-def _require_intact_png(data: bytes, path: Path) -> bytes:
-    """Return a PNG without long texts, which OpenCV decodes in a bounded time."""
-    found = inspect_png(data)
-    damage = found.damage or tail_of(data, found)
-    if damage:
-        raise DataError(f"cannot decode {shown(path)}: {damage}. Fix: copy the file again or remove it")
-    return pixels_only(data) if has_long_texts(found) else data
-
-
-def _undecodable(data: bytes, header: Header, path: Path) -> str:
-    return (
-        f"cannot decode {shown(path)}: damaged {header.kind} data of {len(data)} bytes, expected {header.height}x"
-        f"{header.width} pixels (HxW) as in its header. Fix: copy the file again or remove it"
-    )

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from segtrain.data.images.completeness import require_read
 from segtrain.data.images.contents import read_bytes, shown
-from segtrain.data.images.decoders import decode_deep, decode_rgb, require_read, turn
+from segtrain.data.images.decoders import decode_deep, decode_rgb, turn
 from segtrain.data.images.exif import TURNS
 from segtrain.data.images.headers import (
     MAX_PIXELS,

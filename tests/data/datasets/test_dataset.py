@@ -7,7 +7,7 @@ from PIL import Image
 import toys
 from pictures import GRAY, GRAY_ALPHA, RGB, png, with_exif
 from segtrain.data import Cihp, Dataset, Folder, Sample, Voc
-from segtrain.data.datasets.dataset import one_sided_pairs
+from segtrain.data.datasets.flip_pairs import one_sided_pairs
 from segtrain.errors import ConfigError, DataError
 
 COLORS = np.array([(0, 0, 0), (9, 9, 9), (99, 99, 99)], np.uint8)

@@ -128,37 +128,42 @@ def _room(pen: Pen, rng: np.random.Generator, right: float, floor: float, bricks
                 rng.uniform(3, 8),
             ),
         )
-        thing = rng.choice(["painting", "lamp", "cabinet", "sofa", "ball"])
-        if thing == "painting":
-            y, w, h = rng.uniform(5, 30), rng.uniform(8, 16), rng.uniform(8, 16)
-            pen.paint(None, Cloth((70, 52, 40)), _box(x - w / 2 - 1.2, y - 1.2, x + w / 2 + 1.2, y + h + 1.2))
-            pen.paint(None, cloth, _box(x - w / 2, y, x + w / 2, y + h), depth=0.1)
-        elif thing == "lamp":
-            pen.paint(
-                None,
-                Cloth((60, 56, 54)),
-                Line(((x, floor + 6), (x, 30)), 1.6),
-                Ellipse((x, floor + 7), (6, 1.8)),
-            )
-            pen.paint(None, cloth, Polygon(((x - 4.5, 22), (x + 4.5, 22), (x + 8.5, 36), (x - 8.5, 36))))
-        elif thing == "cabinet":
-            w, top = rng.uniform(10, 18), rng.uniform(35, 58)
-            pen.paint(None, cloth, _box(x - w, top, x + w, floor + 8))
-            pen.paint(
-                None,
-                Cloth((235, 225, 200)),
-                *(Ellipse((x, y), (1.2, 1.2)) for y in np.arange(top + 6, floor + 4, 10)),
-            )
-        elif thing == "sofa":
-            pen.paint(
-                None,
-                cloth,
-                _box(x - 22, floor - 16, x + 22, floor + 4),
-                Ellipse((x - 22, floor), (6, 9)),
-                Ellipse((x + 22, floor), (6, 9)),
-            )
-        else:
-            pen.paint(None, cloth, Ellipse((x, floor + rng.uniform(4, 14)), (rng.uniform(5, 9),) * 2))
+        _thing(pen, rng, x, floor, cloth)
+
+
+def _thing(pen: Pen, rng: np.random.Generator, x: float, floor: float, cloth: Cloth) -> None:
+    """One piece of furniture at x."""
+    thing = rng.choice(["painting", "lamp", "cabinet", "sofa", "ball"])
+    if thing == "painting":
+        y, w, h = rng.uniform(5, 30), rng.uniform(8, 16), rng.uniform(8, 16)
+        pen.paint(None, Cloth((70, 52, 40)), _box(x - w / 2 - 1.2, y - 1.2, x + w / 2 + 1.2, y + h + 1.2))
+        pen.paint(None, cloth, _box(x - w / 2, y, x + w / 2, y + h), depth=0.1)
+    elif thing == "lamp":
+        pen.paint(
+            None,
+            Cloth((60, 56, 54)),
+            Line(((x, floor + 6), (x, 30)), 1.6),
+            Ellipse((x, floor + 7), (6, 1.8)),
+        )
+        pen.paint(None, cloth, Polygon(((x - 4.5, 22), (x + 4.5, 22), (x + 8.5, 36), (x - 8.5, 36))))
+    elif thing == "cabinet":
+        w, top = rng.uniform(10, 18), rng.uniform(35, 58)
+        pen.paint(None, cloth, _box(x - w, top, x + w, floor + 8))
+        pen.paint(
+            None,
+            Cloth((235, 225, 200)),
+            *(Ellipse((x, y), (1.2, 1.2)) for y in np.arange(top + 6, floor + 4, 10)),
+        )
+    elif thing == "sofa":
+        pen.paint(
+            None,
+            cloth,
+            _box(x - 22, floor - 16, x + 22, floor + 4),
+            Ellipse((x - 22, floor), (6, 9)),
+            Ellipse((x + 22, floor), (6, 9)),
+        )
+    else:
+        pen.paint(None, cloth, Ellipse((x, floor + rng.uniform(4, 14)), (rng.uniform(5, 9),) * 2))
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> Polygon:
