@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from segtrain.data.datasets.classes import require_two_classes, require_two_reached
-from segtrain.data.datasets.flip_pairs import checked_pairs
 from segtrain.data.images.contents import shown
 from segtrain.data.images.exif import TURNS
 from segtrain.data.images.files import MAX_PIXELS, AlphaPolicy, ExifPolicy, read_image_and_header, read_size
@@ -75,7 +74,7 @@ class Dataset(abc.ABC):
         self.class_names = tuple(class_names)
         self.colors = np.asarray(colors, np.uint8)
         self.ignore_class = ignore_class
-        self.flip_pairs = checked_pairs(flip_pairs, num_classes)
+        self.flip_pairs = _checked_pairs(flip_pairs, num_classes)
         self.label_colors = label_colors
         self.exif = exif
         self.alpha = alpha
@@ -225,6 +224,21 @@ def _fix_ignore_class(ignore_class: int) -> str:
     """Ids that begin at 1 and ignore 0, as mmsegmentation's reduce_zero_label, are `from_one`."""
     from_one = f"{argument('label_values')}=from_one " if ignore_class == 0 else ""
     return f"{from_one}{argument('ignore_class')}=255"
+
+
+def _checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tuple[int, int], ...]:
+    """Return pairs of class ids.
+
+    Raises:
+        ConfigError: A pair is not two different ids.
+    """
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= index < num_classes for index in pair):
+            raise ConfigError(
+                f"{argument('flip_pairs')}: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, "
+                "15]"
+            )
+    return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def _refuse_one_file(sample: Sample) -> None:

@@ -1,18 +1,12 @@
-"""Pairs of left and right classes."""
-
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+"""Pairs of left and right classes that label files do not distinguish."""
 
 import numpy as np
 
+from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.images.sample import Sample
-from segtrain.errors import ConfigError, argument
-
-if TYPE_CHECKING:
-    from segtrain.data.datasets.dataset import Dataset
 
 
-def one_sided_pairs(dataset: "Dataset", samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
+def one_sided_pairs(dataset: Dataset, samples: list[Sample], most: int = 200) -> list[tuple[int, int]]:
     """Find the pairs of which only one id is ever used: labels that do not distinguish left from right.
 
     Mirroring must not swap these, or half of the crops would have a class that is nowhere in the labels. A pair
@@ -30,18 +24,3 @@ def one_sided_pairs(dataset: "Dataset", samples: list[Sample], most: int = 200) 
         for left, right in dataset.flip_pairs
         if max(files_with[left], files_with[right]) >= 50 and min(files_with[left], files_with[right]) == 0
     ]
-
-
-def checked_pairs(pairs: Iterable[Sequence[int]], num_classes: int) -> tuple[tuple[int, int], ...]:
-    """Return pairs of class ids.
-
-    Raises:
-        ConfigError: A pair is not two different ids.
-    """
-    for pair in pairs:
-        if len(pair) != 2 or pair[0] == pair[1] or not all(0 <= index < num_classes for index in pair):
-            raise ConfigError(
-                f"{argument('flip_pairs')}: {list(pair)}, expected two different ids of 0..{num_classes - 1}, as [14, "
-                "15]"
-            )
-    return tuple((pair[0], pair[1]) for pair in pairs)
