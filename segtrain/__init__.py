@@ -10,19 +10,21 @@ Example:
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from segtrain.version import __version__
+
 if TYPE_CHECKING:
     from segtrain.builders.run import Run, load_run
 
-__version__ = "0.1.0"
-__all__ = ["Run", "load_run"]
+_LAZY = ("Run", "load_run")
+__all__ = ["Run", "__version__", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use, so that `segtrain --help` starts without NumPy and TensorFlow.
-    if name in __all__:
+    if name in _LAZY:
         return getattr(importlib.import_module("segtrain.builders.run"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_LAZY])

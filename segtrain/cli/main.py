@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from segtrain import __version__
 from segtrain.cli.failures import INTERRUPTED, report_error, wants_trace
 from segtrain.cli.job import COMMANDS
 from segtrain.cli.run import run
@@ -17,6 +16,7 @@ from segtrain.errors import ConfigError, SegtrainError
 from segtrain.process import guard, working_folder
 from segtrain.process.threads import left_running
 from segtrain.suggest import did_you_mean
+from segtrain.version import __version__
 
 if TYPE_CHECKING:
     pass

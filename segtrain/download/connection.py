@@ -14,9 +14,9 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from segtrain import __version__
 from segtrain.download.confirm import CONFIRMING_HOSTS, PAGE_LENGTH, confirmed_address, page_title, printable
 from segtrain.process.threads import Threads
+from segtrain.version import __version__
 
 CHUNK = 2**18
 _RETRYABLE_STATUSES = {408, 425, 429, 500, 502, 503, 504}

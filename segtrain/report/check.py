@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from segtrain import __version__
 from segtrain.data.audit.finding import SEVERITIES, Case, Evidence, Finding, fraction, images
 from segtrain.data.audit.statistics import class_weights
 from segtrain.runs.folder import write_json
 from segtrain.terminal import printable
+from segtrain.version import __version__
 
 FORMAT = "segtrain check 1"  # increased when readers of check.json must change
 _MAX_COPIES = 3  # files listed as copies of one file

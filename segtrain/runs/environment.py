@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-import segtrain
 from segtrain.data.images.sample import Sample
+from segtrain.version import __version__
 
 
 def installed(samples: Iterable[Sample]) -> dict[str, str]:
@@ -25,7 +25,7 @@ def installed(samples: Iterable[Sample]) -> dict[str, str]:
         Versions and settings by name; `data` describes the samples.
     """
     known = {
-        "segtrain": segtrain.__version__,
+        "segtrain": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "opencv": cv2.__version__,

@@ -188,7 +188,7 @@ def test_other_data_are_refused_as_resume_does(run, doctor, binary_root):
 
 
 def test_other_versions_make_it_compatible(run, doctor, monkeypatch):
-    monkeypatch.setattr("segtrain.runs.environment.segtrain.__version__", "99.0")
+    monkeypatch.setattr("segtrain.runs.environment.__version__", "99.0")
     result = doctor()
     assert result.code == 0
     verdict, found = row(result, "exactness")

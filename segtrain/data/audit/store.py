@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segtrain import __version__
 from segtrain.data.audit.record import Problem, Record
 from segtrain.data.images.sample import Sample
 from segtrain.errors import ResourceError
 from segtrain.reading import load_json
 from segtrain.storage import locked, write_atomically
+from segtrain.version import __version__
 
 # Raise it with every change of what a record holds or how it is measured.
 RECORD_VERSION = 4
