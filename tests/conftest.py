@@ -69,6 +69,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or nextitem.path != item.path:
         _most_bytes = MOST_BYTES_BETWEEN_TESTS
     keras = sys.modules.get("keras")
+    if keras is not None and not gc.get_freeze_count():
+        gc.freeze()  # modules of TensorFlow and Keras live as long as the worker: do not search them again
     if keras is not None and _resident_bytes() > _most_bytes:
         keras.backend.clear_session()
         gc.collect()

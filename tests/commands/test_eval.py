@@ -35,7 +35,9 @@ def scores_of(folder: Path) -> dict:
     return json.loads((folder / "scores.json").read_text())
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout", [pytest.param(each, marks=() if each in ("cihp", "binary") else pytest.mark.slow) for each in LAYOUTS]
+)
 def test_saved_predictions_rebuild_the_confusion_matrix(segtrain, workplace, tmp_path, layout):
     draw, words, labels, num_classes, ignore, stored = LAYOUTS[layout]
     # Three validation images of an odd size: nothing divides evenly.

@@ -81,7 +81,7 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@pytest.fixture(params=EXIT_CODES)
+@pytest.fixture(params=[pytest.param(kind, marks=() if kind == "reader" else pytest.mark.slow) for kind in EXIT_CODES])
 def kind_and_folder(request, tmp_path):
     kind = request.param
     return kind, (request.getfixturevalue("disk") if kind == "disk" else tmp_path) / "failing"

@@ -21,7 +21,7 @@ from commands.warm import REPOSITORY, starter
 
 pytestmark = pytest.mark.tensorflow
 
-KILLS, STOPS = int(os.environ.get("SEGTRAIN_SOAK_KILLS", "10")), 10
+KILLS, STOPS = int(os.environ.get("SEGTRAIN_SOAK_KILLS", "3")), int(os.environ.get("SEGTRAIN_SOAK_STOPS", "2"))
 # What a start does before `segtrain train`: keep a ledger of what is loaded for each step, its samples and the sum of
 # its pixels.
 WITH_LEDGER = textwrap.dedent(
@@ -118,7 +118,11 @@ def stopped_step(folder):
     [
         pytest.param(KILLS, STOPS, (), id="one"),
         pytest.param(
-            KILLS // 8, 1, ("strategy=mirrored", "replicas=2", "gradient_accumulation_steps=1"), id="mirrored"
+            max(1, KILLS // 8),
+            1,
+            ("strategy=mirrored", "replicas=2", "gradient_accumulation_steps=1"),
+            id="mirrored",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -155,6 +159,7 @@ def test_a_training_killed_and_stopped_at_random_moments_ends_in_the_same_bits(
     assert leavings == []
 
 
+@pytest.mark.slow
 def test_a_second_process_on_a_run_is_refused_and_told_by_whom(tmp_path, cihp_root, start):
     folder = tmp_path / "held"
     first = start(folder, words(cihp_root, 100_000))

@@ -132,6 +132,7 @@ def test_keras_ios_pool_branch_alone_has_a_bias():
     assert biased == ["aspp_pool_conv"]
 
 
+@pytest.mark.slow
 def test_thalles_multi_grid_dilates_the_last_block_by_2_4_8():
     model = network("thalles_v3_code")
     dilations = {layer.name: layer.dilation_rate[0] for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
@@ -152,6 +153,7 @@ def test_thalles_code_has_no_relu_behind_its_tap_and_slims_batch_norm():
     np.testing.assert_allclose(pixel, [1 - 123.68, 1 - 116.779, 1 - 103.939], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_berrios_network_is_torchvisions_behind_the_aspp():
     model = network("berrios_v3")
     # 3x3 1024 -> 256, batch norm, 1x1 256 -> 21 with bias: 2,365,205 of torchvision's 42,004,074.
@@ -195,6 +197,7 @@ def test_where_a_text_has_no_recipe_keras_own_batch_norm_is_kept(experiment):
     assert (composed(experiment).norm.momentum, composed(experiment).norm.epsilon) == (0.99, 1e-3)
 
 
+@pytest.mark.slow
 def test_thalles_starts_from_what_there_is_of_its_weights(test_data):
     """The file holds stages 1 to 4 as float16; stage 5 and the head stay random."""
     path = test_data / "weights" / "keras_models_dir" / "resnet50v2_imagenet_conv1_to_conv4_fp16.h5"

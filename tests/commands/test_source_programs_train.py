@@ -38,7 +38,10 @@ def small(experiment, tmp_path):
     return [*words, f"dataset.root={toys.draw_voc(tmp_path, num_train=2, num_val=1)}"]
 
 
-@pytest.mark.parametrize("experiment", PROGRAMS)
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(each, marks=() if each == "stackabuse_block" else pytest.mark.slow) for each in PROGRAMS],
+)
 def test_an_experiment_trains(experiment, segtrain, workplace, tmp_path, eager):
     result = segtrain("train", f"+experiment={experiment}", *small(experiment, tmp_path))
     assert result.code == 0, result.err
@@ -47,6 +50,7 @@ def test_an_experiment_trains(experiment, segtrain, workplace, tmp_path, eager):
     assert math.isfinite(record["loss"]) and math.isfinite(record["val_loss"])
 
 
+@pytest.mark.slow
 def test_berrios_head_is_replaced_for_another_number_of_classes(segtrain, workplace, tmp_path, eager):
     """All of the first run comes along but the classifier, from 21 to 11 classes; a rate of 0 keeps it as it came."""
     words = ["+experiment=berrios_v3_mobile", *small("berrios_v3_mobile", tmp_path)]

@@ -46,6 +46,7 @@ def start_two(folders, arguments):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_survive_the_death_of_one_and_train_as_two_devices_of_one_do(tmp_path, cihp_root):
     arguments = words(cihp_root, 8, "gradient_accumulation_steps=1", "validate_every=2")
     whole, chief, other = (tmp_path / name for name in ("whole", "chief", "other"))

@@ -115,6 +115,7 @@ def test_a_callback_of_the_users_own_is_called(segtrain, workplace, binary_root)
     assert (workplace / "epoch-0").exists() and (workplace / "epoch-1").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_one_run_each(segtrain, workplace, binary_root):
     words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1", "seed=1,2", "-m")
     assert segtrain("train", *words).code == 0
@@ -133,7 +134,10 @@ def test_slow_batch_norm_statistics_are_warned_of(segtrain, binary_root):
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config")
-@pytest.mark.parametrize("experiment", ["cihp", "voc", "binary", "camvid", "keras_io_2021"])
+@pytest.mark.parametrize(
+    "experiment",
+    ["binary", *(pytest.param(each, marks=pytest.mark.slow) for each in ("cihp", "voc", "camvid", "keras_io_2021"))],
+)
 def test_every_experiment_trains_as_it_is_written(segtrain, workplace, tmp_path, eager, experiment):
     draw = {"voc": toys.draw_voc, "binary": toys.draw_binary, "camvid": toys.draw_folder}.get(
         experiment, toys.draw_cihp
@@ -148,6 +152,7 @@ def test_every_experiment_trains_as_it_is_written(segtrain, workplace, tmp_path,
     assert math.isfinite(lines_of(only_run(workplace))[0]["val_loss"])
 
 
+@pytest.mark.slow
 def test_class_weights_reach_the_loss(segtrain, workplace, binary_root):
     words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, "epochs=1")
     assert segtrain("train", *words, "name=plain").code == 0
@@ -183,6 +188,7 @@ def test_training_starts_from_the_weights_of_a_run(segtrain, workplace, binary_r
     assert runs["other"]["classifier/kernel"].shape == (1, 1, 16, 20)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_goes_on(workplace, cihp_root):
     words = ["train", "+experiment=cihp", f"dataset.root={cihp_root}", *TINY, "epochs=100000", "name=long"]
     command = [sys.executable, "-m", "segtrain", *words]

@@ -25,7 +25,7 @@ def _mobilenet(**options):
     return application(name="MobileNetV2", alpha=0.35, weights=None, **options)
 
 
-@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("output_stride", [8, pytest.param(16, marks=pytest.mark.slow), 32])
 @pytest.mark.parametrize(
     "build, high_channels, low_channels",
     [

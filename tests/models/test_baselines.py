@@ -123,6 +123,7 @@ def test_lraspp_has_torchvisions_number_of_parameters():
     assert count_parameters(baselines.lraspp(backbone, 21))[0] == 3_221_538 == 2_971_952 + head
 
 
+@pytest.mark.slow
 def test_fcn_has_torchvisions_number_of_parameters():
     # fcn_resnet50, 21 classes: 35,322,218, of which its auxiliary head 9 * 1024 * 256 + 2 * 256 + (256 + 1) * 21.
     model = baselines.fcn(backbones.torch_resnet(depth=50, output_stride=8, weights=None), 21)

@@ -53,6 +53,7 @@ def test_multiply_adds_within_a_network_of_networks():
         ("Xception", 299, 8.4),  # as torch's and TF's model zoos count it
     ],
 )
+@pytest.mark.slow
 def test_multiply_adds_of_published_networks_in_billions(name, size, published):
     backbone = application(name=name, weights=None, output_stride=32)
     model = at_size(keras.Model(backbone.pixels, backbone.high), size, size)

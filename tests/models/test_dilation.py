@@ -48,7 +48,12 @@ def _features(backbone):
     return keras.Model(backbone.pixels, backbone.high)
 
 
-@pytest.fixture(scope="module", params=OFFSETS)
+# `make test` looks at one family with zero padding on both sides, and one with Keras' padding.
+QUICK = {"torch_resnet50", "MobileNetV2"}
+FAMILIES = [pytest.param(family, marks=() if family in QUICK else pytest.mark.slow) for family in OFFSETS]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
 def undilated(request):
     """A family's name, its network at output stride 32 with random weights, pixels and their features."""
     pixels = random_pixels(1, *SIZES.get(request.param, (96, 128)))
@@ -116,6 +121,7 @@ def test_dilations_of_resnet50():
     assert _kernels(_backbone("ResNet50", 16), *THREE_BY_THREES) == [(1, 1)] * 3 + [(1, 2)] * 3
 
 
+@pytest.mark.slow
 def test_dilations_of_torchs_resnet50_are_torchvisions():
     # The stride is in the 3x3 itself: the first block of a stage keeps the dilation from before it.
     at_8 = _backbone("torch_resnet50", 8)

@@ -107,7 +107,13 @@ def differences(model, run):
     return found
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+QUICK = {"torchvision_deeplabv3_mobilenet_v3_large", "smp_deeplabv3plus_resnet18"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NETWORKS],
+)
 def filled(request):
     """A network with the numbers of its golden file, and the file."""
     golden, model = read_golden(request.param), build(request.param)

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.tensorflow
     "depth, published, channels",
     [(18, 11_689_512, 512), (34, 21_797_672, 512), (50, 25_557_032, 2048), (101, 44_549_160, 2048)],
 )
+@pytest.mark.slow
 def test_parameters_are_torchvisions(depth, published, channels):
     network = torch_resnet_network(keras.Input((None, None, 3)), depth)
     assert count_parameters(network)[0] == published - 1000 * (channels + 1)

@@ -69,6 +69,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["mirrored", "first", "second"])
+@pytest.mark.slow
 def test_the_loss_curve_is_that_of_one_device(name, trained):
     logs, ones = trained[name][0], trained["one"][0]
     assert len(logs) == len(ones) == 20
