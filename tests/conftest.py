@@ -37,9 +37,9 @@ def _shared_data() -> Path | None:
 
 def pytest_configure() -> None:
     """Set what TensorFlow and Keras read when first imported, here and in commands that tests start."""
-    # Looking for garbage among TensorFlow's own objects was a tenth of the time of tests of networks. Rarer still, and
-    # networks that are done with would pile up.
-    gc.set_threshold(20_000, 10, 5)
+    # Searching TensorFlow's and Keras' own objects for garbage took a quarter of the time of the tests. Networks of
+    # earlier tests are freed below, once a worker has grown.
+    gc.disable()
     # oneDNN's own allocator keeps the most it ever held: a worker grew to 5.9 GB. malloc gives memory back.
     os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "33554432"  # read when a worker starts: reuse what a step has freed
@@ -69,8 +69,6 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or nextitem.path != item.path:
         _most_bytes = MOST_BYTES_BETWEEN_TESTS
     keras = sys.modules.get("keras")
-    if keras is not None and not gc.get_freeze_count():
-        gc.freeze()  # modules of TensorFlow and Keras live as long as the worker: do not search them again
     if keras is not None and _resident_bytes() > _most_bytes:
         keras.backend.clear_session()
         gc.collect()

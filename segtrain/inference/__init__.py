@@ -1,5 +1,5 @@
 """Inference on images of any size."""
 
-from segtrain.inference.predictor import Predictor
+from segtrain.inference.predictor import Labeled, Predictor
 
-__all__ = ["Predictor"]
+__all__ = ["Labeled", "Predictor"]
