@@ -28,7 +28,7 @@ from segtrain.data.loading.crops import num_steps, spread
 from segtrain.data.people.dataset import People
 from segtrain.errors import ConfigError, DataError
 from segtrain.evaluation.scoring import Scorer, directions_of
-from segtrain.inference import Predictor
+from segtrain.inference.predictor import Predictor
 from segtrain.losses import scored
 from segtrain.models.norm import synchronize
 from segtrain.suggest import did_you_mean

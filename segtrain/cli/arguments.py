@@ -13,7 +13,7 @@ SWITCHES = (
     *("--shell-completion", "-sc"),
 )
 CONFIG_DIR = ("--config-dir", "-cd")
-BARE_WORD = {"download": "name", "bench": "what"}  # command: the key whose value may stand alone
+BARE_WORD = {"download": "name", "bench": "what", "predict": "source"}  # command: the key whose value may stand alone
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 VALUED: dict[str, tuple[str, ...]] = {  # flag: the values it takes, where they are few
     **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
@@ -72,8 +72,8 @@ def config_dir_flag(flags: Sequence[str]) -> list[str]:
 def rewrite(command: str, overrides: Sequence[str]) -> list[str]:
     """Spare users the prefixes that Hydra wants where a key or group is not in the primary config.
 
-    `compare ONE OTHER` becomes `compare +experiment=ONE other=OTHER`, `download NAME` becomes `download name=NAME` and
-    `bench data` becomes `bench what=data`.
+    `compare ONE OTHER` becomes `compare +experiment=ONE other=OTHER`, `download NAME` becomes `download name=NAME`,
+    `bench data` becomes `bench what=data` and `predict a.jpg b.jpg` becomes `predict source=[a.jpg,b.jpg]`.
 
     Raises:
         ConfigError: `compare` is given one name, or more than two; `download` or `bench` more than one.
@@ -110,6 +110,9 @@ def _bare_words(words: Sequence[str]) -> list[str]:
 
 def _with_bare_word(command: str, words: Sequence[str]) -> list[str]:
     names, key = _bare_words(words), BARE_WORD[command]
+    if command == "predict" and names:  # files, that a shell may have expanded
+        value = names[0] if len(names) == 1 else names
+        return [override(key, value), *(word for word in words if word not in names)]
     if len(names) > 1:
         raise ConfigError(
             f"segtrain {command} {' '.join(names)}: expected one name. Fix: segtrain {command} -m "

@@ -15,12 +15,14 @@ from tqdm import tqdm
 
 from segtrain.builders.data import build_dataset
 from segtrain.builders.network import METRIC_ARGUMENTS, build_heads, build_loss, build_metrics
+from segtrain.builders.output_stride import naming_output_stride, with_output_stride
 from segtrain.builders.preflight import require_image_range, require_scorable
-from segtrain.builders.run import NETWORK_KEYS, StoredRun, input_size, load_network, read_run
+from segtrain.builders.run import NETWORK_KEYS, StoredRun, build_predictor, inference_options, load_network, read_run
 from segtrain.builders.user_parts import require_samples
 from segtrain.config import resolved, validate_calls
 from segtrain.config.stored import require_drawn, shown
 from segtrain.config.tables import merge_dataset
+from segtrain.config.tree import plain
 from segtrain.data.datasets.concat import Concat
 from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.images.sample import Sample
@@ -28,7 +30,6 @@ from segtrain.data.loading.crops import spread
 from segtrain.errors import DataError
 from segtrain.evaluation import scores
 from segtrain.evaluation.scoring import Scorer, SplitScores
-from segtrain.inference import Predictor
 from segtrain.losses import scored
 from segtrain.report.scores import print_scores, write_scores
 from segtrain.runs.environment import describe_contents, describe_data
@@ -53,6 +54,9 @@ def evaluate(cfg: DictConfig) -> float:
         trusted_modules=cfg.trusted_modules,
     )
     config = _with_given(run.config, cfg)
+    tta, tiles = inference_options(cfg)
+    if cfg.output_stride is not None:
+        with_output_stride(config, cfg.output_stride)
     require_drawn(config, set(_keys(cfg.dataset, "dataset")))
     validate_calls(resolved(config, "dataset"))
     dataset = build_dataset(config)
@@ -64,10 +68,11 @@ def evaluate(cfg: DictConfig) -> float:
         resolved(config, "metrics"), {f"metrics.{name}": METRIC_ARGUMENTS for name in config.get("metrics") or {}}
     )
     metrics = build_metrics(config, dataset)
-    model = load_network(run, cfg.weights)
+    with naming_output_stride(cfg.output_stride):
+        model = load_network(run, cfg.weights)
     _log_data(run, config, dataset, cfg.split, samples)
     heads = build_heads(config, dataset, model)
-    predictor = Predictor(model, resize=input_size(config), heads=list(scored(heads)))
+    predictor = build_predictor(run, model, heads=list(scored(heads)), tta=tta, tiles=tiles)
     scorer = Scorer(predictor, build_loss(config, dataset), dataset, heads=heads, metrics=metrics)
     with new_run_folder("eval", cfg.name, keep_if="scores.json") as output:
         totals, drawn = _score(scorer, dataset, samples, config.workers, output, cfg)
@@ -75,6 +80,9 @@ def evaluate(cfg: DictConfig) -> float:
             "run": str(run.folder.resolve()),
             "step": run.checkpoint.step,
             "weights": cfg.weights,
+            "tta": plain(cfg.tta),
+            "tiles": tiles,
+            "output_stride": cfg.output_stride,
             "split": cfg.split,
             "images": len(samples),
         }

@@ -170,6 +170,12 @@ def _unknown_key(key: str, node: Any, command: str, groups: Sequence[str], overr
     full, text = given[-1] if given else (key, None)
     if hint := rename_hint(full, text=text):
         return f"segtrain {command} has no key {key!r}{hint}"
+    if key in groups and key not in {each.name for each in fields(SCHEMAS[command])}:
+        # The run decides: eval, predict and others read a trained network.
+        fix = f"segtrain train {quote(f'{full}={text}')}" if text else "segtrain train --help"
+        if full.endswith("output_stride"):
+            fix = f"segtrain {command} output_stride={text or 8}"
+        return f"{full}: segtrain {command} takes {key} from the run, expected no such key. Fix: {fix}"
     if key in groups:
         return f"{key} is a group without a default. Fix: +{key}=..."
     if key.startswith("hydra."):

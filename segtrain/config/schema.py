@@ -169,10 +169,38 @@ class EvalConfig(CommandConfig):
     weights: str = key(
         "weights to load: ema (averaged, where there are any) or raw (last step)", choices=("ema", "raw")
     )
+    tta: Any = key("test-time augmentation: none, flip, ms (scales 0.75 to 2), ms_flip, or {scales: [...], flip: true}")
+    tiles: Any = key(
+        "side of the tiles that larger images are divided into, in pixels; auto: 1024 above 4 megapixels; off"
+    )
+    output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
     split: str = key("split to evaluate: train, val, test or a named one")
     overlays: int = key("overlay images to write: image, ground truth, prediction", at_least=0, at_most=MANY)
     alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
     save_predictions: bool = key("write predicted class ids as palette PNGs")
+
+
+@dataclass
+class PredictConfig(CommandConfig):
+    """Root keys of predict.yaml."""
+
+    source: Any = key("file, folder, glob, list file, video, camera number, or a list of them")
+    run: str | None = key("run folder to predict with; null is the newest under runs/")
+    checkpoint: str = key("checkpoint to load", choices=("best", "last"))
+    weights: str = key(
+        "weights to load: ema (averaged, where there are any) or raw (last step)", choices=("ema", "raw")
+    )
+    tta: Any = key("test-time augmentation: none, flip, ms (scales 0.75 to 2), ms_flip, or {scales: [...], flip: true}")
+    tiles: Any = key(
+        "side of the tiles that larger images are divided into, in pixels; auto: 1024 above 4 megapixels; off"
+    )
+    output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
+    save: Any = key("results to write, a list of labels, overlay, color, panels (side by side) and probabilities")
+    alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
+    output: str | None = key("folder for the results; null is a new one under runs/predict")
+    skip_existing: bool = key("keep the results that `output` holds, and predict the others")
+    max_frames: int | None = key("frames of a video or camera to predict; null is all", at_least=1, at_most=MANY)
+    workers: int = key("threads that read images", at_least=1, at_most=MOST_WORKERS)
 
 
 @dataclass
@@ -258,6 +286,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "doctor": DoctorConfig,
     "download": DownloadConfig,
     "eval": EvalConfig,
+    "predict": PredictConfig,
     "summary": SummaryConfig,
     "compare": CompareConfig,
     "prepare": PrepareConfig,

@@ -31,6 +31,8 @@ class Boundary(Metric):
         1.0
     """
 
+    uses_logits = False
+
     @limited
     def __init__(
         self, class_names: Sequence[str], ignore_class: int, width: Annotated[float, Limits(1e-4, 0.5)] = 0.02

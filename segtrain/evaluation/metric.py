@@ -24,6 +24,7 @@ class Metric(ABC):
 
     Attributes:
         sums: Name -> array that adds up over images; initially empty.
+        uses_logits: Whether `update` looks at the logits; if not, large images need no array of them.
 
     Example:
         >>> import numpy as np
@@ -38,6 +39,8 @@ class Metric(ABC):
         >>> metric.result()
         {'fraction': 0.5}
     """
+
+    uses_logits = True
 
     def __init__(self, class_names: tuple[str, ...], ignore_class: int) -> None:
         self.class_names = tuple(class_names)

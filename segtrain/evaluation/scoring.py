@@ -14,11 +14,12 @@ import tensorflow as tf
 from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.images.sample import Sample
 from segtrain.data.loading.batches import ignore_wait, whole_images
-from segtrain.errors import NumericError
 from segtrain.evaluation.confusion import MEANS, Scores, confusion_matrix, scores
 from segtrain.evaluation.metric import Direction, Metric
-from segtrain.inference import Predictor
-from segtrain.losses import HeadLoss, scored
+from segtrain.evaluation.strips import Measured, measure_in_strips
+from segtrain.inference.graphs import reduce_logits
+from segtrain.inference.predictor import Predictor, not_finite
+from segtrain.losses import HeadLoss, additive, scored
 
 _NO_METRICS: Mapping[str, Metric] = MappingProxyType({})
 
@@ -31,6 +32,7 @@ class Prediction(NamedTuple):
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) uint8 true class ids, or the ignored class.
         predicted: (H, W) uint8 predicted class ids.
+        confidence: (H, W) float32 softmax probability of the predicted class; None unless asked for.
         loss: Mean loss over the pixels that are not ignored.
         matrix: (K, K) int64 confusion matrix of this image, rows the true class.
     """
@@ -39,6 +41,7 @@ class Prediction(NamedTuple):
     image: np.ndarray
     labels: np.ndarray
     predicted: np.ndarray
+    confidence: np.ndarray | None
     loss: float
     matrix: np.ndarray
 
@@ -144,12 +147,16 @@ def _joined(scores_by_part: Mapping[str, Mapping[str, float]]) -> dict[str, floa
 class Scorer:
     """Score a network against the labels of samples.
 
+    An image that is divided, augmented or large (`Predictor.needs_strips`) is scored in strips of rows, without its
+    heads. A loss or metric that needs all logits of an image at once gets them.
+
     Args:
         predictor: Computes the logits, including those of the scored heads.
         loss: Called with labels (1, H, W) and logits (1, H, W, K).
         dataset: Dataset with class names and ignored class.
         heads: Name of each further head -> its loss and weight; those whose loss is `Scored` are scored.
         metrics: Name of each further metric -> the metric, without any image added.
+        with_confidence: Whether predictions hold the confidence of each pixel.
     """
 
     def __init__(
@@ -160,9 +167,12 @@ class Scorer:
         *,
         heads: Mapping[str, HeadLoss] = MappingProxyType({}),
         metrics: Mapping[str, Metric] = _NO_METRICS,
+        with_confidence: bool = False,
     ) -> None:
         scored_heads = scored(heads)
         self._predictor = predictor
+        self._loss = additive(loss)
+        self._uses_logits = any(metric.uses_logits for metric in metrics.values())
         self._dataset = dataset
         self._heads = heads
         self._metrics = metrics
@@ -170,9 +180,9 @@ class Scorer:
         @tf.function(autograph=False, reduce_retracing=True)
         def measure(labels: tf.Tensor, outputs: Mapping[str, tf.Tensor]) -> tuple[Any, ...]:
             logits = outputs["logits"]
-            predicted = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+            predicted, confidence, is_finite = reduce_logits(logits[0])
             counts = {name: each.count(labels, outputs[name]) for name, each in scored_heads.items()}
-            return predicted, loss(labels, logits), tf.math.is_finite(tf.reduce_sum(logits)), counts
+            return predicted, confidence if with_confidence else None, loss(labels, logits), is_finite, counts
 
         self._measure = measure
 
@@ -202,14 +212,28 @@ class Scorer:
         compute = self._predictor.outputs(len(samples))
         with whole_images(self._dataset, samples, workers, poll) as batches:
             for sample, (images, labels) in zip(samples, batches, strict=True):
-                outputs = compute(images)
-                predicted, loss, is_finite, counts = self._measure(labels, outputs)
-                if not is_finite:
-                    raise _not_finite(sample)
-                arrays = labels.numpy()[0], predicted.numpy()[0]
-                logits = np.asarray(outputs["logits"])[0] if self._metrics else np.zeros(0)
-                matrix = totals.add(*arrays, logits, float(loss), {name: each.numpy() for name, each in counts.items()})
-                yield Prediction(sample, images.numpy()[0], *arrays, float(loss), matrix)
+                image, true = images.numpy()[0], labels.numpy()[0]
+                if self._predictor.needs_strips(image):
+                    found = measure_in_strips(self._predictor.strips(image), true, self._loss, self._uses_logits)
+                else:
+                    found = self._measured(compute(images), labels)
+                if found is None:
+                    raise not_finite(sample.image)
+                matrix = totals.add(true, found.predicted, found.logits, found.loss, found.counts)
+                yield Prediction(sample, image, true, found.predicted, found.confidence, found.loss, matrix)
+
+    def _measured(self, outputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Measured | None:
+        """Score the outputs for a complete image; None if a logit is NaN or infinite."""
+        predicted, confidence, loss, is_finite, counts = self._measure(labels, outputs)
+        if not is_finite:
+            return None
+        return Measured(
+            predicted.numpy(),
+            None if confidence is None else confidence.numpy(),
+            float(loss),
+            np.asarray(outputs["logits"])[0] if self._uses_logits else np.zeros(0),
+            {name: each.numpy() for name, each in counts.items()},
+        )
 
 
 def directions_of(
@@ -237,10 +261,3 @@ def directions_of(
 def samples_of_process(samples: list[Sample], process: int, num_processes: int) -> list[Sample]:
     """Return the samples that a process scores: all of them if there are fewer samples than processes."""
     return samples if len(samples) < num_processes else samples[process::num_processes]
-
-
-def _not_finite(sample: Sample) -> NumericError:
-    return NumericError(
-        f"logits for {sample.image}: NaN or infinite, expected finite numbers. Fix: evaluate an earlier checkpoint, or "
-        f"train again with a lower learning rate"
-    )

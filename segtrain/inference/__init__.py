@@ -1,5 +1,1 @@
 """Inference on images of any size."""
-
-from segtrain.inference.predictor import Labeled, Predictor
-
-__all__ = ["Labeled", "Predictor"]

@@ -38,20 +38,19 @@ def blend(
 
     Args:
         image: (H, W, 3).
-        scores: From a tile (h, w, 3) to its scores (ceil(h / cell), ceil(w / cell), K) float32.
+        scores: From a tile (h, w, 3) to its scores, float32 (h / cell, w / cell, K), rounded as the network does.
         tile: Side of a tile in pixels, see `spans`.
         overlap: Pixels that neighbors share, see `spans`.
         cell: Side of a cell in pixels, a divisor of `ALIGNMENT`.
 
     Yields:
-        (n, ceil(W / cell), K) float32, ceil(H / cell) rows in all.
+        (n, W / cell, K) float32, H / cell rows in all.
     """
     height, width = image.shape[:2]
     rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
     carried: tuple[np.ndarray, np.ndarray] | None = None
     for index, (top, bottom) in enumerate(rows):
-        down = _weights(rows, index, cell)
-        total, weight = _row_of_tiles(image[top:bottom], scores, columns, down, cell)
+        total, weight = _row_of_tiles(image[top:bottom], scores, columns, (rows, index), cell)
         if carried is not None:
             total[: len(carried[0])] += carried[0]
             weight[: len(carried[1])] += carried[1]
@@ -72,30 +71,33 @@ def _row_of_tiles(
     band: np.ndarray,
     scores: Callable[[np.ndarray], np.ndarray],
     columns: Sequence[Span],
-    down: np.ndarray,
+    row: tuple[Sequence[Span], int],
     cell: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted sum of the scores of tiles side by side, and the sum of the weights."""
-    width = -(-band.shape[1] // cell)
-    total, weight = np.zeros(0), np.zeros((len(down), width, 1), np.float32)
+    total = weight = np.zeros(0, np.float32)
+    end = 0
     for index, (left, right) in enumerate(columns):
         part = scores(band[:, left:right])
+        height, width, channels = part.shape
         if index == 0:
-            total = np.zeros((len(down), width, part.shape[-1]), np.float32)
-        weights = (down[:, None] * _weights(columns, index, cell))[..., None]
-        cells = slice(left // cell, left // cell + part.shape[1])
-        total[:, cells] += part * weights
-        weight[:, cells] += weights
-    return total, weight
+            widest = -(-band.shape[1] // cell) + 1  # the last tile may have one cell more or less
+            total = np.zeros((height, widest, channels), np.float32)
+            weight = np.zeros((height, widest, 1), np.float32)
+        weights = (_weights(*row, cell, height)[:, None] * _weights(columns, index, cell, width))[..., None]
+        end = left // cell + width
+        total[:, left // cell : end] += part * weights
+        weight[:, left // cell : end] += weights
+    return total[:, :end], weight[:, :end]
 
 
-def _weights(tiles: Sequence[Span], index: int, cell: int) -> np.ndarray:
-    """Return the weight of each cell of a tile along one side: 1, falling linearly where a neighbor overlaps."""
+def _weights(tiles: Sequence[Span], index: int, cell: int, count: int) -> np.ndarray:
+    """Return the weights of a tile's `count` cells along one side: 1, falling linearly where a neighbor overlaps."""
     start, end = tiles[index]
-    weights = np.ones(-(-(end - start) // cell), np.float32)
+    weights = np.ones(count, np.float32)
     if index:
         shared = (tiles[index - 1][1] - start) // cell
-        weights[:shared] = (np.arange(shared, dtype=np.float32) + 0.5) / shared
+        weights[:shared] = (np.arange(shared, dtype=np.float32)[:count] + 0.5) / shared
     if index + 1 < len(tiles):
         shared = (end - tiles[index + 1][0]) // cell
         fall = (np.arange(shared, dtype=np.float32)[::-1] + 0.5) / shared

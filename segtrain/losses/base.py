@@ -19,9 +19,12 @@ class Loss(ABC):
 
     Attributes:
         num_logits: C, number of logits per pixel.
+        adds_up_over_pixels: Whether sums of parts of an image add up to the image's: not where neighbors or ranks
+            of pixels matter. Large images are then scored in strips.
     """
 
     num_logits: int
+    adds_up_over_pixels = False
 
     @abstractmethod
     def sums(self, labels: Any, logits: Any) -> Any:

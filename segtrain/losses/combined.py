@@ -55,6 +55,11 @@ class Sum(Loss):
         self._weights = {name: float(part.weight) for name, part in parts.items()}
 
     @property
+    def adds_up_over_pixels(self) -> bool:  # type: ignore[override]
+        """Whether all parts do."""
+        return all(loss.adds_up_over_pixels for loss in self._losses.values())
+
+    @property
     def names(self) -> list[str]:
         """Names of the parts."""
         return list(self._losses)

@@ -32,6 +32,8 @@ class CrossEntropy(PixelLoss):
             its range.
     """
 
+    adds_up_over_pixels = True
+
     @limited
     def __init__(
         self,
@@ -126,6 +128,8 @@ class Focal(PixelLoss):
     Raises:
         ConfigError: An argument is out of its range.
     """
+
+    adds_up_over_pixels = True
 
     @limited
     def __init__(

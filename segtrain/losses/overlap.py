@@ -34,6 +34,8 @@ class Dice(Loss):
         ConfigError: An argument is out of its range.
     """
 
+    adds_up_over_pixels = True
+
     @limited
     def __init__(
         self,
@@ -89,6 +91,8 @@ class Tversky(Loss):
     Raises:
         ConfigError: An argument is out of its range.
     """
+
+    adds_up_over_pixels = True
 
     @limited
     def __init__(

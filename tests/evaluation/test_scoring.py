@@ -13,7 +13,8 @@ from segtrain.data import Folder, Sample
 from segtrain.errors import NumericError
 from segtrain.evaluation import Metric
 from segtrain.evaluation.scoring import Scorer, SplitScores, directions_of, samples_of_process
-from segtrain.inference import Predictor, predictor
+from segtrain.inference import predictor
+from segtrain.inference.predictor import Predictor
 from segtrain.losses import CrossEntropy, EdgeCrossEntropy, HeadLoss, scored
 
 pytestmark = pytest.mark.tensorflow

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from segtrain.inference import Predictor
+from segtrain.inference.predictor import Predictor
 from segtrain.models.layers import ResizeLike
 
 pytestmark = pytest.mark.tensorflow

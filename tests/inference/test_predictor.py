@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from segtrain.inference import Predictor
+from segtrain.inference.predictor import Predictor
 
 pytestmark = pytest.mark.tensorflow
 
