@@ -175,7 +175,17 @@ class EvalConfig(CommandConfig):
     )
     output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
     split: str = key("split to evaluate: train, val, test or a named one")
+    exclude: list[str] = key("classes to leave out of the means over classes, by name")
+    limit_samples: int | None = key(
+        "maximum images to evaluate, evenly spaced; null evaluates all", at_least=1, at_most=MANY
+    )
     overlays: int = key("overlay images to write: image, ground truth, prediction", at_least=0, at_most=MANY)
+    style: str = key(
+        "panels of an overlay: panels, errors (with a map of the errors), or source (the keras.io program's)",
+        choices=("panels", "errors", "source"),
+    )
+    contours: bool = key("draw the borders between classes in overlays")
+    background: str = key("whether overlays color class 0: painted or unpainted", choices=("painted", "unpainted"))
     alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
     save_predictions: bool = key("write predicted class ids as palette PNGs")
 
@@ -201,6 +211,13 @@ class PredictConfig(CommandConfig):
     skip_existing: bool = key("keep the results that `output` holds, and predict the others")
     max_frames: int | None = key("frames of a video or camera to predict; null is all", at_least=1, at_most=MANY)
     workers: int = key("threads that read images", at_least=1, at_most=MOST_WORKERS)
+
+
+@dataclass
+class VerifyConfig(CommandConfig):
+    """Root keys of verify.yaml."""
+
+    eval: str | None = key("evaluation folder to verify; null is the newest under runs/eval")
 
 
 @dataclass
@@ -287,6 +304,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "download": DownloadConfig,
     "eval": EvalConfig,
     "predict": PredictConfig,
+    "verify": VerifyConfig,
     "summary": SummaryConfig,
     "compare": CompareConfig,
     "prepare": PrepareConfig,

@@ -1,7 +1,7 @@
 """Calibration error: the difference between the confidence of predictions and their accuracy."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -53,6 +53,15 @@ class Calibration(Metric):
         gaps = np.abs(self.sums["correct"] - self.sums["confidence"]).sum()
         total = self.sums["pixels"].sum()
         return {"ece": divide(gaps, total), "confidence": divide(self.sums["confidence"].sum(), total)}
+
+    def details(self) -> Mapping[str, Any]:
+        """Return the reliability curve: pixels, mean confidence and accuracy of each bin."""
+        pixels, correct, confidence = (self.sums[name] for name in ("pixels", "correct", "confidence"))
+        return {
+            "pixels": [int(each) for each in pixels],
+            "confidence": [divide(*pair) for pair in zip(confidence, pixels, strict=True)],
+            "accuracy": [divide(*pair) for pair in zip(correct, pixels, strict=True)],
+        }
 
     def direction(self, name: str) -> Direction:
         return "min" if name == "ece" else "max"

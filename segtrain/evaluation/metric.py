@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -63,6 +63,10 @@ class Metric(ABC):
 
         The names must not depend on the images. `name/class` is the score of one class.
         """
+
+    def details(self) -> Mapping[str, Any]:
+        """Return results other than scores for `scores.json`, such as a curve; empty by default."""
+        return {}
 
     def direction(self, name: str) -> Direction:
         """Return whether a higher ("max") or a lower ("min") value of a score is better."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 from segtrain.data.datasets.dataset import Dataset
 from segtrain.data.images.sample import Sample
 from segtrain.data.loading.batches import ignore_wait, whole_images
+from segtrain.errors import DataError
 from segtrain.evaluation.confusion import MEANS, Scores, confusion_matrix, scores
 from segtrain.evaluation.metric import Direction, Metric
 from segtrain.evaluation.strips import Measured, measure_in_strips
@@ -58,6 +59,7 @@ class SplitScores:
     Attributes:
         matrix: (K, K) int64 confusion matrix, rows the true class.
         loss: Mean loss of the main head over all pixels that are not ignored.
+        exclude: Ids of classes that are left out of the means over classes.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class SplitScores:
         self._class_names = class_names
         self._ignore_class = ignore_class
         self._loss_sum = 0.0
+        self.exclude: tuple[int, ...] = ()
         self._scored_heads = scored(heads)
         self._head_counts: dict[str, np.ndarray] = {}
         self._metrics = {name: copy.deepcopy(metric) for name, metric in metrics.items()}
@@ -88,6 +91,8 @@ class SplitScores:
             counts: Name of each scored head -> its `Scored.count`.
         """
         matrix = confusion_matrix(labels, predicted, len(self._class_names), self._ignore_class)
+        if matrix.sum() + np.count_nonzero(labels == self._ignore_class) != labels.size:
+            raise RuntimeError(f"{matrix.sum()} of {labels.size} pixels counted, and the others are not ignored")
         self.matrix += matrix
         self._loss_sum += loss * matrix.sum()
         for name, each in counts.items():
@@ -115,7 +120,7 @@ class SplitScores:
     @property
     def scores(self) -> Scores:
         """Scores computed from the confusion matrix."""
-        return scores(self.matrix)
+        return scores(self.matrix, self.exclude)
 
     @property
     def heads(self) -> dict[str, dict[str, float]]:
@@ -126,6 +131,11 @@ class SplitScores:
     def metrics(self) -> dict[str, dict[str, float]]:
         """Name of each further metric -> its scores by name."""
         return {name: dict(metric.result()) for name, metric in self._metrics.items()}
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Name of each further metric -> its `Metric.details`, if it has any."""
+        return {name: found for name, metric in self._metrics.items() if (found := metric.details())}
 
     def reported(self) -> dict[str, float]:
         """Return all scores of the split: `loss`, the means, `<head>_<score>`, `<metric>_<score>`, `iou/<class>`."""
@@ -219,7 +229,10 @@ class Scorer:
                     found = self._measured(compute(images), labels)
                 if found is None:
                     raise not_finite(sample.image)
-                matrix = totals.add(true, found.predicted, found.logits, found.loss, found.counts)
+                try:
+                    matrix = totals.add(true, found.predicted, found.logits, found.loss, found.counts)
+                except ValueError as error:  # labels that a dataset of one's own has not mapped to classes
+                    raise DataError(f"labels in {sample.labels}: {error}. Fix: segtrain check lists them") from error
                 yield Prediction(sample, image, true, found.predicted, found.confidence, found.loss, matrix)
 
     def _measured(self, outputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Measured | None:

@@ -15,6 +15,7 @@ from segtrain.process.guard import announce
 from segtrain.process.memory import out_of_memory
 from segtrain.reading import parse_json
 from segtrain.runs.files import read_file
+from segtrain.shell import command, override
 from segtrain.storage import disk_error, lock, write_atomically
 
 RUNS = Path("runs")
@@ -140,6 +141,35 @@ def newest_run() -> Path:
             f"no training run with a checkpoint in {parent.resolve()}. Fix: segtrain train, or set run=DIR"
         )
     return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def newest_evaluation(run: Path | None = None) -> Path:
+    """Return the newest evaluation under `runs`.
+
+    Args:
+        run: Run folder that it must be of; None for any.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    found = sorted((RUNS / "eval").glob("*/scores.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        if run is None or evaluated_run(path.parent) == run.resolve():
+            return path.parent
+    fix = "segtrain eval" if run is None else command("segtrain", "eval", override("run", run))
+    raise CheckpointError(
+        f"no evaluation{'' if run is None else f' of {run}'} in {(RUNS / 'eval').resolve()}. Fix: {fix}"
+    )
+
+
+def evaluated_run(folder: Path) -> Path | None:
+    """Return the run folder that an evaluation names; None if its `scores.json` cannot be read."""
+    try:
+        found = read_json(folder / "scores.json")
+    except CheckpointError:
+        return None
+    run = found.get("run") if isinstance(found, dict) else None
+    return Path(run) if isinstance(run, str) else None
 
 
 def require_run(path: str | Path) -> Path:

@@ -126,7 +126,13 @@ def test_overlays_are_as_many_as_asked_and_wide_as_three_panels(segtrain, workpl
 def test_eval_without_predictions_writes_none(segtrain, workplace, trained):
     assert segtrain("eval", "save_predictions=false", "overlays=0").code == 0
     folder = only_run(workplace, "eval")
-    assert sorted(path.name for path in folder.iterdir()) == ["per_class.csv", "scores.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "per_class.csv",
+        "per_image.csv",
+        "per_image_counts.npz",
+        "samples.json",
+        "scores.json",
+    ]
 
 
 def test_a_dataset_that_moved_is_found_by_its_new_root(segtrain, workplace, trained, cihp_root, tmp_path):

@@ -45,6 +45,9 @@ def test_csv_has_a_row_a_class_and_says_absent(tmp_path):
     assert [row["class"] for row in rows] == list(NAMES)
     assert [row["iou"] for row in rows] == ["0.714286", "0.500000", "absent"]
     assert [row["accuracy"] for row in rows] == ["0.833333", "0.666667", "absent"]
+    # Class 0: 2 * 5 / (6 + 6) and 5 / 6; class 1: 2 * 2 / (3 + 3) and 2 / 3.
+    assert [row["dice"] for row in rows] == ["0.833333", "0.666667", "absent"]
+    assert [row["precision"] for row in rows] == ["0.833333", "0.666667", "absent"]
     assert [row["pixels"] for row in rows] == ["6", "3", "0"]
 
 
@@ -71,7 +74,7 @@ def test_table_shows_numbers_means_and_absence(capsys):
     lines = {line.split()[3]: line for line in shown.splitlines() if "│ wall" in line or "│ roof" in line}
     assert "val: 3 images, step 12" in shown
     assert "0.7143" in lines["wall"] and "0.8333" in lines["wall"] and "66.67%" in lines["wall"]
-    assert lines["roof"].count("absent") == 2 and "0.00%" in lines["roof"]
+    assert lines["roof"].count("absent") == 4 and "0.00%" in lines["roof"]
     assert "pixel accuracy 0.7778, mean accuracy 0.7500, mean IoU 0.6071" in shown
     assert "frequency-weighted IoU 0.6429" in shown
 
@@ -102,7 +105,7 @@ def test_scores_of_a_metric_stand_in_json_in_a_table_and_by_class_in_a_column(tm
     [row] = [line for line in lines if "│ edge" in line]
     assert row.split()[3] == "iou" and row.split()[5] == "0.3000"
     [door] = [line for line in lines if "│ door" in line]
-    assert door.split()[9] == "absent"
+    assert door.split()[13] == "absent"
 
 
 def test_without_heads_the_report_does_not_speak_of_them(tmp_path, capsys):

@@ -93,6 +93,11 @@ class Dataset(abc.ABC):
         return tuple(np.flatnonzero(self._is_known).tolist())
 
     @property
+    def class_of_value(self) -> dict[int, int]:
+        """The class id, or the ignored id, of each stored value that has a meaning."""
+        return {value: int(self._class_of_value[value]) for value in self.known_values}
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """Available splits: always train and val, then test and named ones whose files exist."""
         return ("train", "val")
