@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from segtrain.errors import ConfigError
 from segtrain.shell import override
@@ -125,6 +126,8 @@ def _named_experiments(words: Sequence[str]) -> list[str]:
     names = _bare_words(words)
     if not names:
         return list(words)
+    if all("/" in name or Path(name).is_dir() for name in names):
+        return [override("runs", names), *(word for word in words if word not in names)]
     if len(names) != 2:
         raise ConfigError(
             f"segtrain compare {' '.join(names)}: expected the names of two experiments. Fix: segtrain compare "

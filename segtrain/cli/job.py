@@ -23,10 +23,11 @@ COMMANDS = {  # command: function of segtrain.commands.<command>, and its line i
     "doctor": ("doctor", "verify the files of a run; report what resume would do"),
     "eval": ("evaluate", "score a run on a split and draw overlays"),
     "predict": ("predict", "label images, videos or a camera with a trained network"),
+    "runs": ("runs", "list the training runs with their scores and states"),
     "verify": ("verify", "rebuild the scores of an evaluation from its predictions and the label files"),
     "summary": ("summary", "print the network of a config: taps, parameters, multiply-adds"),
     "prepare": ("prepare", "convert SBD's labels for training on Pascal VOC, once"),
-    "compare": ("compare", "print the differences between two experiments"),
+    "compare": ("compare", "print the differences between experiments, or between runs and their scores"),
     "bench": ("bench", "measure data loading"),
 }
 

@@ -35,6 +35,8 @@ def run(command: str, words: Sequence[str]) -> int:
     from segtrain.cli import spelling
     from segtrain.config import hydra_errors as composition
 
+    if command == "runs":
+        words = ["json=true" if word == "--json" else word for word in words]
     options = config.options(config_dir_flag(words)[1:])
     spelling.refuse_misspelled(command, words, options)
     flags, overrides = split_flags(words)

@@ -214,6 +214,17 @@ class PredictConfig(CommandConfig):
 
 
 @dataclass
+class RunsConfig(CommandConfig):
+    """Root keys of runs.yaml."""
+
+    root: str | None = key("folder with the run folders; null is runs/train")
+    sort: str = key("order of the rows", choices=("date", "name", "best", "epochs", "size", "state"))
+    descending: bool = key("newest, best or largest first")
+    filter: str | None = key("text that the name, state, monitor or folder contains; null lists all", at_most=500)
+    json: bool = key("print JSON instead of a table; --json for short")
+
+
+@dataclass
 class VerifyConfig(CommandConfig):
     """Root keys of verify.yaml."""
 
@@ -270,6 +281,8 @@ class CompareConfig(SummaryConfig):
     """Root keys of compare.yaml: those of summary.yaml, which count for both experiments."""
 
     other: str | None = key("second experiment to compare")
+    runs: list[str] = key("run folders to compare by their newest evaluations; the first is the reference")
+    panels: int = key("images to draw on which the runs disagree most", at_least=0, at_most=10_000)
 
 
 @dataclass
@@ -305,6 +318,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "eval": EvalConfig,
     "predict": PredictConfig,
     "verify": VerifyConfig,
+    "runs": RunsConfig,
     "summary": SummaryConfig,
     "compare": CompareConfig,
     "prepare": PrepareConfig,

@@ -10,7 +10,7 @@ from segtrain.suggest import did_you_mean
 SCALES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 MIN_SCALE, MAX_SCALE, MAX_SCALES = 0.05, 8.0, 32
 MIN_TILE, MAX_TILE = 64, 16_384
-AUTO_TILE = 1024  # pixels
+AUTO_TILE, MIN_AUTO_TILE = 1024, 256  # pixels; scales above 1 lower it
 AUTO_FROM = 1 << 22  # pixels of an image from which `tiles=auto` divides it
 
 

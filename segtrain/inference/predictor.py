@@ -14,7 +14,7 @@ from segtrain.errors import NumericError
 from segtrain.inference import tiles as tiling
 from segtrain.inference.graphs import frozen, graph_of, labeling, logits_of, reduce_logits
 from segtrain.inference.modes import mean_probabilities
-from segtrain.inference.options import AUTO_FROM, AUTO_TILE, Tta, parse_tiles, parse_tta
+from segtrain.inference.options import AUTO_FROM, AUTO_TILE, MIN_AUTO_TILE, Tta, parse_tiles, parse_tta
 from segtrain.inference.upsampling import strips, without_upsampling
 
 # Number of images from which a graph is frozen: that takes 0.4 to 3 s and saves an eighth of the time per image on CPU.
@@ -232,7 +232,9 @@ class Predictor:
         """Return the side of the tiles that an image is divided into; None for an image in one piece."""
         height, width = image.shape[:2]
         if self._tiles == "auto":
-            return AUTO_TILE if height * width > AUTO_FROM else None
+            # The network sees a tile at the largest scale of the augmentation.
+            scale = max(1.0, *self._tta.scales)
+            return max(MIN_AUTO_TILE, int(AUTO_TILE / scale)) if height * width * scale**2 > AUTO_FROM else None
         tile = 0 if isinstance(self._tiles, str) else self._tiles
         return tile if tile and max(height, width) > tile else None
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,33 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
             _draw(records, score, lines, folder / f"{_file_name(score)}.png")
             for score, lines in _charts(records).items()
         ]
+
+
+def draw_runs(histories: Mapping[str, Path], folder: Path, score: str = "mean_iou") -> Path | None:
+    """Draw a validation score of several runs over the epochs in one chart.
+
+    Args:
+        histories: `metrics.jsonl` of each run by its label.
+        folder: Folder to write `runs.png` to.
+        score: Name of the score, without `val_`.
+
+    Returns:
+        Path of the chart; None if no run has validated.
+    """
+    import matplotlib
+
+    records = [
+        {**record, label: record.get(f"val_{score}")}
+        for label, path in histories.items()
+        for record in read_metrics(path)
+    ]
+    lines = [(label, label, _PALETTE[index % len(_PALETTE)]) for index, label in enumerate(histories)]
+    drawn = [line for line in lines if any(record.get(line[0]) is not None for record in records)]
+    if not drawn:
+        return None
+    make_folder(folder)
+    with matplotlib.rc_context(matplotlib.rcParamsDefault):
+        return _draw(records, score, drawn, folder / "runs.png")
 
 
 def _charts(records: list[dict[str, Any]]) -> dict[str, list[Line]]:

@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from segtrain.cli import main as cli
 from segtrain.cli.completion import matches
-from segtrain.commands.compare import differences, leaves
+from segtrain.config.tree import plain
+from segtrain.report.differences import differences, leaves
 
 
 def tables(out):
@@ -112,7 +113,7 @@ def test_values_read_as_in_yaml():
             "dataset": {"root": "???"},
         }
     )
-    assert leaves(cfg) == {
+    assert leaves(plain(cfg)) == {
         "model": "fcn",
         "model.skips": "[16, 8]",
         "model.channels": "null",
@@ -127,7 +128,7 @@ def test_values_read_as_in_yaml():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "segtrain compare: expected the names of two experiments. Fix: segtrain compare keras_io_2021 cihp"),
+        ("", "segtrain compare: expected the names of two experiments, or run folders. Fix: segtrain compare "),
         ("cihp", "segtrain compare cihp: expected the names of two experiments. Fix: segtrain compare cihp OTHER"),
         ("cihp voc people", "segtrain compare cihp voc people: expected the names of two experiments"),
         ("chip voc", "no experiment 'chip'; did you mean cihp? options: "),
