@@ -24,6 +24,7 @@ COMMANDS = {  # command: function of segtrain.commands.<command>, and its line i
     "eval": ("evaluate", "score a run on a split and draw overlays"),
     "predict": ("predict", "label images, videos or a camera with a trained network"),
     "runs": ("runs", "list the training runs with their scores and states"),
+    "report": ("report", "write a run and its evaluation as one HTML page"),
     "verify": ("verify", "rebuild the scores of an evaluation from its predictions and the label files"),
     "summary": ("summary", "print the network of a config: taps, parameters, multiply-adds"),
     "prepare": ("prepare", "convert SBD's labels for training on Pascal VOC, once"),

@@ -9,7 +9,8 @@ from dataclasses import fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from segtrain.cli.arguments import BARE_WORD, INFO, SWITCHES, VALUED
-from segtrain.config.schema import GROUPS, SCHEMAS
+from segtrain.config.root_keys import GROUPS
+from segtrain.config.schema import SCHEMAS
 from segtrain.errors import ConfigError
 from segtrain.shell import brief, command, override
 

@@ -18,12 +18,15 @@ from segtrain.evaluation.confusion import scores
 from segtrain.evaluation.intervals import intervals
 from segtrain.evaluation.per_image import PerImage
 from segtrain.process.quiet import quiet_tensorflow
+from segtrain.report.html import render
 from segtrain.report.per_image import write_per_image
 from segtrain.report.progress import track
+from segtrain.report.run_comparison import read_prediction
 from segtrain.report.samples import write_samples
 from segtrain.report.scores import print_scores, write_scores
+from segtrain.report.thumbnails import chosen, write_thumbnail
 from segtrain.runs.folder import new_run_folder, newest_run, require_run
-from segtrain.storage import write_png
+from segtrain.storage import write_atomically, write_png
 from segtrain.visual.overlay import draw_panels, write_labels
 
 if TYPE_CHECKING:
@@ -64,10 +67,16 @@ def evaluate(cfg: DictConfig) -> float:
         further = _further(evaluation, totals, images)
         write_samples(output, evaluation.dataset, evaluation.samples)
         write_per_image(output, images, evaluation.dataset.class_names, evaluation.exclude)
+        if cfg.report and cfg.save_predictions:
+            _write_thumbnails(output, evaluation, images)
         write_scores(output, totals, evaluation.dataset.class_names, metadata, further)
+    if cfg.report:
+        write_atomically(output / "report.html", render(run.folder, output).encode(errors="replace"))
     print_scores(totals, evaluation.dataset.class_names, metadata, further)
     if (output / "overlays").exists():
         print(f"overlays: {output / 'overlays'}")
+    if cfg.report:
+        print(f"report: {output / 'report.html'}")
     print(f"scores: {output / 'scores.json'}, {output / 'per_class.csv'}, {output / 'per_image.csv'}")
     return totals.scores.mean_iou if math.isfinite(totals.scores.mean_iou) else 0.0
 
@@ -88,6 +97,16 @@ def _score(evaluation: "Evaluation", output: Path, cfg: DictConfig) -> tuple["Sp
             if index in drawn:
                 _draw(each, evaluation, _file(output, "overlays", name), cfg)
     return totals, images
+
+
+def _write_thumbnails(output: Path, evaluation: "Evaluation", images: PerImage) -> None:
+    """Write small copies of the images that the report shows."""
+    names = set(chosen(images, evaluation.exclude))
+    shown = [sample for sample in evaluation.samples if sample.name in names]
+    for sample in track(shown, len(shown), "report", "images"):
+        image, labels = evaluation.dataset.read(sample)
+        predicted = read_prediction(output, sample.name)
+        write_thumbnail(output, sample.name, image, labels, predicted, evaluation.dataset.colors)
 
 
 def _draw(each: "Prediction", evaluation: "Evaluation", path: Path, cfg: DictConfig) -> None:

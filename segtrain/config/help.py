@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from segtrain.config.schema import GROUPS, SCHEMAS
+from segtrain.config.root_keys import GROUPS
+from segtrain.config.schema import SCHEMAS
 
 COLUMN = 28
 

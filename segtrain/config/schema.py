@@ -4,72 +4,11 @@
 are checked against the signature of what they call.
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import MISSING
-
-from segtrain.suggest import did_you_mean
-
-MOST = 1_000_000  # epochs
-MANY = 1_000_000_000  # images: all there are
-MOST_WORKERS = 128
-LONGEST_SIDE = 16_384  # pixels
-LONGEST_NAME = 100  # letters, of the 255 that a folder may have
-GROUPS = (
-    *("dataset", "augment", "model", "backbone", "norm", "heads", "loss", "optimizer", "schedule", "metrics"),
-    "callbacks",
-)
-
-
-def key(
-    meaning: str,
-    *,
-    default: Any = MISSING,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    length: int | None = None,
-    choices: tuple[str, ...] = (),
-    pattern: str = "",
-) -> Any:
-    """Declare a root key whose value is set in YAML, and what `config.validate_root` holds it to."""
-    rules = {
-        "at_least": at_least,
-        "at_most": at_most,
-        "length": length,
-        "choices": choices,
-        "pattern": pattern,
-    }
-    return field(default=default, metadata={"meaning": meaning, **rules})
-
-
-def broken_rules(value: Any, rule: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the rules of a root key that `value` breaks."""
-    if isinstance(value, str) and rule["at_most"] is not None and len(value) > rule["at_most"]:
-        yield f"at most {rule['at_most']} letters"
-    numbers = [number for number in (value if isinstance(value, list) else [value]) if not isinstance(number, str)]
-    if rule["length"] is not None and isinstance(value, list) and len(value) != rule["length"]:
-        yield f"{rule['length']} numbers"
-    if rule["at_least"] is not None and any(number < rule["at_least"] for number in numbers):
-        yield f"at least {rule['at_least']:,}"
-    if rule["at_most"] is not None and any(number > rule["at_most"] for number in numbers):
-        yield f"at most {rule['at_most']:,}"
-    if rule["choices"] and value not in rule["choices"]:
-        yield f"{' or '.join(rule['choices'])}{did_you_mean(str(value), rule['choices'])}"
-    if rule["pattern"] and not re.fullmatch(rule["pattern"], str(value)):
-        yield "letters, digits, '_', '.' and '-' only"
-
-
-@dataclass
-class CommandConfig:
-    """Root keys of every command."""
-
-    name: str = key("last part of the run folder's name", pattern=r"[\w.-]+", at_most=LONGEST_NAME)
-    trusted_modules: list[str] = key(
-        "your own modules that a _target_ may name; of the working folder, only these are imported"
-    )
+from segtrain.config.root_keys import LONGEST_NAME, LONGEST_SIDE, MANY, MOST, MOST_WORKERS, CommandConfig, key
+from segtrain.config.schema_of_runs import EvalConfig, PredictConfig, ReportConfig, RunsConfig, VerifyConfig
 
 
 @dataclass
@@ -153,82 +92,6 @@ class TrainConfig(CommandConfig):
         "replicas of strategy=mirrored; null is all GPUs, or shares of the CPU without GPUs", at_least=1, at_most=1024
     )
     resume: str | None = key("run folder to resume in place; auto: the newest unfinished run of this config")
-
-
-@dataclass
-class EvalConfig(CommandConfig):
-    """Root keys of eval.yaml."""
-
-    # Not null in YAML: its own keys come last there, and would undo dataset=NAME.
-    dataset: Any = key(
-        "dataset or single values in place of the run's own: dataset=NAME, dataset.root=DIR", default=None
-    )
-    metrics: Any = key("additional metrics in place of the run's own, by name", default=None)
-    run: str | None = key("run folder to evaluate; null is the newest under runs/")
-    checkpoint: str = key("checkpoint to load", choices=("best", "last"))
-    weights: str = key(
-        "weights to load: ema (averaged, where there are any) or raw (last step)", choices=("ema", "raw")
-    )
-    tta: Any = key("test-time augmentation: none, flip, ms (scales 0.75 to 2), ms_flip, or {scales: [...], flip: true}")
-    tiles: Any = key(
-        "side of the tiles that larger images are divided into, in pixels; auto: 1024 above 4 megapixels; off"
-    )
-    output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
-    split: str = key("split to evaluate: train, val, test or a named one")
-    exclude: list[str] = key("classes to leave out of the means over classes, by name")
-    limit_samples: int | None = key(
-        "maximum images to evaluate, evenly spaced; null evaluates all", at_least=1, at_most=MANY
-    )
-    overlays: int = key("overlay images to write: image, ground truth, prediction", at_least=0, at_most=MANY)
-    style: str = key(
-        "panels of an overlay: panels, errors (with a map of the errors), or source (the keras.io program's)",
-        choices=("panels", "errors", "source"),
-    )
-    contours: bool = key("draw the borders between classes in overlays")
-    background: str = key("whether overlays color class 0: painted or unpainted", choices=("painted", "unpainted"))
-    alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
-    save_predictions: bool = key("write predicted class ids as palette PNGs")
-
-
-@dataclass
-class PredictConfig(CommandConfig):
-    """Root keys of predict.yaml."""
-
-    source: Any = key("file, folder, glob, list file, video, camera number, or a list of them")
-    run: str | None = key("run folder to predict with; null is the newest under runs/")
-    checkpoint: str = key("checkpoint to load", choices=("best", "last"))
-    weights: str = key(
-        "weights to load: ema (averaged, where there are any) or raw (last step)", choices=("ema", "raw")
-    )
-    tta: Any = key("test-time augmentation: none, flip, ms (scales 0.75 to 2), ms_flip, or {scales: [...], flip: true}")
-    tiles: Any = key(
-        "side of the tiles that larger images are divided into, in pixels; auto: 1024 above 4 megapixels; off"
-    )
-    output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
-    save: Any = key("results to write, a list of labels, overlay, color, panels (side by side) and probabilities")
-    alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
-    output: str | None = key("folder for the results; null is a new one under runs/predict")
-    skip_existing: bool = key("keep the results that `output` holds, and predict the others")
-    max_frames: int | None = key("frames of a video or camera to predict; null is all", at_least=1, at_most=MANY)
-    workers: int = key("threads that read images", at_least=1, at_most=MOST_WORKERS)
-
-
-@dataclass
-class RunsConfig(CommandConfig):
-    """Root keys of runs.yaml."""
-
-    root: str | None = key("folder with the run folders; null is runs/train")
-    sort: str = key("order of the rows", choices=("date", "name", "best", "epochs", "size", "state"))
-    descending: bool = key("newest, best or largest first")
-    filter: str | None = key("text that the name, state, monitor or folder contains; null lists all", at_most=500)
-    json: bool = key("print JSON instead of a table; --json for short")
-
-
-@dataclass
-class VerifyConfig(CommandConfig):
-    """Root keys of verify.yaml."""
-
-    eval: str | None = key("evaluation folder to verify; null is the newest under runs/eval")
 
 
 @dataclass
@@ -319,6 +182,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "predict": PredictConfig,
     "verify": VerifyConfig,
     "runs": RunsConfig,
+    "report": ReportConfig,
     "summary": SummaryConfig,
     "compare": CompareConfig,
     "prepare": PrepareConfig,

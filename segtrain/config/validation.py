@@ -13,7 +13,8 @@ from segtrain.config.annotations import misfit
 from segtrain.config.calls import MISSING, refused_keys
 from segtrain.config.files import groups
 from segtrain.config.renamed import rename_hint
-from segtrain.config.schema import GROUPS, SCHEMAS, broken_rules
+from segtrain.config.root_keys import GROUPS, broken_rules
+from segtrain.config.schema import SCHEMAS
 from segtrain.config.targets import refusal
 from segtrain.config.tree import dotted_keys, plain, refuse
 from segtrain.errors import CheckpointError
