@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from segtrain.cli.arguments import SWITCHES, VALUED, config_dir_flag, rewrite, split_flags
 from segtrain.errors import ConfigError, SegtrainError
@@ -34,17 +35,27 @@ _segtrain() {
 }
 compdef _segtrain segtrain
 """
-SCRIPTS = {"bash": BASH, "zsh": ZSH}
+FISH = r"""# segtrain: completes commands, options and keys.   segtrain completion fish | source
+function __segtrain_matches
+    set -l words (commandline -opc) (commandline -ct)
+    segtrain completion query (string join ' ' -- $words) 2>/dev/null
+end
+complete -c segtrain -f -a '(__segtrain_matches)'
+complete -c segtrain -n '__fish_seen_subcommand_from predict' -F
+"""
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+# Keys whose values are folders below runs/.
+_FOLDERS = {"run": "train", "resume": "train", "eval": "eval"}
 
 
 def main(words: Sequence[str]) -> int:
-    """`completion bash` or `zsh` prints a script; `completion query LINE` prints the matches, one a line."""
+    """`completion bash`, `zsh` or `fish` prints a script; `completion query LINE` prints the matches, one a line."""
     if len(words) == 2 and words[0] == "query":
         print("\n".join(matches(words[1])))
         return 0
     given = " ".join(words)
     if given not in SCRIPTS:
-        raise ConfigError(f"completion {given}: expected {' or '.join(SCRIPTS)}{did_you_mean(given, SCRIPTS)}")
+        raise ConfigError(f"completion {given}: expected {', '.join(SCRIPTS)}{did_you_mean(given, SCRIPTS)}")
     print(SCRIPTS[given], end="")
     return 0
 
@@ -68,12 +79,22 @@ def matches(line: str) -> list[str]:
     # Of a sweep, backbone=resnet50,mob, the last value is the one to complete.
     key, equals, values = word.partition("=")
     chosen, comma, last = values.rpartition(",")
+    if equals and key in _FOLDERS:
+        return [f"{key}={path}" for path in _run_folders(_FOLDERS[key]) if path.startswith(values)]
+    if command == "compare" and not equals and word.startswith("runs/"):
+        return [path for path in _run_folders("train") if path.startswith(word)]
     found = _query(command, words, key + equals + last)
     if command == "compare" and not equals:
         found = [each.partition("=")[2] for each in _query(command, words, f"experiment={word}")] + found
     if command == "download" and not equals:
         found = [name for name in SOURCES if name.startswith(word)] + found
     return [f"{key}={chosen},{each.removeprefix(f'{key}=')}" for each in found] if comma else found
+
+
+def _run_folders(command: str) -> list[str]:
+    """Return the run folders of a command, the newest first."""
+    parent = Path("runs", command)
+    return sorted((str(path) for path in parent.iterdir() if path.is_dir()), reverse=True) if parent.is_dir() else []
 
 
 def _query(command: str, words: Sequence[str], word: str) -> list[str]:

@@ -4,14 +4,12 @@ import hashlib
 import json
 import logging
 import math
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import keras
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from segtrain.builders.data import build_loader
@@ -32,6 +30,7 @@ from segtrain.data.loading.batches import training_batches
 from segtrain.data.loading.crops import spread
 from segtrain.evaluation.scoring import Scorer, samples_of_process
 from segtrain.process import trials
+from segtrain.report.progress import track
 from segtrain.runs.disk_space import require_room
 from segtrain.runs.files import CLASSES, CONFIG, require_regular
 from segtrain.runs.folder import as_json, new_run_folder, only_process, require_run
@@ -40,9 +39,10 @@ from segtrain.terminal import printable
 from segtrain.training.checkpoints import Checkpoints
 from segtrain.training.log_file import log_file
 from segtrain.training.precise_norm import PreciseNorm
+from segtrain.training.progress_bar import ProgressBar
 from segtrain.training.pruning import Pruning
 from segtrain.training.replicas import Replicas, find_replicas
-from segtrain.training.reports import Curves, MetricsLog, ProgressBar
+from segtrain.training.reports import Curves, MetricsLog
 from segtrain.training.rescue import saving_on_error
 from segtrain.training.signals import watch_signals
 from segtrain.training.state import broadcast_state, count_bytes
@@ -142,6 +142,8 @@ def _run_steps(
         batches = training_batches(loader, trainer.step, data.total_steps, checkpoints.poll_in_wait)
         stack.callback(batches.close)
         stack.callback(loader.close)  # first: batches that wait for it end at once
+        bar = ProgressBar(trainer, cfg.batch_size, data.total_steps)
+        stack.callback(bar.close)  # what is printed after Ctrl-C or an error begins on a line of its own
         stack.enter_context(saving_on_error(checkpoints, run))
         trainer.run(
             batches,
@@ -149,7 +151,7 @@ def _run_steps(
             epochs=cfg.epochs,
             validate=_validation(cfg, data, trainer, scorer, loader, checkpoints, images),
             validate_every=cfg.validate_every,
-            callbacks=_callbacks(run, cfg, data, trainer, checkpoints, images),
+            callbacks=_callbacks(run, cfg, trainer, checkpoints, images, bar),
             name_samples=loader.names,
         )
 
@@ -184,7 +186,7 @@ def _validation(
                 precise_bn_batches.measure(measured)
         totals = scorer.start()
         with closing(scorer.score(own, totals, cfg.workers, checkpoints.poll_in_wait)) as predictions:
-            for prediction in tqdm(predictions, "validation", len(own), leave=False, disable=not sys.stderr.isatty()):
+            for prediction in track(predictions, len(own), "validation", "images"):
                 if replicas.is_chief:
                     images.draw(prediction)
                 if replicas.num_processes == 1:
@@ -205,10 +207,10 @@ def _tensorboard_images(run: Path, cfg: DictConfig, data: RunData, trainer: Trai
 def _callbacks(
     run: Path,
     cfg: DictConfig,
-    data: RunData,
     trainer: Trainer,
     checkpoints: Checkpoints,
     images: TensorBoardImages,
+    bar: ProgressBar,
 ) -> list[keras.callbacks.Callback]:
     """Build the callbacks of a run, segtrain's own first; processes other than the chief report nothing."""
     own = [
@@ -220,7 +222,7 @@ def _callbacks(
         # The checkpoints for their signals; they write nothing here.
         return [checkpoints, *(each for each in own if not getattr(each, "chief_only", False))]
     return [
-        ProgressBar(trainer, cfg.batch_size, data.total_steps),
+        bar,
         MetricsLog(run / "metrics.jsonl", trainer, cfg.monitor),
         TensorBoardScalars(run / "tensorboard", trainer),
         images,

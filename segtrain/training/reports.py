@@ -1,16 +1,14 @@
-"""Keras callbacks that report a run's progress: progress bar, metrics files, log lines and curves."""
+"""Keras callbacks that report a run's progress: metrics files, log lines and curves."""
 
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import keras
-from tqdm import tqdm
 
 from segtrain.runs.history import as_lines, as_table
 from segtrain.storage import append, write_atomically
@@ -22,45 +20,6 @@ logger = logging.getLogger(__name__)
 Logs = Mapping[str, float]
 # The value for Keras hooks that are called without logs.
 NO_LOGS: Logs = MappingProxyType({})
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """Show one bar over all steps of the run: loss, mean IoU, images per second, time left. Terminals only.
-
-    Args:
-        trainer: Trainer whose step is shown.
-        batch_size: Images per step.
-        total_steps: Number of steps of the run, all epochs together.
-    """
-
-    def __init__(self, trainer: Trainer, batch_size: int, total_steps: int) -> None:
-        super().__init__()
-        self._trainer = trainer
-        self._batch_size = batch_size
-        self._total_steps = total_steps
-
-    def on_train_begin(self, logs: Logs = NO_LOGS) -> None:
-        self._bar = tqdm(
-            total=self._total_steps,
-            initial=self._trainer.step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = NO_LOGS) -> None:
-        self._bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}")
-
-    def on_train_batch_end(self, batch: int, logs: Logs = NO_LOGS) -> None:
-        rate = self._bar.format_dict["rate"] or 0.0
-        self._bar.set_postfix_str(
-            f"loss {logs['loss']:.4f}, mIoU {logs['mean_iou']:.3f}, {rate * self._batch_size:.1f} images/s",
-            refresh=False,
-        )
-        self._bar.update()
-
-    def on_train_end(self, logs: Logs = NO_LOGS) -> None:
-        self._bar.close()
 
 
 class MetricsLog(keras.callbacks.Callback):

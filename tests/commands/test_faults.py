@@ -27,7 +27,7 @@ WITH_FAULTS = textwrap.dedent(
     import numpy as np
     from segtrain.data.datasets.dataset import Dataset
     from segtrain.training.checkpoints import Checkpoints
-    from segtrain.training.reports import ProgressBar
+    from segtrain.training.progress_bar import ProgressBar
 
     read, end_of_step = Dataset.read, ProgressBar.on_train_batch_end
     finished = [-1]

@@ -1,16 +1,14 @@
-"""The reports of a run: metrics files, log lines, curves and the progress bar."""
+"""The reports of a run: metrics files, log lines and curves."""
 
 import csv
-import io
 import json
 import math
-import sys
 
 import keras
 import pytest
 
 from segtrain.losses import CrossEntropy
-from segtrain.training.reports import Curves, MetricsLog, ProgressBar
+from segtrain.training.reports import Curves, MetricsLog
 from segtrain.training.trainer import Trainer
 from training.callback_runs import run_steps, small_network
 
@@ -111,33 +109,3 @@ def test_quick_epochs_are_drawn_once_and_again_at_the_end(trainer, tmp_path):
     run_steps(trainer, [MetricsLog(metrics, trainer), Curves(metrics, tmp_path / "plots"), watch], epochs=4)
     assert len(set(drawn)) == 1
     assert loss.read_bytes() != drawn[0]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def _shown(trainer, monkeypatch, stream):
-    monkeypatch.setattr(sys, "stderr", stream)
-    run_steps(trainer, [ProgressBar(trainer, batch_size=2, total_steps=6)])
-    return stream.getvalue()
-
-
-def test_the_bar_shows_epoch_loss_mean_iou_speed_and_time_left(trainer, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    last = _shown(trainer, monkeypatch, Terminal()).split("\r")[-1]
-    assert last.startswith("epoch 2/2: 100%")
-    assert "6/6 [" in last and "<00:00" in last
-    for word in ("loss ", "mIoU ", "images/s"):
-        assert word in last
-
-
-def test_the_bar_of_a_resumed_run_begins_where_it_stopped(trainer, monkeypatch):
-    trainer.progress.step, trainer.progress.epochs_done = 3, 1
-    first = _shown(trainer, monkeypatch, Terminal()).split("\r")[1]
-    assert " 3/6 [" in first
-
-
-def test_there_is_no_bar_in_a_file(trainer, monkeypatch):
-    assert _shown(trainer, monkeypatch, io.StringIO()) == ""
