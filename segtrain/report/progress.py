@@ -27,9 +27,9 @@ def track(items: Iterable[Item], total: int | None, what: str, unit: str) -> Ite
     """
     if sys.stderr.isatty():
         columns = shutil.get_terminal_size().columns
-        form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, {remaining} left"
+        form = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt},{rate_noinv_fmt}, {remaining} left"
         if total is None:
-            form = "{desc}: {n_fmt}, {rate_noinv_fmt}, {elapsed}"
+            form = "{desc}: {n_fmt},{rate_noinv_fmt}, {elapsed}"
         yield from tqdm(items, what, total, ncols=columns, bar_format=form, unit=f" {unit}", leave=False)
         return
     started = reported = time.monotonic()
