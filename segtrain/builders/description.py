@@ -37,18 +37,36 @@ class Row(NamedTuple):
     section: str
 
 
+class Tap(NamedTuple):
+    """A layer of the backbone that can be a tap.
+
+    Attributes:
+        name: Name of the layer.
+        stride: Pixels from one feature to the next.
+        channels: Number of channels.
+        shape: Height, width and channels for the image size.
+    """
+
+    name: str
+    stride: int
+    channels: int
+    shape: str
+
+
 class Description(NamedTuple):
     """A network, described row by row.
 
     Attributes:
         model: Name of the network.
         rows: What it takes, taps, gives and costs.
-        layers: How many layers there are of a kind, by kind.
+        layers: Number of layers by kind.
+        taps: The backbone's layers that can be taps, in the order of depth.
     """
 
     model: str
     rows: list[Row]
     layers: dict[str, str]
+    taps: list[Tap]
 
 
 def describe(cfg: DictConfig) -> Description:
@@ -74,7 +92,18 @@ def describe(cfg: DictConfig) -> Description:
         *_parameters(model, backbone),
         Row("multiply-adds", f"{count_multiply_adds(model) / 1e9:.2f} G", "convolutions, forward, one image", "cost"),
     ]
-    return Description(model.name, rows, _kinds(model))
+    return Description(model.name, rows, _kinds(model), _every_tap(model, backbone))
+
+
+def _every_tap(model: keras.Model, backbone: Backbone) -> list[Tap]:
+    """Return the backbone's layers that return a map, in the order of depth."""
+    found = stride_infos(model, _NO_LIMIT)
+    padding = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D, keras.layers.InputLayer)
+    return [
+        Tap(layer.name, info.stride, layer.output.shape[-1], _shape(layer.output))
+        for layer in model.layers
+        if layer.name in backbone.tensors and not isinstance(layer, padding) and (info := found.get(layer.name))
+    ]
 
 
 def _taps(model: keras.Model, backbone: Backbone) -> Iterator[Row]:

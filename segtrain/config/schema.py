@@ -106,6 +106,7 @@ class SummaryConfig(TrainConfig):
     """Root keys of summary.yaml: those of train.yaml, so that every experiment composes."""
 
     image_size: list[int] = key("height and width of the input, in pixels", at_least=1, at_most=LONGEST_SIDE, length=2)
+    taps: str = key("tap layers to print: those used, or all that a backbone has", choices=("used", "all"))
 
 
 @dataclass

@@ -11,6 +11,9 @@ from segtrain.errors import ConfigError, argument
 from segtrain.models.dilation import StrideInfo
 from segtrain.shell import setting
 
+# Ends of blocks are the usual taps.
+_IS_END = re.compile(r"(_out|_add|add|_relu|_act|_activation|_BN)$")
+
 
 def stable_names(network: keras.Model) -> dict[str, str]:
     """Return stable names of layers. Keras numbers layers that keras.applications does not name per process.
@@ -82,12 +85,23 @@ def require_map(key: str, name: str, found: Mapping[str, StrideInfo], network: k
     names = [layer.name for layer in network.layers if layer.name in found]
     if name in names:
         return
-    near = difflib.get_close_matches(name, names, n=4, cutoff=0.4)
+    near = _of_stage(name, names) or difflib.get_close_matches(name, names, n=4, cutoff=0.4)
     seen = "no map of features" if any(layer.name == name for layer in network.layers) else "no such layer"
     raise ConfigError(
-        f"{key}={name}: {seen} in {network.name}, nearest are {', '.join(near) or names[-1]}. Fix: "
+        f"{key}={name}: {seen} in {network.name}, nearest are {_with_strides(near or names[-1:], found)}. Fix: "
         f"{key}={near[0] if near else names[-1]}"
     )
+
+
+def _of_stage(name: str, names: Sequence[str]) -> list[str]:
+    """Return the ends of the blocks whose names begin with `name`, the last first; empty without any."""
+    inside = [each for each in names if each.startswith(f"{name}_") or each.startswith(f"{name}.")]
+    ends = [each for each in inside if _IS_END.search(each)] or inside
+    return ends[::-1][:4]
+
+
+def _with_strides(names: Sequence[str], found: Mapping[str, StrideInfo]) -> str:
+    return ", ".join(f"{name} (stride {found[name].stride})" for name in names)
 
 
 def require_stride(key: str, name: str, found: Mapping[str, StrideInfo], wanted: int, fits: bool) -> None:
@@ -100,8 +114,7 @@ def require_stride(key: str, name: str, found: Mapping[str, StrideInfo], wanted:
         return
     stride = found[name].stride
     there = [layer for layer, info in found.items() if info.stride == wanted]
-    # Ends of blocks are the usual taps.
-    ends = [layer for layer in there if re.search(r"(_out|_add|add|_relu|_act|_activation|_BN)$", layer)] or there
+    ends = [layer for layer in there if _IS_END.search(layer)] or there
     shown = ends if len(ends) <= 6 else [*ends[:2], "...", *ends[-3:]]
     expected = str(wanted) if key == "high" else "a finer one"
     fix = f"Fix: {argument(key)}={ends[-1] if ends else 'null'}"

@@ -75,3 +75,20 @@ def test_summary_of_a_wrong_tap_names_near_layers(segtrain):
     assert result.code == 2
     assert "backbone.high=block_6_expnd_relu: no such layer" in result.err
     assert "Fix: backbone.high=block_6_expand_relu" in result.err
+
+
+def test_every_layer_that_can_be_a_tap_is_listed_with_stride_and_channels(segtrain, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    result = segtrain("summary", "backbone=resnet50", "backbone.weights=null", "taps=all")
+    assert result.code == 0, result.err
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.out.splitlines() if "│" in line]
+    found = {row[1]: row[2:] for row in rows if len(row) == 5}
+    assert found["conv2_block3_out"] == ["4", "256", "(128, 128, 256)"]
+    assert found["conv5_block3_out"][:2] == ["16", "2048"]  # dilated: stride 16, not 32
+    assert len(found) > 150 and "conv1_pad" not in found
+
+
+def test_a_wrong_tap_is_answered_by_the_layers_of_its_stage(segtrain):
+    result = segtrain("summary", "backbone=resnet50", "backbone.weights=null", "backbone.low=conv2")
+    assert result.code == 2 and "conv2_block3_out (stride 4)" in result.err
+    assert "Fix: backbone.low=conv2_block3_out" in result.err and "conv1" not in result.err

@@ -74,7 +74,7 @@ def test_named_stages_go_by_their_nominal_stride():
 def test_a_tap_that_is_no_layer_names_those_that_are():
     with pytest.raises(ConfigError, match=r"high=pat: no such layer in toy, nearest are pad.*Fix: high=pad$"):
         require_map("high", "pat", FOUND, _network())
-    with pytest.raises(ConfigError, match=r"nearest are pad\. Fix: high=pad$"):
+    with pytest.raises(ConfigError, match=r"nearest are pad \(stride 2\)\. Fix: high=pad$"):
         require_map("high", "@@@@", FOUND, _network())
 
 
