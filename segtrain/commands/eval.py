@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ from segtrain.report.scores import print_scores, write_scores
 from segtrain.report.thumbnails import chosen, write_thumbnail
 from segtrain.runs.folder import new_run_folder, newest_run, require_run
 from segtrain.storage import write_atomically, write_png
+from segtrain.visual.figures import draw_class_bars, draw_confusion
 from segtrain.visual.overlay import draw_panels, write_labels
+from segtrain.visual.palette import colors_of
 
 if TYPE_CHECKING:
     from segtrain.builders.evaluation import Evaluation
@@ -70,6 +73,7 @@ def evaluate(cfg: DictConfig) -> float:
         if cfg.report and cfg.save_predictions:
             _write_thumbnails(output, evaluation, images)
         write_scores(output, totals, evaluation.dataset.class_names, metadata, further)
+    _draw_figures(output, totals, further, evaluation.dataset.class_names)
     if cfg.report:
         write_atomically(output / "report.html", render(run.folder, output).encode(errors="replace"))
     print_scores(totals, evaluation.dataset.class_names, metadata, further)
@@ -77,6 +81,7 @@ def evaluate(cfg: DictConfig) -> float:
         print(f"overlays: {output / 'overlays'}")
     if cfg.report:
         print(f"report: {output / 'report.html'}")
+    print(f"figures: {output / 'plots'}")
     print(f"scores: {output / 'scores.json'}, {output / 'per_class.csv'}, {output / 'per_image.csv'}")
     return totals.scores.mean_iou if math.isfinite(totals.scores.mean_iou) else 0.0
 
@@ -99,6 +104,12 @@ def _score(evaluation: "Evaluation", output: Path, cfg: DictConfig) -> tuple["Sp
     return totals, images
 
 
+def _draw_figures(output: Path, totals: "SplitScores", further: Mapping[str, Any], class_names: Sequence[str]) -> None:
+    draw_confusion(totals.matrix, class_names, output / "plots" / "confusion.png")
+    bounds = [further["intervals"].get(f"iou/{name}") for name in class_names]
+    draw_class_bars(totals.scores.iou, class_names, output / "plots" / "iou.png", bounds)
+
+
 def _write_thumbnails(output: Path, evaluation: "Evaluation", images: PerImage) -> None:
     """Write small copies of the images that the report shows."""
     names = set(chosen(images, evaluation.exclude))
@@ -116,7 +127,7 @@ def _draw(each: "Prediction", evaluation: "Evaluation", path: Path, cfg: DictCon
         each.labels,
         each.predicted,
         dataset.class_names,
-        dataset.colors,
+        colors_of(cfg.palette, dataset.colors),
         cfg.alpha,
         f"{each.sample.name}   mean IoU {scores(each.matrix, evaluation.exclude).mean_iou:.3f}",
         style=cfg.style,

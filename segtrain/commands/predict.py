@@ -29,6 +29,7 @@ from segtrain.shell import command, override
 from segtrain.storage import make_folder
 from segtrain.suggest import did_you_mean
 from segtrain.terminal import printable
+from segtrain.visual.palette import colors_of
 
 if TYPE_CHECKING:
     from segtrain.builders.run import StoredRun
@@ -59,7 +60,8 @@ def predict(cfg: DictConfig) -> int:
     image_range = _image_range(stored)
     images = [each for each in inputs if isinstance(each, Image)]
     with _output(output, cfg) as target:
-        writer = Writer(target, kinds, stored.classes.class_names, stored.classes.colors, cfg.alpha)
+        names, colors = stored.classes.class_names, colors_of(cfg.palette, stored.classes.colors)
+        writer = Writer(target, kinds, names, colors, cfg.alpha)
         paths = {os.path.realpath(each[0]) for each in inputs if isinstance(each[0], Path)}
         for image in images:
             require_other_files(paths, writer.paths(image.name).values())

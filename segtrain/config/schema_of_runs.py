@@ -36,6 +36,10 @@ class EvalConfig(CommandConfig):
         choices=("panels", "errors", "source"),
     )
     contours: bool = key("draw the borders between classes in overlays")
+    palette: str = key(
+        "class colors in pictures: dataset, or colorblind (distinct with any color vision)",
+        choices=("dataset", "colorblind"),
+    )
     background: str = key("whether overlays color class 0: painted or unpainted", choices=("painted", "unpainted"))
     alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
     save_predictions: bool = key("write predicted class ids as palette PNGs")
@@ -59,6 +63,9 @@ class PredictConfig(CommandConfig):
     output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
     save: Any = key("results to write, a list of labels, overlay, color, panels (side by side) and probabilities")
     alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
+    palette: str = key(
+        "class colors: dataset, or colorblind (distinct with any color vision)", choices=("dataset", "colorblind")
+    )
     output: str | None = key("folder for the results; null is a new one under runs/predict")
     skip_existing: bool = key("keep the results that `output` holds, and predict the others")
     max_frames: int | None = key("frames of a video or camera to predict; null is all", at_least=1, at_most=MANY)

@@ -120,8 +120,8 @@ def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Pa
         epochs, values = zip(*points, strict=True)
         highest = max(highest, *values)
         drawn.update(epochs)
-        axes.plot(epochs, values, label=_plain(label), color=color, marker="o" if len(points) < 30 else None, ms=3)
-    title = _plain(_TITLES.get(score, score.replace("_", " ").capitalize()))
+        axes.plot(epochs, values, label=plain_label(label), color=color, marker="o" if len(points) < 30 else None, ms=3)
+    title = plain_label(_TITLES.get(score, score.replace("_", " ").capitalize()))
     if score == "loss" or highest > 1:
         axes.set_ylim(bottom=0)
     elif score != "learning_rate":
@@ -145,7 +145,7 @@ def _file_name(score: str) -> str:
     return re.sub(r"[^\w-]", "_", score)
 
 
-def _plain(text: str) -> str:
+def plain_label(text: str) -> str:
     """Escape a name that matplotlib would parse as math text or leave out of the legend."""
     text = printable(text).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

@@ -130,6 +130,7 @@ def test_eval_without_predictions_writes_none(segtrain, workplace, trained):
         "per_class.csv",
         "per_image.csv",
         "per_image_counts.npz",
+        "plots",
         "report.html",
         "samples.json",
         "scores.json",
