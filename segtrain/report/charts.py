@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from segtrain.report.contact_page import escape
 
 WIDTH, HEIGHT = 560, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 16, 34
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 Points = Sequence[tuple[float, float]]
@@ -40,7 +40,7 @@ def line_chart(title: str, lines: Mapping[str, Points], marked: float | None = N
         value = low + (high - low) * tick / 4
         y = y_of(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2g}</text>')
     for epoch in sorted({math.ceil(first), round((first + last) / 2), math.floor(last)}):
         parts.append(f'<text x="{x_of(epoch):.1f}" y="{HEIGHT - 12}" text-anchor="middle">{epoch}</text>')
     if marked is not None and first <= marked <= last:

@@ -165,10 +165,11 @@ def _images(evaluation: Path, classes: RunClasses, limit: int) -> list[dict[str,
             break
         ious = [(name, row[f"iou/{name}"]) for name in classes.class_names if row.get(f"iou/{name}")]
         doubt = float(row["confident_disagreement"])
-        caption = f"mean IoU {row['mean_iou'] or 'absent'}, confidence {float(row['confidence']):.2f}"
+        score = float(row["mean_iou"]) if row["mean_iou"] else math.inf
+        shown = f"{score:.3f}" if math.isfinite(score) else "absent"
+        caption = f"mean IoU {shown}, confidence {float(row['confidence']):.2f}"
         if doubt >= 0.01:
             caption += f", {doubt:.0%} confidently unlike the labels"
-        score = float(row["mean_iou"]) if row["mean_iou"] else math.inf
         keys = {"worst": position, "best": -score if math.isfinite(score) else 1, "doubt": -doubt}
         found.append(
             {
