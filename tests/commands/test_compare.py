@@ -56,6 +56,7 @@ def test_keras_io_has_changed_its_preprocessing_since_2021_and_nothing_else(tmp_
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_cihp_differs_from_keras_io_in_every_mended_defect(compare):
     found, _ = compare("keras_io_2021", "cihp")
     config, network = found["config"], found["network"]

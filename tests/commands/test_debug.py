@@ -43,6 +43,7 @@ def test_smoke_goes_the_whole_way_in_two_steps_and_is_not_resumed_by(segtrain, w
 
 
 @pytest.mark.tensorflow
+@pytest.mark.slow
 def test_overfit_validates_on_what_it_trains_on_until_the_score_is_reached(segtrain, workplace, binary_root):
     words = ("+experiment=binary", f"dataset.root={binary_root}", *NETWORK, "crop_size=[48,64]", "validate_every=2")
     result = segtrain("train", "debug=overfit", *words, "callbacks.reach_score.threshold=0.01")

@@ -69,7 +69,14 @@ def test_eval_takes_metrics_that_the_run_did_not_have(segtrain, workplace, binar
     assert "calibration" in result.out
 
 
-@pytest.mark.parametrize(("monitor", "pick"), [("val_loss", min), ("val_iou/foreground", max), ("loss", min)])
+@pytest.mark.parametrize(
+    ("monitor", "pick"),
+    [
+        ("val_iou/foreground", max),
+        pytest.param("val_loss", min, marks=pytest.mark.slow),
+        pytest.param("loss", min, marks=pytest.mark.slow),
+    ],
+)
 def test_any_reported_score_selects_the_best_checkpoint(segtrain, workplace, binary_root, monitor, pick):
     result = train(segtrain, binary_root, "epochs=3", f"monitor={monitor}", "keep_last=3")
     assert result.code == 0, result.err

@@ -59,20 +59,26 @@ def head_convolutions(model):
 @pytest.mark.parametrize(
     ("experiment", "facts"),
     [
-        (
+        pytest.param(
             "idiotdeveloper_v3plus",
             "17,830,209 | 8,589,184 | 9,241,025 | (512, 512, 3) | (32, 32, 1024) | conv4_block6_out, stride 16 | "
             "(128, 128, 256) | conv2_block2_out, stride 4 | 6, 12, 18 | (512, 512, 2)",
+            marks=pytest.mark.slow,
         ),
         # Keras' ResNet50V2 is 23,564,800 without its top. ASPP on 2048 channels: two 1x1, three 3x3, the projection of
         # 5 * 256, six batch norms; classifier: 2*2048*256 + 27*2048*256 + 1280*256 + 6*4*256 + 257*21
-        (
+        pytest.param(
             "thalles_v3",
             "23,564,800 | 15,543,573 | (32, 32, 2048) | post_relu, stride 16 | 2, 4, 8 | 6, 12, 18 | (512, 512, 21)",
+            marks=pytest.mark.slow,
         ),
         # torchvision publishes 42,004,074, auxiliary head and all. torch counts no running statistics: they are what is
         # not trained.
-        ("berrios_v3", "42,004,074 | 57,216 | (64, 64, 2048) | 2 (6x), 4 (2x) | 12, 24, 36 | output auxiliary"),
+        pytest.param(
+            "berrios_v3",
+            "42,004,074 | 57,216 | (64, 64, 2048) | 2 (6x), 4 (2x) | 12, 24, 36 | output auxiliary",
+            marks=pytest.mark.slow,
+        ),
         # segmentation_models.pytorch 0.6.0: 6,129,717 parameters and 15,696 running statistics
         ("berrios_v3_mobile", "6,129,717 | 15,696 | 939,120 | (64, 64, 576) | 12, 24, 36"),
     ],

@@ -63,6 +63,7 @@ def test_weights_that_cannot_be_fetched_end_a_run_before_people_are_drawn(segtra
     assert not (workplace / "data").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(segtrain, workplace, binary_root):
     for name in ("first", "second"):
         words = ("+experiment=binary", f"dataset.root={binary_root}", *TINY, f"name={name}", "augment.scale=[0.5,2.0]")
@@ -231,6 +232,7 @@ def test_a_training_image_in_the_test_split_is_refused_before_a_run_is_kept(segt
     assert not (workplace / "runs").exists()
 
 
+@pytest.mark.slow
 def test_any_split_can_validate(segtrain, workplace, binary_root):
     (binary_root / "night.txt").write_text("cell_val_1\n")
     named = "dataset.splits={night: {list: night.txt}}"

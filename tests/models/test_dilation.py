@@ -90,6 +90,7 @@ def test_dilated_is_dense_at_the_shared_places_up_to_the_border(undilated, outpu
 
 
 @pytest.mark.parametrize("options", [{"dilate_strided": True}, {"multi_grid": [1, 2]}], ids=str)
+@pytest.mark.slow
 def test_what_the_papers_and_other_programs_change_about_it_gives_other_features(options):
     pixels, networks = random_pixels(1, 64, 64), []
     for output_stride, changed in ((32, {}), (16, {}), (16, options)):

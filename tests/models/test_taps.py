@@ -30,7 +30,9 @@ def test_nameless_layers_are_numbered_from_0_in_every_network():
 
 
 # Those whose builders leave layers nameless, and ConvNeXt, whose scales have nameless variables in Keras.
-@pytest.mark.parametrize("name", ["Xception", "MobileNetV3Small", "ConvNeXtTiny"])
+@pytest.mark.parametrize(
+    "name", ["MobileNetV3Small", *(pytest.param(each, marks=pytest.mark.slow) for each in ("Xception", "ConvNeXtTiny"))]
+)
 def test_two_backbones_of_one_process_have_the_same_names(name):
     layers, variables = [], []
     for _ in range(2):

@@ -139,11 +139,16 @@ def test_parameters_are_as_many_as_torchs(filled):
     "name, other",
     [
         ("smp_deeplabv3plus_resnet18", {"epsilon": 1e-3}),
-        ("smp_deeplabv3plus_resnet18", {"align_corners": False}),
-        ("smp_deeplabv3plus_resnet18", {"aspp_dilations": [6, 12, 18]}),
-        ("smp_deeplabv3plus_resnet18", {"backbone": {"dilate_strided": False}}),
-        ("torchvision_deeplabv3_mobilenet_v3_large", {"backbone": {"padding": "keras"}}),
-        ("torchvision_deeplabv3_mobilenet_v3_large", {"backbone": {"dilate_strided": False}}),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ("smp_deeplabv3plus_resnet18", {"align_corners": False}),
+                ("smp_deeplabv3plus_resnet18", {"aspp_dilations": [6, 12, 18]}),
+                ("smp_deeplabv3plus_resnet18", {"backbone": {"dilate_strided": False}}),
+                ("torchvision_deeplabv3_mobilenet_v3_large", {"backbone": {"padding": "keras"}}),
+                ("torchvision_deeplabv3_mobilenet_v3_large", {"backbone": {"dilate_strided": False}}),
+            )
+        ),
     ],
 )
 def test_another_network_of_the_same_shapes_is_told_apart(name, other):

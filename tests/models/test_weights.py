@@ -86,7 +86,9 @@ def test_files_of_keras_fill_the_layers_of_their_names(stock, tmp_path, monkeypa
             np.testing.assert_array_equal(loaded, array, err_msg=layer)
 
 
-@pytest.mark.parametrize("name", ["Xception", "MobileNetV3Small", "ConvNeXtTiny"])
+@pytest.mark.parametrize(
+    "name", ["MobileNetV3Small", *(pytest.param(each, marks=pytest.mark.slow) for each in ("Xception", "ConvNeXtTiny"))]
+)
 def test_stock_weights_find_layers_and_variables_that_keras_left_nameless(name, tmp_path):
     # Built second in this process: Keras' own numbers go on, from the file they are told apart by their order.
     build = getattr(keras.applications, name)

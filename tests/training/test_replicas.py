@@ -81,6 +81,7 @@ def test_the_loss_curve_is_that_of_one_device(name, trained):
 
 
 @pytest.mark.parametrize("name", ["mirrored", "first", "second"])
+@pytest.mark.slow
 def test_weights_averages_and_statistics_are_those_of_one_device(name, trained):
     arrays, ones = trained[name][1], trained["one"][1]
     assert arrays.keys() == ones.keys()
