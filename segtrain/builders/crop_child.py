@@ -1,4 +1,4 @@
-"""The program of a process that loads crops of a training: `inputs.build_loader` has `data.processes` start it."""
+"""The program of a process that loads crops of a run: `inputs.build_loader` has `data.processes` start it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from segtrain.process import working_folder
 
 
 def make_crops(job: dict[str, Any], samples: Sequence[Sample]) -> Crops:
-    """Build the very crops that the training has."""
+    """Build the very crops that the run has."""
     cfg = OmegaConf.create(job["config"])
     working_folder.trust(cfg.trusted_modules, working_folder.current())
     return build_crops(cfg, build(cfg.dataset), samples, job["flip_pairs"])

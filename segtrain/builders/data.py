@@ -111,7 +111,7 @@ def build_crops(
 
 
 def build_loader(
-    cfg: DictConfig, dataset: Dataset, samples: list[Sample], places: Sequence[int] | None = None
+    cfg: DictConfig, dataset: Dataset, samples: list[Sample], indices: Sequence[int] | None = None
 ) -> BatchLoader:
     """Build what loads the training batches of a config; close it in the end.
 
@@ -119,7 +119,7 @@ def build_loader(
         cfg: As for `build_crops`, with the root keys `workers` and `loader`.
         dataset: Reads the samples.
         samples: To train on.
-        places: Which of a batch to load, see `BatchLoader`.
+        indices: Samples of a batch to load, see `BatchLoader`.
 
     Raises:
         ConfigError: An argument does not fit.
@@ -137,9 +137,9 @@ def build_loader(
             {"config": OmegaConf.to_yaml(OmegaConf.create(needed)), "flip_pairs": flip_pairs},
             crops,
             count=cfg.workers,
-            batch_bytes=batch_bytes(cfg.batch_size if places is None else len(places), crops.crop_size),
+            batch_bytes=batch_bytes(cfg.batch_size if indices is None else len(indices), crops.crop_size),
         )
-    return BatchLoader(crops, workers=cfg.workers, indices=places, processes=processes)
+    return BatchLoader(crops, workers=cfg.workers, indices=indices, processes=processes)
 
 
 def in_processes(cfg: DictConfig, samples: Sequence[Sample]) -> bool:

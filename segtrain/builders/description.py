@@ -118,8 +118,8 @@ def _taps(model: keras.Model, backbone: Backbone) -> Iterator[Row]:
     known = {backbone.high_tap: "high tap", backbone.low_tap: "low tap"}
     taps = [layer for layer in model.layers if layer.name in read and layer.name in backbone.tensors]
     for number, tap in enumerate(reversed(taps), start=1):
-        place = found[tap.name]
-        note = tap.name if place is None else f"{tap.name}, stride {place.stride}"
+        info = found[tap.name]
+        note = tap.name if info is None else f"{tap.name}, stride {info.stride}"
         yield Row(known.get(tap.name, f"tap {number}"), _shape(tap.output), note, "shapes")
 
 

@@ -146,7 +146,7 @@ def other_data(
 
 
 def with_given(stored: DictConfig, cfg: DictConfig) -> DictConfig:
-    """Put the command line's dataset, complete or single keys, and its metrics in the place of the run's own."""
+    """Replace the run's dataset, as a whole or by single keys, and its metrics by those of the command line."""
     if cfg.dataset is not None:
         stored.dataset = cfg.dataset if "_target_" in cfg.dataset else merge_dataset(stored.dataset, cfg.dataset)
     if cfg.metrics is not None:

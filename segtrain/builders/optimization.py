@@ -1,4 +1,4 @@
-"""The recipe of a training from its config: what a step does, and what makes no sense together."""
+"""Step options of a run from its config, and combinations that contradict each other."""
 
 import logging
 import math
@@ -82,7 +82,7 @@ def build_step_options(cfg: DictConfig, model: keras.Model, backbone: Backbone, 
 
 
 def build_optimizer(cfg: DictConfig, total_steps: int, model: keras.Model) -> keras.optimizers.Optimizer:
-    """Build the optimizer with the schedule in the place of its learning rate.
+    """Build the optimizer with the schedule instead of its learning rate.
 
     Raises:
         ConfigError: An argument does not fit.

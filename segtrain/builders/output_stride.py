@@ -1,4 +1,4 @@
-"""A trained network at another output stride: the same weights, with dilation in place of strides."""
+"""A trained network at another output stride: the same weights, with dilation instead of strides."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

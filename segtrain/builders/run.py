@@ -155,7 +155,7 @@ def load_run(
         tta: Test-time augmentation: none, flip, ms (scales 0.75 to 2), ms_flip, or a mapping with `scales` and `flip`.
         tiles: Side of the tiles that a larger image is divided into, in pixels; "auto" is 1024 above 4 megapixels,
             "off" divides none.
-        output_stride: 8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer.
+        output_stride: 8, 16 or 32 instead of the backbone's own; a smaller one is slower and finer.
         trusted_modules: Your own modules that the run's config may name.
 
     Returns:

@@ -20,6 +20,7 @@ from segtrain.builders.preflight import (
     warn_of_single_class,
 )
 from segtrain.builders.resume import Resumed, restore_run
+from segtrain.builders.run import inference_options
 from segtrain.builders.user_parts import require_samples
 from segtrain.builders.verdicts import last_verdict, require_fitting_headers
 from segtrain.data.datasets.dataset import Dataset
@@ -101,7 +102,15 @@ def build_trainer(cfg: DictConfig, data: RunData, replicas: Replicas, *, load: b
         )
     _require_reported(cfg.monitor, [*directions, *trainer.log_names])
     resize = None if cfg.resize is None else tuple(cfg.resize)
-    predictor = Predictor(trainer.scored_model, resize=resize, heads=list(scored(heads)))
+    tta, tiles = inference_options(cfg)
+    predictor = Predictor(
+        trainer.scored_model,
+        resize=resize,
+        heads=list(scored(heads)),
+        tta=tta,
+        tiles=tiles,
+        flip_pairs=dataset.flip_pairs,
+    )
     return trainer, Scorer(predictor, data.loss, dataset, heads=heads, metrics=metrics)
 
 

@@ -33,7 +33,7 @@ class Job(NamedTuple):
     """One job of a sweep.
 
     Attributes:
-        number: Its place in the sweep, from 0.
+        number: Its number in the sweep, from 0.
         overrides: All of its own, including those of the complete sweep.
         score: What the value is called, such as "val_mean_iou"; None where the command has no score.
         value: What the command has returned, if that is a finite number.
@@ -62,7 +62,7 @@ class Recorder:
 
     Args:
         folder: The job's own, below that of the sweep.
-        number: Its place in the sweep.
+        number: Its number in the sweep.
         overrides: Its own.
         score: What its value is called.
     """

@@ -1,1 +1,1 @@
-"""One file a command, reading as the steps of its job; the only place where the parts meet."""
+"""One file a command, reading as the steps of its job; the parts meet only here."""

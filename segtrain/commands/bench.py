@@ -111,7 +111,7 @@ def _decoder_limit(samples: list[Sample], dataset: Dataset, workers: int) -> flo
 
 
 def _passes(loader: BatchLoader, passes: int, steps: int) -> list[float]:
-    """Images a second of each pass of so many steps, through tf.data as in a training."""
+    """Images a second of each pass of so many steps, through tf.data as in training."""
     found = []
     loader.batch(0)  # by then its processes have started
     with tqdm(total=passes * steps, desc="batches", leave=False, disable=not sys.stderr.isatty()) as bar:

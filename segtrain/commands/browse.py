@@ -1,4 +1,4 @@
-"""`segtrain browse`: look at what a training would see, before and after augmentation. Starts no TensorFlow."""
+"""`segtrain browse`: show the images of training, before and after augmentation. Starts no TensorFlow."""
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
@@ -32,7 +32,7 @@ def browse(cfg: DictConfig) -> None:
     require_image_range(dataset, samples)
     augment = build_augment(cfg, dataset, pairs_to_flip(dataset, samples))
     height, width = cfg.crop_size
-    # What a training loads, with each epoch in the order of the list.
+    # Crops of training, with each epoch in the order of the list.
     crops = Crops(samples, dataset.read, augment, crop_size=(height, width), batch_size=1, seed=cfg.seed, shuffle=False)
     drawn = np.random.default_rng([_CHOICE, cfg.seed]).permutation(len(samples))[: cfg.images]
     rows = [_row(cfg, dataset, crops, int(index)) for index in sorted(drawn)]

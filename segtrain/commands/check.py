@@ -29,7 +29,7 @@ def check(cfg: DictConfig) -> None:
     """Check the splits of a dataset; leave `check.json`.
 
     Raises:
-        DataError: Something is wrong that a training would stop at, or that would make its scores lie.
+        DataError: The data has an error that stops training or falsifies its scores.
     """
     config.validate_calls(config.resolved(cfg, "dataset"))
     dataset = config.build(cfg.dataset)

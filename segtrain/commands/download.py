@@ -57,8 +57,8 @@ def download(cfg: DictConfig) -> None:
 
 def command_lines(source: Source, folder: Path) -> list[str]:
     """Print the next commands for a dataset in its folder."""
-    places = {"folder": folder, "root": Path(*folder.parts[: -len(PurePath(source.folder).parts)])}
-    lines = [" ".join(_word(word.format(**places)) for word in line.split()) for line in source.then]
+    folders = {"folder": folder, "root": Path(*folder.parts[: -len(PurePath(source.folder).parts)])}
+    lines = [" ".join(_word(word.format(**folders)) for word in line.split()) for line in source.then]
     root = _word(f"dataset.root={folder}")
     if source.dataset:
         experiment = Path(config.config_dir(), "experiment", f"{source.dataset}.yaml")

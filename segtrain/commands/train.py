@@ -20,6 +20,7 @@ from segtrain.builders.optimization import (
     warn_of_poor_statistics,
 )
 from segtrain.builders.resume import Resumed, resumed_config, run_to_resume
+from segtrain.builders.run import inference_options
 from segtrain.builders.training import RunData, build_trainer, prepare_data, restore_or_begin
 from segtrain.builders.user_parts import require_kind
 from segtrain.config import build, validate_calls
@@ -88,6 +89,7 @@ def train(cfg: DictConfig) -> float:
 
 def _train_in(run: Path, cfg: DictConfig, resumed: Resumed | None, replicas: Replicas) -> float:
     check_recipe(cfg)
+    inference_options(cfg)
     check_shares(cfg, replicas)
     if replicas.is_chief:
         replicas.broadcast(json.dumps([str(run), OmegaConf.to_container(cfg, resolve=True)]).encode())
@@ -244,7 +246,7 @@ def _pruning(run: Path, monitor: str, trainer: Trainer) -> list[keras.callbacks.
 
 @contextmanager
 def _no_reports() -> Iterator[None]:
-    """Leave the reports on a training to the chief; warnings are still shown."""
+    """Leave the reports of a run to the chief; warnings are still shown."""
     log = logging.getLogger("segtrain")
     level = log.level
     log.setLevel(logging.WARNING)

@@ -22,7 +22,7 @@ _PLAIN_KINDS = (Literal, list, tuple, Sequence, Iterable, Collection)
 
 
 class Node:
-    """Stands in an annotation for a node of its own, such as a schedule in the place of a rate."""
+    """Stands in an annotation for a node of its own, such as a schedule instead of a rate."""
 
 
 def parameters(call: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:

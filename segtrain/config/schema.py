@@ -64,6 +64,11 @@ class TrainConfig(CommandConfig):
     shuffle: bool = key("shuffle the training images each epoch")
     limit_samples: int | None = key("maximum images per split, evenly spaced; null uses all", at_least=1, at_most=MANY)
     validation_split: str = key("validation split: val, test, train or a named one")
+    tta: Any = key(
+        "test-time augmentation of validation: none, flip, ms (scales 0.75 to 2), ms_flip, or {scales: [...], "
+        "flip: true}"
+    )
+    tiles: Any = key("side of the tiles that larger validation images are divided into, in pixels; auto; off")
     precise_bn_batches: int = key(
         "training batches to recompute batch norm statistics from before each validation; 0 disables it",
         at_least=0,

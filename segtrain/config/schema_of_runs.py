@@ -12,9 +12,9 @@ class EvalConfig(CommandConfig):
 
     # Not null in YAML: its own keys come last there, and would undo dataset=NAME.
     dataset: Any = key(
-        "dataset or single values in place of the run's own: dataset=NAME, dataset.root=DIR", default=None
+        "dataset or single values instead of the run's own: dataset=NAME, dataset.root=DIR", default=None
     )
-    metrics: Any = key("additional metrics in place of the run's own, by name", default=None)
+    metrics: Any = key("additional metrics instead of the run's own, by name", default=None)
     run: str | None = key("run folder to evaluate; null is the newest under runs/")
     checkpoint: str = key("checkpoint to load", choices=("best", "last"))
     weights: str = key(
@@ -24,7 +24,7 @@ class EvalConfig(CommandConfig):
     tiles: Any = key(
         "side of the tiles that larger images are divided into, in pixels; auto: 1024 above 4 megapixels; off"
     )
-    output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
+    output_stride: int | None = key("8, 16 or 32 instead of the backbone's own; a smaller one is slower and finer")
     split: str = key("split to evaluate: train, val, test or a named one")
     exclude: list[str] = key("classes to leave out of the means over classes, by name")
     limit_samples: int | None = key(
@@ -60,7 +60,7 @@ class PredictConfig(CommandConfig):
     tiles: Any = key(
         "side of the tiles that larger images are divided into, in pixels; auto: 1024 above 4 megapixels; off"
     )
-    output_stride: int | None = key("8, 16 or 32 in place of the backbone's own; a smaller one is slower and finer")
+    output_stride: int | None = key("8, 16 or 32 instead of the backbone's own; a smaller one is slower and finer")
     save: Any = key("results to write, a list of labels, overlay, color, panels (side by side) and probabilities")
     alpha: float = key("opacity of the class colors over the image", at_least=0, at_most=1)
     palette: str = key(

@@ -51,7 +51,7 @@ class TableLoader(ConfigLoaderImpl):
 
 
 def install() -> None:
-    """Let Hydra compose with `TableLoader`. Hydra offers no public place for a loader."""
+    """Let Hydra compose with `TableLoader`. Hydra offers no public argument for a loader."""
     loader: type[ConfigLoader] = TableLoader
     hydra._internal.hydra.ConfigLoaderImpl = loader  # type: ignore[misc, assignment]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import segtrain as package
 import toys
-from commands.conftest import only_run, train_once
+from commands.conftest import TINY, only_run, train_once
 
 pytestmark = pytest.mark.tensorflow
 
@@ -47,3 +47,19 @@ def test_scores_are_those_of_the_predictions_in_that_mode(segtrain, workplace, t
         costs += np.take_along_axis(-np.log(probabilities), labels[..., None].astype(int), -1).ravel().tolist()
     assert scores["confusion_matrix"] == matrix.tolist()
     assert scores["loss"] == pytest.approx(np.mean(costs), rel=1e-3)
+
+
+def test_a_run_may_validate_in_a_mode_and_eval_agrees(segtrain, workplace, trained):
+    root = trained[1]
+    words = ("dataset=binary", f"dataset.root={root}", "tensorboard_images=0", *TINY, "epochs=1")
+    assert segtrain("train", *words, "tta=flip", "tiles=64").code == 0
+    record = json.loads((only_run(workplace) / "metrics.jsonl").read_text().splitlines()[-1])
+    assert segtrain("eval", "tta=flip", "tiles=64", "overlays=0").code == 0
+    scores = json.loads((only_run(workplace, "eval") / "scores.json").read_text())
+    assert scores["mean_iou"] == pytest.approx(record["val_mean_iou"], abs=1e-9)
+    assert scores["loss"] == pytest.approx(record["val_loss"], rel=1e-5)
+
+
+def test_a_wrong_mode_of_validation_is_one_line_before_anything_is_made(segtrain, workplace, trained):
+    result = segtrain("train", "dataset=binary", f"dataset.root={trained[1]}", *TINY, "tta=flop")
+    assert result.code == 2 and "tta=flop" in result.err and not (workplace / "runs").exists()
