@@ -28,9 +28,6 @@ FIXED = frozenset(
 # Arguments of segtrain's datasets that name splits other than train and val.
 FURTHER_SPLITS = frozenset({"splits", "test_images", "test_labels", "test_list"})
 
-# Keys that configs of earlier versions lack, with the values that their runs had.
-ADDED = {"tta": "none", "tiles": "off"}
-
 _NOT_KEPT = frozenset({"cache", "callbacks", "resume", "trusted_modules"})
 
 
@@ -40,7 +37,7 @@ def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
     Raises:
         ConfigError: Such a value differs; all of them are named.
     """
-    one, other = ADDED | _flat(then), _flat(now)
+    one, other = _flat(then), _flat(now)
     values = {key: (one.get(key), other.get(key)) for key in {**one, **other}}
     harmless = HARMLESS if now.get("validation_split", "val") != "val" else {*HARMLESS, *_further_splits(other)}
     changed = {key: pair for key, pair in values.items() if pair[0] != pair[1] and not _is_below(key, harmless)}
@@ -54,7 +51,7 @@ def changes_of(then: DictConfig, now: DictConfig) -> list[str]:
 
 def edits_of(then: DictConfig, now: DictConfig) -> list[str]:
     """List all values in which two configs of one run differ, except those that no run keeps."""
-    one, other = ADDED | _flat(then), ADDED | _flat(now)
+    one, other = _flat(then), _flat(now)
     keys = [key for key in {**one, **other} if one.get(key) != other.get(key) and not _is_below(key, _NOT_KEPT)]
     return [_change(key, one.get(key), other.get(key)) for key in keys]
 

@@ -27,7 +27,7 @@ usage: segtrain COMMAND [key=value ...] [flags]
 
 commands
 {chr(10).join(f"  {name:<12}{meaning}" for name, (_, meaning) in COMMANDS.items())}
-  completion  print a script that completes commands, options and keys: bash or zsh
+  completion  print a script that completes commands, options and keys: bash, zsh or fish
 
 segtrain COMMAND --help lists its options and keys; segtrain COMMAND --cfg job prints the complete config.
 

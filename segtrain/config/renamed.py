@@ -13,6 +13,8 @@ ROOT_KEYS = {
     "recompute": "activation_checkpointing",
     "save_minutes": "checkpoint_every_minutes",
 }
+# Root keys that configs of 0.1 lack, with what their runs did.
+ADDED = {"tta": "none", "tiles": "off"}
 # Of parts, at any depth.
 ARGUMENTS = {"min_share": "top_k_fraction", "swap_pairs": "flip_pairs"}
 _RESET = {"keep": False, "reset": True}  # values of `head`

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from segtrain.config import paths, stored
 from segtrain.config.annotations import misfit
-from segtrain.config.renamed import rename_stored
+from segtrain.config.renamed import ADDED, rename_stored
 from segtrain.config.schema import SCHEMAS
 from segtrain.config.tree import plain
 from segtrain.config.validation import CALLS, root_value_problems, tree_problems
@@ -75,7 +75,7 @@ def _checked(text: str, path: Path, run: Path, trusted: Sequence[str] | None) ->
         raise CheckpointError(f"cannot read {path}: {stored.shown(seen)}. Fix: name another run") from error
     if not isinstance(tree, dict):
         raise CheckpointError(f"cannot read {path}: not a mapping of keys. Fix: name another run")
-    tree = rename_stored(tree)
+    tree = {**ADDED, **rename_stored(tree)}
     taken = stored.take_effects(tree)
     found = list(stored.problems(tree, trusted))
     if found:

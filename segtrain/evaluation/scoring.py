@@ -33,18 +33,18 @@ class Prediction(NamedTuple):
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) uint8 true class ids, or the ignored class.
         predicted: (H, W) uint8 predicted class ids.
-        confidence: (H, W) float32 softmax probability of the predicted class; None unless asked for.
         loss: Mean loss over the pixels that are not ignored.
         matrix: (K, K) int64 confusion matrix of this image, rows the true class.
+        confidence: (H, W) float32 softmax probability of the predicted class; None unless asked for.
     """
 
     sample: Sample
     image: np.ndarray
     labels: np.ndarray
     predicted: np.ndarray
-    confidence: np.ndarray | None
     loss: float
     matrix: np.ndarray
+    confidence: np.ndarray | None = None
 
 
 class SplitScores:
@@ -233,7 +233,7 @@ class Scorer:
                     matrix = totals.add(true, found.predicted, found.logits, found.loss, found.counts)
                 except ValueError as error:  # labels that a dataset of one's own has not mapped to classes
                     raise DataError(f"labels in {sample.labels}: {error}. Fix: segtrain check lists them") from error
-                yield Prediction(sample, image, true, found.predicted, found.confidence, found.loss, matrix)
+                yield Prediction(sample, image, true, found.predicted, found.loss, matrix, found.confidence)
 
     def _measured(self, outputs: Mapping[str, tf.Tensor], labels: tf.Tensor) -> Measured | None:
         """Score the outputs for a complete image; None if a logit is NaN or infinite."""

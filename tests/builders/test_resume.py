@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from commands.conftest import TINY, only_run
 from segtrain.builders.resume import run_to_resume
+from segtrain.config.renamed import ADDED
 from segtrain.runs.checkpoint import save_checkpoint
 
 pytestmark = pytest.mark.tensorflow
@@ -41,7 +42,7 @@ def _unfinished(workplace, folder, name):
 )
 def test_auto_goes_on_with_runs_of_this_very_name(workplace, folder, is_found):
     run = _unfinished(workplace, folder, "mine")
-    assert run_to_resume(OmegaConf.create({"epochs": 3, "name": "mine"})) == (run if is_found else None)
+    assert run_to_resume(OmegaConf.create({"epochs": 3, "name": "mine", **ADDED})) == (run if is_found else None)
 
 
 def test_a_learning_rate_given_anew_is_the_one_that_is_trained_with(segtrain, workplace, binary_root):

@@ -321,7 +321,7 @@ MISTAKES = {
     "eval +experiment=people": "segtrain eval takes no experiment",
     "eval alpha=1.5": "alpha=1.5: expected at most 1",
     "eval checkpoint=bets": "checkpoint=bets: expected best or last; did you mean best?",
-    "completion bsh": "completion bsh: expected bash or zsh; did you mean bash?",
+    "completion bsh": "completion bsh: expected bash, zsh, fish; did you mean bash?",
 }
 
 
