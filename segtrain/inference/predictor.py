@@ -51,11 +51,11 @@ class Predictor:
         heads: Names of further heads to compute.
         tta: Test-time augmentation: none, flip, ms, ms_flip, or a mapping with `scales` and `flip`.
         tiles: Side of the tiles that a larger image is divided into, in pixels; "auto" is 1024 for images above 4
-            megapixels, "off" divides none.
+            megapixels, "off" divides none. Resized images are not divided.
         flip_pairs: Ids of (left, right) classes, exchanged in mirrored images.
 
     Raises:
-        ConfigError: `tta` or `tiles` is out of range, or images are both resized and divided.
+        ConfigError: `tta` or `tiles` is out of range.
 
     Example:
         >>> import keras, numpy as np

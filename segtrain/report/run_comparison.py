@@ -18,6 +18,7 @@ from segtrain.errors import DataError
 from segtrain.evaluation.intervals import NAMES, Counts, Interval, paired_intervals
 from segtrain.report.per_image import read_counts
 from segtrain.runs.classes import RunClasses, read_run_classes
+from segtrain.runs.files import require_inside
 from segtrain.runs.folder import newest_evaluation, read_json, require_run
 from segtrain.shell import command, override
 from segtrain.terminal import printable
@@ -79,6 +80,11 @@ def read_evaluated(path: str) -> Evaluated:
     folder = newest_evaluation(run)
     scores = read_json(folder / "scores.json")
     names, counts = read_counts(folder)
+    try:
+        for name in names:
+            require_inside(folder / "predictions", name)
+    except ValueError as error:
+        raise DataError(f"{printable(folder)}: {error}. Fix: segtrain eval") from error
     return Evaluated(run, folder, scores, names, counts)
 
 

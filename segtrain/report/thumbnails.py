@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from segtrain.evaluation.per_image import PerImage
+from segtrain.runs.files import require_inside
 from segtrain.storage import make_folder, write_atomically, write_png
 
 FOLDER = "thumbnails"
@@ -66,8 +67,12 @@ def write_thumbnail(
 
 
 def thumbnail_paths(folder: Path, name: str) -> dict[str, Path]:
-    """Return the files of an image's copies by kind."""
-    base = folder / FOLDER / name
+    """Return the files of an image's copies by kind.
+
+    Raises:
+        ValueError: The name leads out of the folder.
+    """
+    base = require_inside(folder / FOLDER, name)
     return {kind: base.with_name(base.name + suffix) for kind, suffix in SUFFIXES.items()}
 
 

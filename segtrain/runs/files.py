@@ -8,6 +8,7 @@ from pathlib import Path
 from segtrain.errors import CheckpointError
 from segtrain.reading import read_regular
 from segtrain.shell import command, quote
+from segtrain.terminal import printable
 
 MAX_FILE_BYTES = 64 << 20  # limit of a text file that segtrain writes: a manifest with the history of 100,000 epochs
 # All files that a run writes at the top of its folder; a killed process may leave `.NAME.part`.
@@ -95,3 +96,15 @@ def _irregular(path: Path, expected: int, is_in_place: bool = False) -> Iterator
 
 def _kind(mode: int) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "a device")
+
+
+def require_inside(folder: Path, name: str) -> Path:
+    """Return the path of a name below a folder.
+
+    Raises:
+        ValueError: The name, of a file that may come from a stranger, leads out of the folder.
+    """
+    path = folder / name
+    if "\0" in name or not Path(os.path.normpath(path)).is_relative_to(folder):
+        raise ValueError(f"the name {printable(name)} leads out of {printable(folder)}")
+    return path

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import toys
@@ -72,3 +73,15 @@ def test_what_cannot_be_compared_is_one_line(segtrain, workplace, runs, tmp_path
     assert without.code == 4 and f"segtrain eval run={first}" in without.err
     assert segtrain("compare", "runs/train/gone", str(first)).code == 4
     assert segtrain("compare", str(first)).code == 2
+
+
+def test_names_of_a_strangers_evaluation_lead_nowhere_else(segtrain, workplace, runs):
+    first, second = runs
+    for folder in (workplace / "runs" / "eval").iterdir():
+        with np.load(folder / "per_image_counts.npz") as arrays:
+            content = dict(arrays)
+        content["names"] = np.array([b"../../../outside", *content["names"][1:].tolist()])
+        np.savez(folder / "per_image_counts.npz", **content)
+    result = segtrain("compare", str(first), str(second))
+    assert result.code == 3 and "leads out of" in result.err
+    assert not list(workplace.rglob("outside*"))

@@ -141,3 +141,14 @@ def test_of_many_images_the_worst_the_doubtful_and_the_best_are_chosen():
         images.records[-1] = images.records[-1]._replace(hits=hits, occurs=occurs, predicted=occurs)
     names = chosen(images, (), limit=20)
     assert len(names) == len(set(names)) == 20 and {"00", "01", "99"} <= set(names)
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/secret", "a/../../secret"])
+def test_a_name_that_leads_out_of_the_folder_embeds_nothing(tmp_path, name):
+    evaluation = write_evaluation(tmp_path, prefix="i")
+    for path in (evaluation / "thumbnails").glob("i0*"):
+        path.rename(tmp_path / path.name.replace("i0", "secret"))
+    table = evaluation / "per_image.csv"
+    table.write_text(table.read_text().replace("i0,", f"{name},"))
+    with pytest.raises(DataError, match="leads out of"):
+        render(write_run(tmp_path), evaluation)
