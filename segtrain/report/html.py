@@ -19,7 +19,7 @@ from segtrain.runs.classes import RunClasses, read_run_classes
 from segtrain.runs.files import read_file
 from segtrain.runs.folder import read_json
 from segtrain.terminal import printable
-from segtrain.visual.curves import read_metrics
+from segtrain.visual.curves import best_epoch, read_metrics
 
 MAX_PAGE_BYTES = 14_000_000
 _MAX_THUMBNAIL_BYTES = 400_000
@@ -118,12 +118,8 @@ def _cell(text: str) -> tuple[float, str]:
 
 def _plots(run: Path) -> list[str]:
     records = read_metrics(run / "metrics.jsonl")
-    best = max(
-        (record for record in records if isinstance(record.get("val_mean_iou"), float)),
-        key=lambda record: record["val_mean_iou"],
-        default=None,
-    )
-    epoch = None if best is None else float(best["epoch"])
+    best = best_epoch(records)
+    epoch = None if best is None else float(best)
     charts = (
         ("Loss", {"training": "loss", "validation": "val_loss"}),
         ("Mean IoU", {"training": "mean_iou", "validation": "val_mean_iou"}),

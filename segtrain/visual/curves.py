@@ -42,10 +42,11 @@ def draw_curves(metrics: Path, folder: Path) -> list[Path]:
     if not records:
         return []
     make_folder(folder)
+    best = best_epoch(records)
     # Ignore a matplotlibrc in the working folder, which could change the charts or run LaTeX.
     with matplotlib.rc_context(matplotlib.rcParamsDefault):
         return [
-            _draw(records, score, lines, folder / f"{_file_name(score)}.png")
+            _draw(records, score, lines, folder / f"{_file_name(score)}.png", best)
             for score, lines in _charts(records).items()
         ]
 
@@ -106,7 +107,13 @@ def _lowest(records: list[dict[str, Any]], lines: list[Line]) -> list[Line]:
     return sorted(lines, key=lambda line: last[line[0]])[:_MAX_LINES]
 
 
-def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Path) -> Path:
+def best_epoch(records: list[dict[str, Any]], score: str = "val_mean_iou") -> int | None:
+    """Return the epoch of the highest score; None before the first validation."""
+    scored = [record for record in records if isinstance(record.get(score), int | float)]
+    return max(scored, key=lambda record: record[score])["epoch"] if scored else None
+
+
+def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Path, best: int | None = None) -> Path:
     # Not pyplot: its import takes a second, it keeps figures in a global list and requires the main thread.
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -129,6 +136,8 @@ def _draw(records: list[dict[str, Any]], score: str, lines: list[Line], path: Pa
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(title=title, xlabel="Epoch", ylabel=title)
     axes.grid(alpha=0.3)
+    if best is not None and len(drawn) > 1:
+        axes.axvline(best, color="#999999", linestyle="--", linewidth=1, label=f"best mean IoU, epoch {best}")
     if len(drawn) == 1:
         axes.set_xlim(min(drawn) - 1, min(drawn) + 1)
     if len(lines) > 6:
