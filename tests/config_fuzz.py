@@ -130,8 +130,8 @@ def corruption(command: str, words: tuple[str, ...], key: str, kind: str, draw: 
 def stop_commands() -> None:
     """Let every command end where it would read data, build a network or fetch."""
     import segtrain.builders.description
-    import segtrain.commands.download
     import segtrain.commands.prepare
+    import segtrain.download.install
     from segtrain import data
 
     def reached(*arguments, **named):
@@ -140,7 +140,7 @@ def stop_commands() -> None:
     for kind in (data.Folder, data.Cihp, data.Voc, data.People, data.Concat):
         kind.samples = reached
     segtrain.builders.description.build_network = reached
-    segtrain.commands.download.install = reached
+    segtrain.download.install.install = reached
     segtrain.commands.prepare.plan_train_aug = reached
 
 

@@ -13,7 +13,7 @@ from segtrain.config import build
 from segtrain.errors import ConfigError
 from segtrain.models.backbones import Backbone
 from segtrain.shell import brief
-from segtrain.training.multipliers import BACKBONE, exclude_norm_and_bias_from_decay, factors
+from segtrain.training.multipliers import BACKBONE, exclude_norm_and_bias_from_decay, factors, require_factors
 from segtrain.training.precision import compiles_with_xla, is_slow_here
 from segtrain.training.replicas import Replicas
 from segtrain.training.step_options import StepOptions
@@ -34,6 +34,7 @@ def check_recipe(cfg: DictConfig) -> None:
     """
     for problem in _problems(cfg):
         raise ConfigError(problem)
+    require_factors(cfg.lr_multipliers)
 
 
 def check_shares(cfg: DictConfig, replicas: Replicas) -> None:
@@ -161,8 +162,13 @@ def _unfit_sizes(cfg: DictConfig) -> Iterator[str]:
         )
     stride = cfg.backbone.get("output_stride", 16)
     dilations = cfg.model.get("aspp_dilations") or []
+    if not isinstance(stride, int) or isinstance(stride, bool):  # a user's own backbone may have none
+        return
+    if stride < 1:
+        yield f"backbone.output_stride={stride}: expected 8, 16 or 32. Fix: backbone.output_stride=16"
+        return
     most = max(math.ceil(max(height, width) / stride), _USUAL_DILATION)
-    if isinstance(stride, int) and isinstance(dilations, ListConfig) and max(dilations, default=0) > most:
+    if isinstance(dilations, ListConfig) and max(dilations, default=0) > most:
         yield (
             f"model.aspp_dilations={list(dilations)}: beyond the feature map, which has {height // stride}x"
             f"{width // stride} positions for crop_size=[{height},{width}] at output stride {stride}, expected at most "

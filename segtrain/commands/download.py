@@ -12,6 +12,7 @@ from segtrain.download.sources import SOURCES, Source
 from segtrain.errors import ConfigError
 from segtrain.shell import override, setting
 from segtrain.suggest import did_you_mean
+from segtrain.terminal import printable
 
 if TYPE_CHECKING:
     from segtrain.download.install import Installed
@@ -31,11 +32,13 @@ def download(cfg: DictConfig) -> None:
         _print_sources()
         return
     if cfg.name not in SOURCES:
-        known = ", ".join(SOURCES)
+        near = did_you_mean(cfg.name, SOURCES) or ";"
         raise ConfigError(
-            f"no dataset {cfg.name!r} to download{did_you_mean(cfg.name, SOURCES) or ';'} expected {known}"
+            f"name={printable(cfg.name)}: no such dataset to download{near} expected {', '.join(SOURCES)}"
         )
     source = SOURCES[cfg.name]
+    if not cfg.root:
+        raise ConfigError("root: empty, expected a folder for datasets. Fix: root=.")
     root = Path(cfg.root).expanduser().absolute()
     print(f"{source.title}. License: {source.license}; read {source.home}")
     # Imported here because requests takes long to import, and `list` does not need it.

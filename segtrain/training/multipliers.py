@@ -10,6 +10,19 @@ from segtrain.suggest import did_you_mean
 BACKBONE = "backbone"
 
 
+def require_factors(lr_multipliers: Mapping[str, float]) -> None:
+    """Refuse factors that are not numbers from 0 to a million.
+
+    Raises:
+        ConfigError: The first such factor.
+    """
+    for name, factor in lr_multipliers.items():
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
+            raise ConfigError(
+                f"lr_multipliers.{name}={factor}: expected a number from 0 to 1e6. Fix: lr_multipliers.{name}=1.0"
+            )
+
+
 def factors(model: keras.Model, backbone: Collection[str], lr_multipliers: Mapping[str, float]) -> dict[str, float]:
     """Find the factor of each weight's updates.
 
@@ -25,11 +38,7 @@ def factors(model: keras.Model, backbone: Collection[str], lr_multipliers: Mappi
     Raises:
         ConfigError: A factor is not a number >= 0, or its prefix matches no trainable layer.
     """
-    for name, factor in lr_multipliers.items():
-        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1e6:
-            raise ConfigError(
-                f"lr_multipliers.{name}={factor}: expected a number from 0 up. Fix: correct lr_multipliers.{name}"
-            )
+    require_factors(lr_multipliers)
     found: dict[str, float] = {}
     used: set[str] = set()
     for layer in model.layers:
