@@ -22,10 +22,10 @@ demo: install  ## Train on the drawn sample images, evaluate, and print the path
 	@run=$$(ls -td runs/train/*/ | head -1); scores=$$(ls -td runs/eval/*/ | head -1); \
 	printf '\n%-10s%s\n' overlays "$${scores}overlays/" curves "$${run}plots/" run "$$run" scores "$${scores}scores.json"
 
-test: install  ## Run the tests, each claim once (6 minutes on two cores)
+test: install  ## Run the tests, each claim once (10 to 15 minutes on two cores)
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
-test-fast: install  ## Run the tests that need no TensorFlow (under a minute)
+test-fast: install  ## Run the tests that need no TensorFlow (3 to 5 minutes)
 	@$(BIN)/python -m pytest -n 2 -m "not slow and not tensorflow"
 
 test-all: install  ## Run every test at full size, the wheel, the doors and the sweep plugins (2 to 3 hours)
